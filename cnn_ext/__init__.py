@@ -1,0 +1,86 @@
+"""Train and run convolutional neural networks on the CPU at the speed of C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _dispatch, architectures, filters, initializers, losses, metrics, ops, schedules
+from ._dispatch import get_num_threads, set_num_threads, show_config, threads
+from .history import EarlyStopping, Epoch, History
+from .io import load, save
+from .lanes import Lanes
+from .layers import (
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Parameter,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from .optim import SGD
+from .trainer import CostError, Trainer
+
+if TYPE_CHECKING:
+    from .data import datasets
+
+__version__ = _dispatch.VERSION
+
+__all__ = [
+    "SGD",
+    "AvgPool2d",
+    "Conv2d",
+    "CostError",
+    "Dropout",
+    "EarlyStopping",
+    "Epoch",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "History",
+    "Lanes",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool2d",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Trainer",
+    "architectures",
+    "datasets",
+    "filters",
+    "get_num_threads",
+    "initializers",
+    "load",
+    "losses",
+    "metrics",
+    "ops",
+    "save",
+    "schedules",
+    "set_num_threads",
+    "show_config",
+    "threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":  # at first use: a trained network needs no readers
+        from .data import datasets
+
+        return datasets
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,142 @@
+"""Chooses the kernels for this CPU when the package is imported, and how many threads they may use."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from . import _core, _cpu
+from ._isa import ISAS, Isa
+
+VERSION = "0.1.0"
+
+
+def supported_isas() -> list[str]:
+    """Names of the instruction sets that this CPU, operating system and build offer, best first."""
+    return [isa.name for isa in ISAS if isa.needs <= _cpu.features() and _is_built(isa)]
+
+
+def _is_built(isa: Isa) -> bool:
+    return any(Path(__file__).parent.glob(f"_kernels_{isa.name}_f32.*"))
+
+
+def _kernels(name: str, dtype: str) -> ModuleType:
+    return importlib.import_module(f"cnn_ext._kernels_{name}_{dtype}")
+
+
+def choose_isa() -> str:
+    """Load the best kernels, or those that the environment variable CNN_EXT_CPU names.
+
+    Raises
+    ------
+    ImportError
+        If CNN_EXT_CPU names an instruction set that is unknown or not supported here.
+    """
+    supported = supported_isas()
+    name = os.environ.get("CNN_EXT_CPU") or supported[0]
+    if name not in supported:
+        known = "unknown" if name not in [isa.name for isa in ISAS] else "not supported here"
+        raise ImportError(
+            f"CNN_EXT_CPU={name!r} is {known}; this machine can use: {', '.join(supported)}"
+        )
+    _core.use_tables(_kernels(name, "f32").table, _kernels(name, "f64").table)
+    return name
+
+
+def _quota() -> float:
+    """CPUs that the control group of this process grants it (cgroup v2 or v1); may be infinite."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        folder = Path("/sys/fs/cgroup/cpu")
+        quota = (folder / "cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu.cfs_period_us").read_text()
+        return math.inf if int(quota) < 0 else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def default_num_threads() -> int:
+    """CPUs this process may really use: affinity, control group, then OMP_NUM_THREADS."""
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    else:
+        cpus = os.cpu_count() or 1
+    cpus = max(1, min(cpus, math.ceil(min(_quota(), cpus))))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(int(wanted), MAX_THREADS) if wanted.isdecimal() and int(wanted) > 0 else cpus
+
+
+MAX_THREADS = 1024
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Set how many threads the kernels may use (1 to 1024) in this process.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is not a whole number from 1 to 1024.
+    """
+    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
+        raise TypeError(f"num_threads: expected a whole number, got {num_threads!r}")
+    if not 1 <= num_threads <= MAX_THREADS:
+        raise ValueError(f"num_threads: expected 1 to {MAX_THREADS}, got {num_threads}")
+    _core.set_num_threads(num_threads)
+
+
+def get_num_threads() -> int:
+    """How many threads the kernels may use; 1 in a forked child and in a build without OpenMP."""
+    return _core.get_num_threads()
+
+
+@contextmanager
+def threads(num_threads: int | None) -> Iterator[None]:
+    """Use `num_threads` threads inside a `with` block; None changes nothing."""
+    before = _core.get_num_threads()
+    if num_threads is not None:
+        set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        if num_threads is not None:
+            _core.set_num_threads(before)
+
+
+def config() -> dict[str, object]:
+    """Version, CPU, instruction sets and threads as a dictionary."""
+    return {
+        "version": VERSION,
+        "cpu": _cpu.brand() or platform.processor() or platform.machine(),
+        "instruction_set": ISA,
+        "supported": supported_isas(),
+        "lanes": {"float32": _core.lanes(4), "float64": _core.lanes(8)},
+        "openmp": _core.OPENMP,
+        "threads": get_num_threads(),
+    }
+
+
+def show_config() -> None:
+    """Print version, CPU, the instruction set in use and the number of threads."""
+    c = config()
+    print(f"cnn_ext {c['version']}")
+    print(f"CPU: {c['cpu']}")
+    print(f"instruction set: {c['instruction_set']} (available: {', '.join(supported_isas())})")
+    print(f"lanes: {_core.lanes(4)} float32, {_core.lanes(8)} float64")
+    if c["openmp"]:
+        print(f"threads: {c['threads']} (OpenMP)")
+    else:
+        print("threads: 1 (built without OpenMP)")
+
+
+ISA = choose_isa()
+_core.set_num_threads(default_num_threads())

@@ -1,0 +1,110 @@
+"""A set of labelled images, and the fixed way in which one without a test set is divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cnn_ext.data._reading import Array
+
+_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images to learn from, images to be judged by, and the names of their classes.
+
+    Parameters
+    ----------
+    x_train, x_test
+        Images, (N, C, H, W), uint8 or other real numbers.
+    y_train, y_test
+        Labels, (N,) int64, 0 to ``len(classes) - 1``.
+    classes
+        Name of every class.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit together.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part, x, y in (
+            ("train", self.x_train, self.y_train),
+            ("test", self.x_test, self.y_test),
+        ):
+            if x.ndim != 4 or x.dtype.kind not in "buif":
+                raise ValueError(
+                    f"x_{part}: expected images (N, C, H, W) of real numbers, "
+                    f"got shape {x.shape} of {x.dtype}"
+                )
+            if y.ndim != 1 or y.dtype.kind not in "iu" or len(y) != len(x):
+                raise ValueError(
+                    f"y_{part}: expected {len(x)} integer labels, one per image, "
+                    f"got shape {y.shape} of {y.dtype}"
+                )
+            if y.size and not 0 <= y.min() <= y.max() < len(self.classes):
+                raise ValueError(
+                    f"y_{part}: expected labels 0 to {len(self.classes) - 1}, "
+                    f"got {y.min()} to {y.max()}"
+                )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise ValueError(
+                f"x_test: expected images of shape {self.x_train.shape[1:]} as in x_train, "
+                f"got {self.x_test.shape[1:]}"
+            )
+
+    def __repr__(self) -> str:
+        train, *shape = self.x_train.shape
+        return (
+            f"Dataset({train} + {len(self.x_test)} images of shape {tuple(shape)}, "
+            f"{self.x_train.dtype}, {len(self.classes)} classes)"
+        )
+
+
+def stratified_split(
+    labels: ArrayLike, test_fraction: float = 0.2
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide images at random, but always the same way, so that every class is divided alike.
+
+    The random order is the sort order of the raw output of the PCG64 generator with seed 0, which
+    NumPy keeps the same in all its versions (NEP 19).
+
+    Parameters
+    ----------
+    labels
+        (N,) labels.
+    test_fraction
+        Share of every class that goes to the test set, rounded to whole images, from 0 up to but
+        not including 1.
+
+    Returns
+    -------
+    train, test : ndarray
+        Indices of the images of the two sets, int, in random order.
+
+    Raises
+    ------
+    ValueError
+        If `test_fraction` is out of range or `labels` is not one-dimensional.
+    """
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction: expected 0 <= test_fraction < 1, got {test_fraction!r}")
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise ValueError(f"labels: expected shape (N,), got {values.shape}")
+    order = np.random.PCG64(_SEED).random_raw(len(values)).argsort(kind="stable")
+    in_test = np.zeros(len(values), bool)
+    for label in np.unique(values):
+        members = order[values[order] == label]
+        in_test[members[: round(test_fraction * len(members))]] = True
+    return order[~in_test[order]], order[in_test[order]]

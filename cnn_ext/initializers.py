@@ -1,0 +1,94 @@
+"""First values of weights: He, Glorot, LeCun, normal, zeros and PyTorch's default.
+
+An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those here.
+Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in one output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Inputs of each output and outputs of each input of weights of that shape."""
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def he(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Normal with variance 2 / fan-in, for ReLU (He et al. 2015)."""
+    return rng.normal(0, math.sqrt(2 / fans(shape)[0]), shape)
+
+
+def glorot(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Uniform with variance 2 / (fan-in + fan-out), for tanh (Glorot and Bengio 2010)."""
+    bound = math.sqrt(6 / sum(fans(shape)))
+    return rng.uniform(-bound, bound, shape)
+
+
+def lecun(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Normal with variance 1 / fan-in (LeCun et al. 1998)."""
+    return rng.normal(0, math.sqrt(1 / fans(shape)[0]), shape)
+
+
+def normal(std: float = 0.01, mean: float = 0.0) -> Initializer:
+    """An initialiser that draws from a normal distribution."""
+    return lambda shape, rng: rng.normal(mean, std, shape)
+
+
+def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """All zeros."""
+    return np.zeros(shape)
+
+
+def pytorch(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Uniform in +-1/sqrt(fan-in), what PyTorch's convolution and linear layers start from."""
+    bound = 1 / math.sqrt(fans(shape)[0])
+    return rng.uniform(-bound, bound, shape)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "he": he,
+    "glorot": glorot,
+    "lecun": lecun,
+    "normal": normal(),
+    "zeros": zeros,
+    "pytorch": pytorch,
+}
+
+
+def initial_weights(
+    initializer: str | Initializer, shape: tuple[int, ...], rng: np.random.Generator | None
+) -> np.ndarray:
+    """Weights of that shape drawn by an initialiser or one of `INITIALIZERS` by name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the function returns another shape.
+    """
+    if isinstance(initializer, str):
+        if initializer not in INITIALIZERS:
+            raise ValueError(
+                f"initializer: expected one of {', '.join(INITIALIZERS)}, got {initializer!r}"
+            )
+        initializer = INITIALIZERS[initializer]
+    weights = np.asarray(initializer(shape, rng or np.random.default_rng()))
+    if weights.shape != shape:
+        raise ValueError(f"initializer: expected weights of shape {shape}, got {weights.shape}")
+    return weights
+
+
+def initial_bias(
+    initializer: str | Initializer, shape: tuple[int, ...], rng: np.random.Generator | None
+) -> np.ndarray:
+    """The biases that go with weights of that shape: zeros, but for PyTorch's default."""
+    if initializer in ("pytorch", pytorch):
+        bound = 1 / math.sqrt(fans(shape)[0])
+        return (rng or np.random.default_rng()).uniform(-bound, bound, shape[0])
+    return np.zeros(shape[0])

@@ -1,0 +1,156 @@
+"""Activation layers and dropout; the backward passes use the output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..lanes import Lanes
+from .layer import Layer
+
+
+class ReLU(Layer):
+    """``max(x, 0)``."""
+
+    takes_lanes = True
+
+    def forward(self, x: Any) -> Any:
+        y = ops.relu(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return ops.relu_backward(dy, *self.saved())
+
+
+class LeakyReLU(Layer):
+    """`x` where it is at least 0, else ``negative_slope * x``.
+
+    Parameters
+    ----------
+    negative_slope : float
+        0 or more.
+
+    Raises
+    ------
+    ValueError
+        If `negative_slope` is negative.
+    """
+
+    arguments = ("negative_slope",)
+    takes_lanes = True
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        ops.leaky_relu(0.0, negative_slope)
+        self.negative_slope = float(negative_slope)
+
+    def forward(self, x: Any) -> Any:
+        y = ops.leaky_relu(x, self.negative_slope)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return ops.leaky_relu_backward(dy, *self.saved(), self.negative_slope)
+
+
+class Sigmoid(Layer):
+    """``1 / (1 + e^-x)``; derivative ``y (1 - y)``."""
+
+    takes_lanes = True
+
+    def forward(self, x: Any) -> Any:
+        y = ops.sigmoid(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return ops.sigmoid_backward(dy, *self.saved())
+
+
+class Tanh(Layer):
+    """Hyperbolic tangent; derivative ``1 - y^2``."""
+
+    takes_lanes = True
+
+    def forward(self, x: Any) -> Any:
+        y = ops.tanh(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return ops.tanh_backward(dy, *self.saved())
+
+
+class Softmax(Layer):
+    """``e^{x_k} / sum_j e^{x_j}`` over the channels.
+
+    Not needed before the cross-entropy loss, which takes logits and contains it.
+
+    Parameters
+    ----------
+    dim : int
+        Must be 1, the axis of channels or classes.
+
+    Raises
+    ------
+    ValueError
+        If `dim` is not 1.
+    """
+
+    arguments = ("dim",)
+    takes_lanes = True
+
+    def __init__(self, dim: int = 1) -> None:
+        if dim != 1:
+            raise ValueError(f"dim: expected 1, got {dim!r}")
+        self.dim = 1
+
+    def forward(self, x: Any) -> Any:
+        y = ops.softmax(x)
+        self.save_for_backward(y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return ops.softmax_backward(dy, *self.saved())
+
+
+class Dropout(Layer):
+    """In training, sets each number to 0 with probability `p` and divides the rest by ``1 - p``.
+
+    Parameters
+    ----------
+    p : float
+        0 to 1.
+    rng : numpy.random.Generator, optional
+        Where the choice comes from; a `Trainer` gives one that follows its seed.
+
+    Raises
+    ------
+    ValueError
+        If `p` is not from 0 to 1.
+    """
+
+    arguments = ("p",)
+    takes_lanes = True
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p: expected 0 to 1, got {p!r}")
+        self.p = float(p)
+        self.rng = rng or np.random.default_rng()
+
+    def forward(self, x: Any) -> Any:
+        if not self.training:
+            return x
+        x = x if isinstance(x, Lanes) else np.asarray(x)
+        keep = self.rng.random(x.shape, np.float32) >= self.p
+        factor: Any = keep.astype(x.dtype) / x.dtype.type(max(1 - self.p, 1e-30))
+        if isinstance(x, Lanes):
+            factor = Lanes.pack(factor)
+        self.save_for_backward(factor)
+        return ops.multiply(x, factor)
+
+    def backward(self, dy: Any) -> Any:
+        return ops.multiply(dy, *self.saved())

@@ -1,0 +1,102 @@
+"""Convolutional layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import ops
+from ..initializers import Initializer
+from ..ops import _check as check
+from ..ops.conv import conv2d_shape
+from .layer import WeightedLayer
+
+
+class Conv2d(WeightedLayer):
+    """Feature detectors that slide over the image, see `ops.conv2d`.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or (int, int)
+    stride, dilation : int or (int, int)
+    padding : int, (int, int), (top, bottom, left, right), "valid", "same" or "full"
+    groups : int
+        A divisor of both numbers of channels.
+    bias : bool
+    initializer : str or function (shape, rng) -> array
+        One of "he", "glorot", "lecun", "normal", "zeros", "pytorch".
+    rng : numpy.random.Generator, optional
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_channels, in_channels / groups, R, S)
+    bias : Parameter, shape (out_channels,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+
+    arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
+                 "groups")  # fmt: skip
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        initializer: str | Initializer = "pytorch",
+        rng: np.random.Generator | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.in_channels = check.whole(in_channels, "in_channels", 1)
+        self.out_channels = check.whole(out_channels, "out_channels", 1)
+        self.kernel_size = check.pair(kernel_size, "kernel_size", 1)
+        self.stride = check.pair(stride, "stride", 1)
+        self.dilation = check.pair(dilation, "dilation", 1)
+        self.groups = check.whole(groups, "groups", 1)
+        for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if channels % self.groups:
+                raise ValueError(f"groups: expected a divisor of {name} {channels}, got {groups}")
+        check.padding4(padding, self.kernel_size, self.stride, self.dilation)
+        self.padding = padding if isinstance(padding, (str, int)) else tuple(map(int, padding))
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self.new_parameters(shape, bias, initializer, rng, dtype)
+
+    @property
+    def _options(self) -> tuple[Any, Any, Any, int]:
+        return self.stride, self.padding, self.dilation, self.groups
+
+    def forward(self, x: Any) -> Any:
+        x = self.own_dtype(x)
+        bias = None if self.bias is None else self.bias.data
+        y = ops.conv2d(x, self.weight.data, bias, *self._options)
+        self.save_for_backward(x)
+        return y
+
+    def backward(self, dy: Any, need_dx: bool = True) -> Any:
+        (x,) = self.saved()
+        return self.take_gradients(
+            ops.conv2d_backward(dy, x, self.weight.data, *self._options, need_dx=need_dx)
+        )
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(input_shape) != 3:
+            raise ValueError(f"expected an input of (C, H, W), got {input_shape}")
+        shape = conv2d_shape(input_shape, self.weight.data.shape, *self._options)
+        return (self.out_channels, *shape.output)
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        _, P, Q = self.output_shape(input_shape)
+        return self.weight.data.size * P * Q

@@ -1,0 +1,266 @@
+"""`Sequential`: layers one after the other, the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..initializers import Initializer
+from ..lanes import Lanes
+from ..ops import _check as check
+from . import activation, conv, linear, pool
+from .layer import Layer, Parameter, WeightedLayer
+
+BUILT_IN: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        conv.Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
+        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax,
+        linear.Flatten, linear.Linear, activation.Dropout,
+    )
+}  # fmt: skip
+
+BYTE_SCALE = 1 / 255
+
+
+class Sequential(Layer):
+    """Layers one after the other.
+
+    ``net(x)`` takes a batch (N, C, H, W) of real numbers, or of bytes (uint8), which are divided by
+    255, and returns the outputs of the last layer.  Inside, the batch is kept in the layout of the
+    kernels; layers of your own get and return plain arrays.
+
+    Parameters
+    ----------
+    *layers : Layer
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a layer.
+    """
+
+    takes_lanes = True
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {i}: expected a Layer, got {type(layer).__name__}")
+        self.layers = list(layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Layer:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    # ---------------------------------------------------------------------------------- running
+
+    def forward(self, x: ArrayLike | Lanes) -> Any:
+        """The outputs for a batch.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, ...), or Lanes
+
+        Returns
+        -------
+        ndarray (or Lanes, if given lanes), shape (N, ...)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input of a layer does not fit; the message names the layer.
+        """
+        here: Any = x if isinstance(x, Lanes) else self._pack(x)
+        for i, layer in enumerate(self.layers):
+            try:
+                here = _as_lanes(layer.forward(here if layer.takes_lanes else here.unpack()))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {i} ({type(layer).__name__}): {error}") from error
+        return here if isinstance(x, Lanes) else here.unpack()
+
+    def backward(self, dy: ArrayLike | Lanes, need_dx: bool = True) -> Any:
+        """Gradients of all parameters, and the one at the input.
+
+        Parameters
+        ----------
+        dy : array_like, shape of the output, or Lanes
+        need_dx : bool
+            If False, the gradient at the input is left out and None is returned.
+
+        Returns
+        -------
+        ndarray (or Lanes, if given lanes), shape of the input, or None
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward pass in training mode before.
+        """
+        here: Any = dy if isinstance(dy, Lanes) else Lanes.pack(np.asarray(dy), self.dtype)
+        lowest = 0
+        if not need_dx:
+            learning = [i for i, layer in enumerate(self.layers) if layer.parameters()]
+            lowest = learning[0] if learning else len(self.layers)
+        for i in range(len(self.layers) - 1, lowest - 1, -1):
+            layer = self.layers[i]
+            if i == lowest and not need_dx and isinstance(layer, (WeightedLayer, Sequential)):
+                layer.backward(here, need_dx=False)
+            else:
+                here = _as_lanes(layer.backward(here if layer.takes_lanes else here.unpack()))
+        if not need_dx:
+            return None
+        return here if isinstance(dy, Lanes) else here.unpack()
+
+    def _pack(self, x: ArrayLike) -> Lanes:
+        batch = check.batch(x, "x")
+        scale = BYTE_SCALE if batch.dtype == np.uint8 else 1.0
+        return Lanes.pack(batch, self.dtype, scale)
+
+    # ------------------------------------------------------------------------------- parameters
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for i, layer in enumerate(self.layers):
+            for name, parameter in layer.named_parameters():
+                yield f"{i}.{name}", parameter
+
+    def initialize(
+        self, initializer: str | Initializer, rng: np.random.Generator | None = None
+    ) -> None:
+        """Draw the parameters of all built-in layers anew."""
+        for layer in self.walk():
+            if isinstance(layer, WeightedLayer):
+                layer.initialize(initializer, rng)
+
+    def walk(self) -> Iterator[Layer]:
+        """All layers in order, those of inner networks too."""
+        for layer in self.layers:
+            if isinstance(layer, Sequential):
+                yield from layer.walk()
+            else:
+                yield layer
+
+    def train(self, mode: bool = True) -> Sequential:
+        super().train(mode)
+        for layer in self.layers:
+            layer.train(mode)
+        return self
+
+    # ------------------------------------------------------------------------------- description
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.shapes(input_shape)[-1]
+
+    def shapes(self, input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Shapes of the input and of every layer's output, without N.
+
+        Raises
+        ------
+        ValueError
+            If the input of a layer does not fit; the message names the layer.
+        """
+        shapes = [tuple(check.whole(size, "input_shape", 1) for size in input_shape)]
+        for i, layer in enumerate(self.layers):
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {i} ({type(layer).__name__}): {error}") from error
+        return shapes
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        shapes = self.shapes(input_shape)
+        return sum(layer.multiply_adds(s) for layer, s in zip(self.layers, shapes, strict=False))
+
+    def summary(self, input_shape: tuple[int, ...]) -> None:
+        """Print layers, output shapes, parameters and multiply-adds for inputs of that shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (C, H, W), without N.
+        """
+        shapes = self.shapes(input_shape)
+        rows = [("", "layer", "output", "parameters", "multiply-adds")]
+        for i, layer in enumerate(self.layers):
+            count = sum(parameter.data.size for parameter in layer.parameters())
+            shape = " x ".join(map(str, shapes[i + 1]))
+            work = layer.multiply_adds(shapes[i])
+            rows.append((str(i), type(layer).__name__, shape, f"{count:,}", f"{work:,}"))
+        total = sum(parameter.data.size for parameter in self.parameters())
+        work = self.multiply_adds(input_shape)
+        shape = " x ".join(map(str, shapes[-1]))
+        rows.append(("", "total", shape, f"{total:,}", f"{work:,}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            texts = [cell.ljust(w) for cell, w in zip(row[:3], widths[:3], strict=True)]
+            numbers = [cell.rjust(w) for cell, w in zip(row[3:], widths[3:], strict=True)]
+            print("  ".join([*texts, *numbers]).strip() if not row[0] else "  ".join([*texts, *numbers]))
+
+    def to_config(self) -> dict[str, Any]:
+        return {"type": "Sequential", "layers": [layer.to_config() for layer in self.layers]}
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        custom: Mapping[str, type[Layer]] | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Sequential:
+        """Build a network from what `to_config` returned, or from a list of layers in that form.
+
+        Parameters
+        ----------
+        config : mapping or sequence of mappings
+            ``[{"type": "Conv2d", "in_channels": 1, ...}, {"type": "ReLU"}, ...]``.
+        custom : mapping of names to classes, optional
+            Layers of your own.
+        rng : numpy.random.Generator, optional
+            For the first values of the weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the description has an unknown layer or argument; the message names the layer.
+        """
+        layers = config.get("layers") if isinstance(config, Mapping) else config
+        if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
+            raise TypeError("config: expected a list of layers, or a mapping with 'layers'")
+        known = {**BUILT_IN, **(custom or {})}
+        return cls(*(_build(i, layer, known, custom, rng) for i, layer in enumerate(layers)))
+
+    def __repr__(self) -> str:
+        return "Sequential(\n" + "".join(f"  ({i}): {l!r}\n" for i, l in enumerate(self.layers)) + ")"
+
+
+def _as_lanes(x: Any) -> Lanes:
+    return x if isinstance(x, Lanes) else Lanes.pack(check.batch(x, "output"), check.common_dtype(x))
+
+
+def _build(
+    i: int,
+    description: Any,
+    known: Mapping[str, type[Layer]],
+    custom: Mapping[str, type[Layer]] | None,
+    rng: np.random.Generator | None,
+) -> Layer:
+    if not isinstance(description, Mapping) or not isinstance(description.get("type"), str):
+        raise TypeError(f"layer {i}: expected a mapping with a 'type', got {description!r}")
+    arguments = dict(description)
+    name = arguments.pop("type")
+    if name == "Sequential":
+        return Sequential.from_config(description, custom, rng)
+    if name not in known:
+        raise ValueError(f"layer {i}: unknown type {name!r}; known are {', '.join(sorted(known))}")
+    if issubclass(known[name], WeightedLayer):
+        arguments["rng"] = rng
+    try:
+        return known[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"layer {i} ({name}): {error}") from error

@@ -1,0 +1,55 @@
+"""One line that shows how far a long operation is: a tqdm bar on a terminal, else plain lines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Progress:
+    """Progress of `total` steps on standard error.
+
+    On a terminal with tqdm installed, a bar; on a terminal without it, a line that is written
+    again and again; otherwise nothing but the closing line.
+
+    Parameters
+    ----------
+    title : str
+    total : int
+    show : bool
+        Whether to show anything at all.
+    """
+
+    def __init__(self, title: str, total: int, show: bool = True) -> None:
+        self.title = title
+        self.total = total
+        self.show = show
+        self.done = 0
+        self._bar: Any = None
+        self._live = show and sys.stderr.isatty()
+        if self._live:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                pass
+            else:
+                self._bar = tqdm(total=total, desc=title, leave=False, file=sys.stderr)
+
+    def advance(self, text: str = "") -> None:
+        """One step is done; `text` says how things stand."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update()
+        elif self._live and self.done * 100 // self.total != (self.done - 1) * 100 // self.total:
+            sys.stderr.write(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
+            sys.stderr.flush()
+
+    def close(self, text: str = "") -> None:
+        """The operation is over; `text` stays as its line."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._live:
+            sys.stderr.write("\r\x1b[K")
+        if self.show and text:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,218 @@
+# Convolution: y = x * w (cross-correlation), and its gradient to the weights.
+#
+# Forward and gradient to the input are one kernel: the caller lists the taps, for the gradient
+# those of the kernel rotated by 180 degrees with input and output channels exchanged (and for a
+# stride one pass for each residue).  A task is some rows of one block of images.  Padding is never
+# stored: pixels near the edge simply have fewer taps, and those with the same taps go together.
+
+cdef inline void taps_inside(const Py_ssize_t* tap, Py_ssize_t taps, Py_ssize_t at, Py_ssize_t size,
+                             Py_ssize_t* first, Py_ssize_t* last) noexcept nogil:
+    # the run of taps first..last-1 with 0 <= at + tap < size
+    cdef Py_ssize_t i = 0
+    while i < taps and not 0 <= at + tap[i] < size:
+        i += 1
+    first[0] = i
+    while i < taps and 0 <= at + tap[i] < size:
+        i += 1
+    last[0] = i
+
+
+cdef inline Py_ssize_t run_of_pixels(const Py_ssize_t* tap, Py_ssize_t taps, Py_ssize_t p,
+                                     Py_ssize_t end, Py_ssize_t step, Py_ssize_t size,
+                                     Py_ssize_t* first, Py_ssize_t* last) noexcept nogil:
+    # pixels p, p + 1, ... before `end` that have the same taps inside; returns where they stop
+    cdef Py_ssize_t f, l
+    taps_inside(tap, taps, p * step, size, first, last)
+    while True:
+        p += 1
+        if p == end:
+            return p
+        taps_inside(tap, taps, p * step, size, &f, &l)
+        if f != first[0] or l != last[0]:
+            return p
+
+
+cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t q0,
+                            Py_ssize_t q1, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
+                            Py_ssize_t j1, Py_ssize_t k0, Py_ssize_t k1,
+                            Py_ssize_t* table) noexcept nogil:
+    # output channels k0..k1-1 of the pixels p0..p1-1 x q0..q1-1, which have the same taps
+    cdef Py_ssize_t p, q, c, i, j, n = 0
+    t.x_pixel = table
+    for p in range(p0, p1):
+        for q in range(q0, q1):
+            table[n] = p * a.step_h * a.x_h + q * a.step_w * a.x_w
+            n += 1
+    t.pixels = n
+    table += n
+    t.y_pixel = table
+    n = 0
+    for p in range(p0, p1):
+        for q in range(q0, q1):
+            table[n] = p * a.y_h + q * a.y_w
+            n += 1
+    table += n
+    n = 0
+    t.x_tap = table
+    t.taps = (i1 - i0) * (j1 - j0)
+    t.C = a.C
+    if t.taps == 1:  # the inner loop runs over the channels then
+        t.taps = a.C
+        t.C = 1
+    t.w_tap = table + t.taps
+    for c in range(a.C // t.C):
+        for i in range(i0, i1):
+            for j in range(j0, j1):
+                table[n] = c * a.x_c + a.tap_h[i] * a.x_h + a.tap_w[j] * a.x_w
+                table[t.taps + n] = c * a.w_c + a.weight_h[i] + a.weight_w[j]
+                n += 1
+    run_tiles(t, k0, k1)
+
+
+cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # task = (block, rows, output channels, group)
+    cdef const Conv* a = <const Conv*> args
+    cdef Py_ssize_t cuts = (a.K + a.channels - 1) // a.channels
+    cdef Py_ssize_t row_blocks = (a.P + a.rows - 1) // a.rows
+    cdef Py_ssize_t g = task % a.G, k0 = task // a.G % cuts * a.channels
+    cdef Py_ssize_t p0 = task // a.G // cuts % row_blocks * a.rows
+    cdef Py_ssize_t n = task // a.G // cuts // row_blocks
+    cdef Py_ssize_t last = min(p0 + a.rows, a.P), p1, q0, q1, i0, i1, j0, j1
+    cdef Tile t
+    t.x_c = a.x_c
+    t.w_c = a.w_c
+    t.w_k = a.w_k
+    t.y_k = a.y_k
+    t.x = <const real*> a.x + n * a.x_n + g * a.x_g
+    t.w = <const real*> a.w + g * a.w_g
+    t.bias = NULL
+    if a.bias != NULL:
+        t.bias = <const real*> a.bias + g * a.K
+    t.y = <real*> a.y + n * a.y_n + g * a.y_g
+    while p0 < last:
+        p1 = run_of_pixels(a.tap_h, a.taps_h, p0, last, a.step_h, a.H, &i0, &i1)
+        q0 = 0
+        while q0 < a.Q:
+            q1 = run_of_pixels(a.tap_w, a.taps_w, q0, a.Q, a.step_w, a.W, &j0, &j1)
+            conv_patch(a, &t, p0, p1, q0, q1, i0, i1, j0, j1, k0, min(k0 + a.channels, a.K),
+                       <Py_ssize_t*> scratch)
+            q0 = q1
+        p0 = p1
+
+
+# Gradient to the weights.  One task: a tile of output channels x taps of one kernel row, the taps
+# counted through (c, s).  Rows and columns where a tap falls outside the input are left out.
+
+cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
+                             Py_ssize_t t0, int rows, int cols) noexcept nogil:
+    cdef vec acc[24][8]
+    cdef vec here[8]
+    cdef const real* x[8]
+    cdef const real* dy[24]
+    cdef vec dy_here
+    cdef real* dw
+    cdef Py_ssize_t shift[8]
+    cdef Py_ssize_t channel[8]
+    cdef Py_ssize_t n, p, q, c, w, h, least, most
+    cdef Py_ssize_t offset = r * a.gap_h - a.top
+    cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
+    cdef Py_ssize_t p_last = last_inside(offset, a.step_h, a.H, a.P), q_last
+    cdef int i, j
+    for j in range(cols):
+        c = min(t0 + j, a.C * a.S - 1)
+        shift[j] = c % a.S * a.gap_w - a.left
+        channel[j] = g * a.C + c // a.S
+    least = most = shift[0]
+    for j in range(1, cols):
+        least = min(least, shift[j])
+        most = max(most, shift[j])
+    q_first = first_inside(least, a.step_w)
+    q_last = last_inside(most, a.step_w, a.W, a.Q)
+    for i in range(rows):
+        for j in range(cols):
+            acc[i][j] = VEC_ZERO
+    for n in range(a.first, a.last):
+        for p in range(p_first, p_last):
+            h = p * a.step_h + offset
+            for i in range(rows):
+                dy[i] = <const real*> a.dy + LANES * (
+                    ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + p) * a.Q
+            for j in range(cols):
+                x[j] = <const real*> a.x + LANES * (
+                    (n * a.G * a.C + channel[j]) * a.H + h) * a.W
+            for q in range(a.Q):
+                if q_first <= q < q_last:
+                    for j in range(cols):
+                        here[j] = (<const vec*> (x[j] + LANES * (q * a.step_w + shift[j])))[0]
+                else:
+                    for j in range(cols):
+                        w = q * a.step_w + shift[j]
+                        here[j] = VEC_ZERO
+                        if 0 <= w < a.W:
+                            here[j] = (<const vec*> (x[j] + LANES * w))[0]
+                for i in range(rows):
+                    dy_here = (<const vec*> (dy[i] + LANES * q))[0]
+                    for j in range(cols):
+                        acc[i][j] += dy_here * here[j]
+    for i in range(rows):
+        for j in range(cols):
+            if k0 + i < a.K and t0 + j < a.C * a.S:
+                c = (t0 + j) // a.S
+                dw = <real*> a.dw + (((g * a.K + k0 + i) * a.C + c) * a.R + r) * a.S + (t0 + j) % a.S
+                dw[0] += vec_sum(acc[i][j])
+
+
+cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
+    # the least i >= 0 with i*step + offset >= 0
+    return max(0, (step - 1 - offset) // step) if offset < 0 else 0
+
+
+cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_t size,
+                                   Py_ssize_t count) noexcept nogil:
+    # one past the greatest i < count with i*step + offset < size
+    return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
+
+
+cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # task = (g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
+    cdef const ConvWeight* a = <const ConvWeight*> args
+    cdef int shape = best_tile(a.K, a.C * a.S)
+    cdef int rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
+    cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
+    cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
+    cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down
+    if shape == 0:
+        weight_tile(a, g, r, k0, t0, ROWS0, COLS0)
+    elif shape == 1:
+        weight_tile(a, g, r, k0, t0, ROWS1, COLS1)
+    elif shape == 2:
+        weight_tile(a, g, r, k0, t0, ROWS2, COLS2)
+    elif shape == 3:
+        weight_tile(a, g, r, k0, t0, ROWS3, COLS3)
+    elif shape == 4:
+        weight_tile(a, g, r, k0, t0, ROWS4, COLS4)
+    elif shape == 5:
+        weight_tile(a, g, r, k0, t0, ROWS5, COLS5)
+    else:
+        weight_tile(a, g, r, k0, t0, ROWS6, COLS6)
+
+
+cdef Py_ssize_t conv_weight_tasks(const void* args) noexcept nogil:
+    cdef const ConvWeight* a = <const ConvWeight*> args
+    cdef int shape = best_tile(a.K, a.C * a.S)
+    cdef Py_ssize_t down = (a.K + TILE_ROWS[shape] - 1) // TILE_ROWS[shape]
+    return a.G * down * a.R * ((a.C * a.S + TILE_COLS[shape] - 1) // TILE_COLS[shape])
+
+
+cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const ChannelSum* a = <const ChannelSum*> args
+    cdef vec total = VEC_ZERO, acc
+    cdef Py_ssize_t n, i
+    cdef const real* dy
+    for n in range(a.N):
+        dy = <const real*> a.dy + (n * a.K + task) * a.pixels * LANES
+        acc = VEC_ZERO
+        for i in range(a.pixels):
+            acc += (<const vec*> (dy + i * LANES))[0]
+        total += acc
+    (<real*> a.db)[task] = vec_sum(total)

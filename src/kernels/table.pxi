@@ -1,0 +1,61 @@
+# All kernels of one instruction set and one number type, gathered into a table of functions.
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport memcpy, memset
+
+cdef extern from "vec.h" nogil:
+    ctypedef double real
+    ctypedef double vec
+    ctypedef int mask
+    vec VEC_ZERO
+    real REAL_HUGE
+    enum: LANES
+    enum: ROWS0, COLS0, ROWS1, COLS1, ROWS2, COLS2, ROWS3, COLS3, ROWS4, COLS4, ROWS5, COLS5, ROWS6, COLS6
+    mask vec_nan(vec)
+    mask vec_above(vec, vec)
+    mask vec_equal(vec, vec)
+    mask vec_first(Py_ssize_t)
+    mask mask_or(mask, mask)
+    vec vec_select(mask, vec, vec)
+    vec vec_all(real)
+    vec vec_relu(vec)
+    vec vec_abs(vec)
+    real vec_sum(vec)
+    vec vec_load_part(const real*, int)
+    void vec_store_part(real*, vec, int)
+    vec vec_exp(vec)
+    vec vec_sigmoid(vec)
+    vec vec_tanh(vec)
+    vec vec_log1p(vec)
+
+include "args.pxi"
+include "tile.pxi"
+include "conv2d.pxi"
+include "linear.pxi"
+include "pool2d.pxi"
+include "activation.pxi"
+include "loss.pxi"
+include "sgd.pxi"
+include "lanes.pxi"
+
+cdef Table TABLE
+TABLE.lanes = LANES
+TABLE.itemsize = sizeof(real)
+TABLE.conv = conv
+TABLE.conv_weight = conv_weight
+TABLE.conv_weight_tasks = conv_weight_tasks
+TABLE.linear_weight = linear_weight
+TABLE.channel_sum = channel_sum
+TABLE.max_pool = max_pool
+TABLE.max_pool_back = max_pool_back
+TABLE.avg_pool = avg_pool
+TABLE.avg_pool_back = avg_pool_back
+TABLE.elementwise = elementwise
+TABLE.softmax = softmax
+TABLE.softmax_back = softmax_back
+TABLE.loss = loss
+TABLE.sgd = sgd
+TABLE.pack = pack
+TABLE.unpack = unpack
+
+table = PyCapsule_New(&TABLE, "cnn_ext.kernels", NULL)

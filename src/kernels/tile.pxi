@@ -1,0 +1,113 @@
+# The one inner loop of convolution (forward and gradient to the input) and of linear layers:
+#
+#     y[k, pixel] = bias[k] + sum over channels c and taps t of w[k, c, t] * x[c, pixel + t]
+#
+# for a register tile of `rows` output channels x `cols` pixels, every number a vector of lanes.
+# Pixels and taps are tables of offsets, so stride, dilation, padding, rotation and the layout of
+# the weights are somebody else's business.  Edges are clamped: a tile that hangs over computes its
+# last channel or pixel again and stores the same result twice.
+
+cdef struct Tile:
+    Py_ssize_t K, pixels, C, taps
+    Py_ssize_t x_c, w_c, w_k, y_k
+    const Py_ssize_t* x_tap
+    const Py_ssize_t* w_tap
+    const Py_ssize_t* x_pixel
+    const Py_ssize_t* y_pixel
+    const real* x
+    const real* w
+    const real* bias
+    real* y
+
+
+cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
+    cdef vec acc[24][8]
+    cdef vec held[8]
+    cdef vec here
+    cdef const real* x[8]
+    cdef const real* w[24]
+    cdef Py_ssize_t c, t, x_tap, w_tap, k
+    cdef int i, j
+    for j in range(cols):
+        x[j] = a.x + a.x_pixel[min(q0 + j, a.pixels - 1)]
+    for i in range(rows):
+        k = min(k0 + i, a.K - 1)
+        w[i] = a.w + k * a.w_k
+        for j in range(cols):
+            acc[i][j] = VEC_ZERO
+            if a.bias != NULL:
+                acc[i][j] = acc[i][j] + a.bias[k]
+    for c in range(a.C):
+        for t in range(a.taps):
+            x_tap = c * a.x_c + a.x_tap[t]
+            w_tap = c * a.w_c + a.w_tap[t]
+            if cols <= rows:  # the shorter side stays in registers
+                for j in range(cols):
+                    held[j] = (<const vec*> (x[j] + x_tap))[0]
+                for i in range(rows):
+                    here = vec_all(w[i][w_tap])
+                    for j in range(cols):
+                        acc[i][j] += held[j] * here
+            else:
+                for i in range(rows):
+                    held[i] = vec_all(w[i][w_tap])
+                for j in range(cols):
+                    here = (<const vec*> (x[j] + x_tap))[0]
+                    for i in range(rows):
+                        acc[i][j] += here * held[i]
+    for i in range(rows):
+        k = min(k0 + i, a.K - 1)
+        for j in range(cols):
+            (<vec*> (a.y + k * a.y_k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
+
+
+cdef int TILE_ROWS[7]
+cdef int TILE_COLS[7]
+TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6]
+TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6]
+
+
+cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
+    # Each shape is a constant here, so that its accumulators live in registers.
+    if shape == 0:
+        tile(a, k, q, ROWS0, COLS0)
+    elif shape == 1:
+        tile(a, k, q, ROWS1, COLS1)
+    elif shape == 2:
+        tile(a, k, q, ROWS2, COLS2)
+    elif shape == 3:
+        tile(a, k, q, ROWS3, COLS3)
+    elif shape == 4:
+        tile(a, k, q, ROWS4, COLS4)
+    elif shape == 5:
+        tile(a, k, q, ROWS5, COLS5)
+    else:
+        tile(a, k, q, ROWS6, COLS6)
+
+
+cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
+    # The tile that covers rows x cols with the fewest multiply-adds and loads.
+    cdef int i, best = 0
+    cdef Py_ssize_t cost, least = -1
+    for i in range(7):
+        cost = ((rows + TILE_ROWS[i] - 1) // TILE_ROWS[i]) * ((cols + TILE_COLS[i] - 1) // TILE_COLS[i])
+        cost *= 4 * TILE_ROWS[i] * TILE_COLS[i] + TILE_ROWS[i] + TILE_COLS[i]
+        if least < 0 or cost < least:
+            least = cost
+            best = i
+    return best
+
+
+cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    # Output channels first..last-1 of all pixels.  K bounds the clamping, so that it never
+    # reaches into the channels of another task.
+    cdef Tile t = a[0]
+    cdef int shape = best_tile(last - first, a.pixels)
+    cdef Py_ssize_t k = first, q
+    t.K = last
+    while k < last:
+        q = 0
+        while q < t.pixels:
+            one_tile(shape, &t, k, q)
+            q += TILE_COLS[shape]
+        k += TILE_ROWS[shape]

@@ -1,0 +1,171 @@
+/* The lane vector: `vec` holds LANES numbers of type `real` and is as wide as the instruction set
+ * that this file is compiled for.  Cython sees it as a plain number, so the loops read like scalar
+ * code.  A compiler without vector types gets one lane: slow and right.
+ *
+ * The type may alias and needs only the alignment of `real`, so no array can make a load fault.
+ */
+#ifndef CNN_EXT_VEC_H
+#define CNN_EXT_VEC_H
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef CNN_EXT_DOUBLE
+typedef double real;
+typedef int64_t bits;
+#define REAL_HUGE HUGE_VAL
+#define EXP_TERMS 13     /* 1/k! up to here: relative error below 2**-53 for |r| <= ln(2)/2 */
+#define EXP_LOW (-745.2)
+#define EXP_HIGH 709.8
+#define EXP_MAGIC 6755399441055744.0 /* 1.5 * 2**52: adding it rounds to an integer */
+#define EXP_MANTISSA 52
+#define EXP_BIAS 1023
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#else
+typedef float real;
+typedef int32_t bits;
+#define REAL_HUGE HUGE_VALF
+#define EXP_TERMS 7      /* likewise 2**-24 */
+#define EXP_LOW (-104.0f)
+#define EXP_HIGH 88.8f
+#define EXP_MAGIC 12582912.0f /* 1.5 * 2**23 */
+#define EXP_MANTISSA 23
+#define EXP_BIAS 127
+#define LN2_HIGH 6.93145752e-1f
+#define LN2_LOW 1.42860677e-6f
+#endif
+
+#if defined(__GNUC__) && !defined(CNN_EXT_SCALAR)
+#if defined(__AVX512F__)
+#define VEC_BYTES 64
+#elif defined(__AVX__)
+#define VEC_BYTES 32
+#else
+#define VEC_BYTES 16
+#endif
+typedef real vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef bits mask __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+#define VEC_ZERO ((vec){0})
+static inline vec vec_select(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
+#else
+#define VEC_BYTES ((int)sizeof(real))
+typedef real vec;
+typedef bits mask;
+#define VEC_ZERO ((real)0)
+static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
+#endif
+#define LANES (VEC_BYTES / (int)sizeof(real))
+
+/* Register tiles (rows x columns of accumulators): 24 of them where there are 32 vector registers,
+ * 12 where there are 16, so that operands fit beside them. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
+       ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2, ROWS6 = 24, COLS6 = 1 };
+#else
+enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
+       ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 3, COLS5 = 3, ROWS6 = 12, COLS6 = 1 };
+#endif
+
+static inline mask vec_nan(vec x) { return (mask)(x != x); }
+static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
+static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
+/* a in every lane; a - 0 is a, also for -0, so the compiler leaves only the broadcast */
+static inline vec vec_all(real a) { return a - VEC_ZERO; }
+
+/* true in the first n lanes */
+static inline mask vec_first(ptrdiff_t n)
+{
+    bits lane[LANES];
+    mask m;
+    for (int l = 0; l < LANES; l++) lane[l] = l < n ? (bits)-1 : 0;
+    memcpy(&m, lane, sizeof m);
+    return m;
+}
+static inline mask mask_or(mask a, mask b) { return a | b; }
+
+/* max(x, 0) that lets NaN through */
+static inline vec vec_relu(vec x) { return vec_select((mask)(VEC_ZERO > x), VEC_ZERO, x); }
+static inline vec vec_abs(vec x) { return vec_select((mask)(VEC_ZERO > x), -x, x); }
+
+static inline real vec_sum(vec x)
+{
+    real lane[LANES];
+    memcpy(lane, &x, sizeof x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* The first n < LANES numbers at p; the other lanes are 0.  And the way back. */
+static inline vec vec_load_part(const real *p, int n)
+{
+    vec x = VEC_ZERO;
+    memcpy(&x, p, (size_t)n * sizeof(real));
+    return x;
+}
+static inline void vec_store_part(real *p, vec x, int n) { memcpy(p, &x, (size_t)n * sizeof(real)); }
+
+/* e^x - 1 = scale * p + (scale - (real)1), where x = n ln 2 + r, scale = 2**n and p = e^r - 1 as a Taylor
+ * polynomial.  scale is built in two halves, so that results down to the denormals come out right. */
+static inline vec vec_exp_parts(vec x, vec *half, vec *other)
+{
+    static const double inverse_factorial[14] = {
+        1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
+        1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
+    const real high = (real)EXP_HIGH, low = (real)EXP_LOW, magic = (real)EXP_MAGIC;
+    x = vec_select((mask)(x > vec_all(high)), vec_all(high), x);
+    x = vec_select((mask)(x < vec_all(low)), vec_all(low), x);
+    vec shifted = x * (real)1.4426950408889634 + magic;
+    vec n = shifted - magic;
+    vec r = x - n * (real)LN2_HIGH - n * (real)LN2_LOW;
+    vec p = vec_all((real)inverse_factorial[EXP_TERMS]);
+    for (int k = EXP_TERMS - 1; k > 0; k--) p = p * r + (real)inverse_factorial[k];
+    vec zero_bits = vec_all(magic);
+#if VEC_BYTES > 8 || defined(__GNUC__) && !defined(CNN_EXT_SCALAR)
+    mask exponent = (mask)shifted - (mask)zero_bits, first = exponent >> 1;
+    *half = (vec)((first + EXP_BIAS) << EXP_MANTISSA);
+    *other = (vec)((exponent - first + EXP_BIAS) << EXP_MANTISSA);
+#else
+    (void)shifted; (void)zero_bits;
+    *half = (real)ldexp(1.0, (int)n / 2);
+    *other = (real)ldexp(1.0, (int)n - (int)n / 2);
+#endif
+    return p * r;
+}
+
+static inline vec vec_exp(vec x)
+{
+    vec half, other, p = vec_exp_parts(x, &half, &other);
+    return vec_select(vec_nan(x), x, (p + (real)1) * half * other);
+}
+
+/* e^-|x| cannot overflow, so that results down to the denormals come out right */
+static inline vec vec_sigmoid(vec x)
+{
+    vec e = vec_exp(-vec_abs(x));
+    return vec_select((mask)(VEC_ZERO > x), e, vec_all((real)1)) / ((real)1 + e);
+}
+
+/* tanh x = u / (u + (real)2), u = e^(2x) - 1, exact to a few units in the last place for small x too */
+static inline vec vec_tanh(vec x)
+{
+    const real far = 20;
+    vec z = vec_select((mask)(x > vec_all(far)), vec_all(far), x);
+    z = vec_select((mask)(z < vec_all(-far)), vec_all(-far), z);
+    vec half, other, p = vec_exp_parts(z + z, &half, &other);
+    vec scale = half * other, u = scale * p + (scale - (real)1);
+    return vec_select(vec_nan(x), x, u / (u + (real)2));
+}
+
+/* ln(1 + x) lane by lane */
+static inline vec vec_log1p(vec x)
+{
+    real lane[LANES];
+    memcpy(lane, &x, sizeof x);
+    for (int l = 0; l < LANES; l++) lane[l] = (real)log1p((double)lane[l]);
+    memcpy(&x, lane, sizeof x);
+    return x;
+}
+#endif
