@@ -24,7 +24,14 @@ ISAS = (
     Isa(
         "avx512",
         _X86,
-        ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"),
+        (
+            "-mavx512f",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx512bw",
+            "-mfma",
+            "-mprefer-vector-width=512",
+        ),
         frozenset({"avx512f", "avx512dq", "avx512vl", "avx512bw", "fma"}),
     ),
     Isa("avx2", _X86, ("-mavx2", "-mfma"), frozenset({"avx2", "fma"})),

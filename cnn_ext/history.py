@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .layers.layer import Parameter
+from .ops import _check as check
 
 
 @dataclass
@@ -99,17 +100,15 @@ class EarlyStopping:
 
     Raises
     ------
-    ValueError
-        If `patience` is below 1.
+    TypeError, ValueError
+        If `patience` is no whole number from 1, or `min_delta` no number from 0.
     """
 
     def __init__(
         self, patience: int = 3, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
-        if patience < 1:
-            raise ValueError(f"patience: expected at least 1, got {patience!r}")
-        self.patience = patience
-        self.min_delta = min_delta
+        self.patience = check.whole(patience, "patience", 1)
+        self.min_delta = check.number(min_delta, "min_delta")
         self.restore_best = restore_best
         self.start()
 

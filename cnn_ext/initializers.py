@@ -1,7 +1,7 @@
 """First values of weights: He, Glorot, LeCun, normal, zeros and PyTorch's default.
 
-An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those here.
-Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in one output.
+An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those
+here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in one output.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+# in quotes, because NumPy loads `numpy.random` when it is first named
+Initializer = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -69,8 +70,8 @@ def initial_weights(
 
     Raises
     ------
-    ValueError
-        If the name is unknown or the function returns another shape.
+    TypeError, ValueError
+        If it is neither, the name is unknown, or the function returns another shape.
     """
     if isinstance(initializer, str):
         if initializer not in INITIALIZERS:
@@ -78,6 +79,8 @@ def initial_weights(
                 f"initializer: expected one of {', '.join(INITIALIZERS)}, got {initializer!r}"
             )
         initializer = INITIALIZERS[initializer]
+    if not callable(initializer):
+        raise TypeError(f"initializer: expected a name or a function, got {initializer!r}")
     weights = np.asarray(initializer(shape, rng or np.random.default_rng()))
     if weights.shape != shape:
         raise ValueError(f"initializer: expected weights of shape {shape}, got {weights.shape}")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from . import safetensors
+from .initializers import Initializer
 from .layers import Layer, Sequential
+from .layers.layer import float_dtype
 
 ARCHITECTURE = "cnn_ext.architecture"
 VERSION = "cnn_ext.format"
 FORMAT = "1"
+LONGEST = 1_000_000  # characters of a description: some ten thousand layers
 
 
 def save(
@@ -33,7 +39,12 @@ def save(
     TypeError, ValueError, OSError
         If the network cannot be described as JSON or the file cannot be written.
     """
-    own = {VERSION: FORMAT, ARCHITECTURE: json.dumps(net.to_config())}
+    if not isinstance(net, Sequential):
+        raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+    text = json.dumps(net.to_config())
+    if len(text) > LONGEST:
+        raise ValueError(f"net: its description may have {LONGEST} characters, got {len(text)}")
+    own = {VERSION: FORMAT, ARCHITECTURE: text}
     safetensors.write(path, net.state_dict(), {**(metadata or {}), **own})
 
 
@@ -67,16 +78,30 @@ def load_with_metadata(
         raise ValueError(f"{path}: no architecture in the metadata; saved by another program?")
     if metadata.get(VERSION) != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT}, got {metadata.get(VERSION)!r}")
+    text = metadata[ARCHITECTURE]
     try:
-        config: Any = json.loads(metadata[ARCHITECTURE])
-        net = Sequential.from_config(config, custom)
-        dtypes = {array.dtype for array in tensors.values()}
-        if len(dtypes) > 1:
-            raise ValueError(f"weights of several number types: {sorted(map(str, dtypes))}")
-        if dtypes:
-            net.astype(dtypes.pop())
+        if len(text) > LONGEST:
+            raise ValueError(f"the description may have {LONGEST} characters, got {len(text)}")
+        net = Sequential.from_config(json.loads(text), custom, initializer=_room_for(tensors))
+        for name, parameter in net.named_parameters():
+            if name in tensors:
+                parameter.data = parameter.data.astype(float_dtype(tensors[name].dtype))
         net.load_state_dict(tensors)
     except (TypeError, ValueError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a network of this package: {error}") from error
     own = (ARCHITECTURE, VERSION)
     return net.eval(), {key: value for key, value in metadata.items() if key not in own}
+
+
+def _room_for(tensors: Mapping[str, np.ndarray]) -> Initializer:
+    # zeros for weights, and never more of them than the file holds, whatever its description says
+    left = sum(array.size for array in tensors.values())
+
+    def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        nonlocal left
+        left -= math.prod(shape)
+        if left < 0:
+            raise ValueError(f"weights of shape {shape} are more than the file holds")
+        return np.zeros(shape, np.float32)
+
+    return zeros

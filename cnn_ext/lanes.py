@@ -34,24 +34,15 @@ class Lanes:
         N, the number of images.
     """
 
-    __slots__ = ("data", "images")
+    __slots__ = ("blocks", "data", "dtype", "images", "shape")
 
     def __init__(self, data: np.ndarray, images: int) -> None:
         self.data = data
         self.images = images
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The plain shape, (N, *features)."""
-        return (self.images, *self.data.shape[1:-1])
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.data.dtype
-
-    @property
-    def blocks(self) -> int:
-        return self.data.shape[0]
+        self.blocks: int = data.shape[0]
+        self.dtype = data.dtype
+        #: the plain shape, (N, *features)
+        self.shape: tuple[int, ...] = (images, *data.shape[1:-1])
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype) -> Lanes:

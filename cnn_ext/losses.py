@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from . import ops
+from .lanes import Lanes
+from .ops import _check as check
 
 Cost = Callable[[Any, Any], tuple[float, Any]]
 
@@ -21,16 +23,20 @@ class Loss:
     ----------
     name : str
     cost : function (outputs, targets) -> (cost, gradient at the outputs)
+        All of shape (N, K), but for the cost, a number.
     activation : function, optional
         What turns outputs into probabilities; part of `cost` already.
     classifies : bool
         Whether predictions are classes; class numbers as targets become one-hot rows.
+    takes_lanes : bool
+        Whether `cost` also takes and returns `Lanes`; one of your own works on plain arrays.
     """
 
     name: str
     cost: Cost
     activation: Callable[[Any], Any] | None = None
     classifies: bool = True
+    takes_lanes: bool = False
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities, or what the network says in their place, (N, K)."""
@@ -48,16 +54,16 @@ class Loss:
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("cross_entropy", ops.cross_entropy, ops.softmax),
-        Loss("binary_cross_entropy", ops.binary_cross_entropy, ops.sigmoid),
-        Loss("quadratic", ops.quadratic),
-        Loss("mse", ops.mse, classifies=False),
+        Loss("cross_entropy", ops.cross_entropy, ops.softmax, takes_lanes=True),
+        Loss("binary_cross_entropy", ops.binary_cross_entropy, ops.sigmoid, takes_lanes=True),
+        Loss("quadratic", ops.quadratic, takes_lanes=True),
+        Loss("mse", ops.mse, classifies=False, takes_lanes=True),
     )
 }
 
 
 def loss_of(loss: str | Loss | Cost) -> Loss:
-    """A loss given as one of `LOSSES` by name, as a `Loss`, or as a cost function.
+    """A loss given as one of `LOSSES` by name, as a `Loss`, or as a cost function; it takes lanes.
 
     Raises
     ------
@@ -65,11 +71,25 @@ def loss_of(loss: str | Loss | Cost) -> Loss:
         If it is none of these, or the name is unknown.
     """
     if isinstance(loss, Loss):
-        return loss
+        return loss if loss.takes_lanes else replace(loss, cost=_on_lanes(loss.cost))
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
         return LOSSES[loss]
     if callable(loss):
-        return Loss(getattr(loss, "__name__", "loss"), loss)
+        return Loss(getattr(loss, "__name__", "loss"), _on_lanes(loss))
     raise TypeError(f"loss: expected a name or a function, got {loss!r}")
+
+
+def _on_lanes(cost: Cost) -> Cost:
+    # a cost of plain arrays, for the trainer's lanes
+    def on_lanes(outputs: Any, targets: Any) -> tuple[float, Any]:
+        targets = targets.unpack() if isinstance(targets, Lanes) else targets
+        if not isinstance(outputs, Lanes):
+            return cost(outputs, targets)
+        total, gradient = cost(outputs.unpack(), targets)
+        gradient = check.real_array(gradient, "the gradient of the loss")
+        check.same_shape(gradient, "the gradient of the loss", outputs.shape)
+        return float(total), Lanes.pack(gradient, outputs.dtype)
+
+    return on_lanes

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .ops import _check as check
+
 
 def _labels(y: ArrayLike, name: str) -> np.ndarray:
     labels = np.asarray(y)
@@ -72,14 +74,15 @@ def top_k_accuracy(y_true: ArrayLike, y_score: ArrayLike, k: int = 5) -> float:
         If an argument does not fit; the message names it.
     """
     true = _labels(y_true, "y_true")
-    scores = np.asarray(y_score)
+    scores = check.real_array(y_score, "y_score")
     if scores.ndim != 2 or len(scores) != len(true) or not len(true):
         raise ValueError(f"y_score: expected shape ({len(true)}, K), got {scores.shape}")
-    if not 1 <= k <= scores.shape[1]:
+    if check.whole(k, "k", 1) > scores.shape[1]:
         raise ValueError(f"k: expected 1 to {scores.shape[1]}, got {k}")
     if true.min() < 0 or true.max() >= scores.shape[1]:
         raise ValueError(f"y_true: expected classes 0 to {scores.shape[1] - 1}")
-    highest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    # turned round, since a stable sort of equal scores begins with the lower class
+    highest = scores.shape[1] - 1 - np.argsort(scores[:, ::-1], axis=1, kind="stable")[:, -k:]
     return float(np.mean((highest == true[:, None]).any(axis=1)))
 
 
@@ -105,9 +108,12 @@ def confusion_matrix(
         If an argument does not fit; the message names it.
     """
     true, predicted = _both(y_true, y_pred)
-    highest = int(max(true.max(), predicted.max()))
-    count = highest + 1 if classes is None else classes
-    if min(true.min(), predicted.min()) < 0 or highest >= count:
-        raise ValueError(f"y_true, y_pred: expected classes 0 to {count - 1}, got {highest}")
+    lowest, highest = min(true.min(), predicted.min()), int(max(true.max(), predicted.max()))
+    count = highest + 1 if classes is None else check.whole(classes, "classes", 1)
+    if lowest < 0 or highest >= count:
+        wrong = lowest if lowest < 0 else highest
+        raise ValueError(
+            f"y_true, y_pred: expected classes of 0 or more, below {count}, got {wrong}"
+        )
     pairs = np.bincount(true * count + predicted, minlength=count * count)
     return pairs.reshape(count, count)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from . import _core
 from .layers.layer import Parameter
+from .ops import _check as check
 
 
 class SGD:
@@ -47,22 +47,19 @@ class SGD:
             if not isinstance(parameter, Parameter):
                 name = type(parameter).__name__
                 raise TypeError(f"parameters: expected Parameter objects, got {name}")
-        if not 0 < lr < math.inf:
+        self.lr = check.number(lr, "lr")
+        if self.lr == 0:
             raise ValueError(f"lr: expected a number above 0, got {lr!r}")
-        for name, value in (
-            ("momentum", momentum),
-            ("dampening", dampening),
-            ("weight_decay", weight_decay),
-        ):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}: expected 0 or more, got {value!r}")
+        self.momentum = check.number(momentum, "momentum")
+        self.dampening = check.number(dampening, "dampening")
+        self.weight_decay = check.number(weight_decay, "weight_decay")
+        self.nesterov = bool(nesterov)
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError("nesterov: expected momentum above 0 and dampening 0 with it")
-        self.lr = lr
-        self.momentum = momentum
-        self.dampening = dampening
-        self.weight_decay = weight_decay
-        self.nesterov = nesterov
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the velocity: the next step is as the first."""
         self._velocity: list[np.ndarray | None] = [None] * len(self.parameters)
 
     def step(self) -> None:
@@ -75,6 +72,8 @@ class SGD:
             if gradient.shape != data.shape:
                 raise ValueError(f"grad: expected shape {data.shape}, got {gradient.shape}")
             velocity = self._velocity[i]
+            if velocity is not None and velocity.dtype != data.dtype:  # the network was converted
+                velocity = self._velocity[i] = velocity.astype(data.dtype)
             first = velocity is None
             if first and self.momentum:
                 velocity = self._velocity[i] = np.zeros_like(data)

@@ -18,6 +18,8 @@ class Progress:
     total : int
     show : bool
         Whether to show anything at all.
+
+    As a context manager it clears an unfinished bar, whatever ends the operation.
     """
 
     def __init__(self, title: str, total: int, show: bool = True) -> None:
@@ -35,6 +37,12 @@ class Progress:
             else:
                 self._bar = tqdm(total=total, desc=title, leave=False, file=sys.stderr)
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._clear()
+
     def advance(self, text: str = "") -> None:
         """One step is done; `text` says how things stand."""
         self.done += 1
@@ -45,11 +53,15 @@ class Progress:
             sys.stderr.write(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
             sys.stderr.flush()
 
-    def close(self, text: str = "") -> None:
+    def close(self, text: str) -> None:
         """The operation is over; `text` stays as its line."""
+        self._clear()
+        if self.show:
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
         if self._bar is not None:
             self._bar.close()
         elif self._live:
             sys.stderr.write("\r\x1b[K")
-        if self.show and text:
-            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+        self._live, self._bar = False, None

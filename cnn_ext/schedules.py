@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .ops import _check as check
+
 Schedule = Callable[[float], float]
 
 
@@ -18,8 +20,7 @@ def constant() -> Schedule:
 
 def step(drops: int = 2, factor: float = 0.1) -> Schedule:
     """Multiply by `factor` at `drops` evenly spaced moments."""
-    if drops < 1:
-        raise ValueError(f"drops: expected at least 1, got {drops}")
+    drops = check.whole(drops, "drops", 1)
     return lambda done: factor ** min(int(done * (drops + 1)), drops)
 
 
@@ -59,8 +60,8 @@ def schedule_of(schedule: str | Schedule | None) -> Schedule:
 
     Raises
     ------
-    ValueError
-        If the name is unknown.
+    TypeError, ValueError
+        If it is none of these, or the name is unknown.
     """
     if schedule is None:
         return constant()
@@ -68,4 +69,6 @@ def schedule_of(schedule: str | Schedule | None) -> Schedule:
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}")
         return SCHEDULES[schedule]()
+    if not callable(schedule):
+        raise TypeError(f"schedule: expected a name or a function, got {schedule!r}")
     return schedule

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 
-from . import ops
 from ._dispatch import threads
 from .data.batching import batches, gather
 from .history import EarlyStopping, Epoch, History
-from .layers import Dropout, Sequential, Sigmoid, Softmax
+from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
 from .losses import Cost, Loss, loss_of
 from .metrics import accuracy
-from .optim import SGD
+from .ops import _check as check
 from .ops.loss import one_hot
+from .optim import SGD
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 
@@ -62,6 +62,9 @@ class Trainer:
     ) -> None:
         if not isinstance(net, Sequential):
             raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+        dtypes = sorted({str(parameter.data.dtype) for parameter in net.parameters()})
+        if len(dtypes) > 1:
+            raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
         self.net = net
         self.loss = loss_of(loss)
         last = list(net.walk())[-1:]
@@ -80,6 +83,7 @@ class Trainer:
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
+        self._has_stepped = False  # so that `_good` holds weights whose cost was finite
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
@@ -117,21 +121,29 @@ class Trainer:
             outputs = net.forward(net._pack(x))
             cost, gradient = self.loss.cost(outputs, self._targets(y, outputs.shape))
             if not math.isfinite(cost):
-                if self.optimizer_has_stepped:
-                    self._restore(self._good)
+                self._fall_back()
                 raise CostError(f"the cost is {cost}")
-            for good, parameter in zip(self._good, self.optimizer.parameters, strict=True):
-                np.copyto(good, parameter.data)
+            self._remember()
             net.backward(gradient, need_dx=False)
             self.optimizer.step()
-            self.optimizer_has_stepped = True
+            self._has_stepped = True
             return cost, outputs.unpack()
 
-    optimizer_has_stepped = False
+    def _remember(self) -> None:
+        try:
+            for good, parameter in zip(self._good, self.optimizer.parameters, strict=True):
+                np.copyto(good, parameter.data, casting="no")
+        except TypeError:  # the network was converted
+            self._good = [parameter.data.copy() for parameter in self.optimizer.parameters]
+
+    def _fall_back(self) -> None:
+        if self._has_stepped:
+            self._restore(self._good)
 
     def _restore(self, weights: list[np.ndarray]) -> None:
         for saved, parameter in zip(weights, self.optimizer.parameters, strict=True):
             np.copyto(parameter.data, saved)
+        self.optimizer.reset()  # it was going somewhere else
 
     def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
         # class numbers become one-hot rows where the cost wants rows; (N,) is (N, 1) for one output
@@ -154,12 +166,13 @@ class Trainer:
         schedule: str | Schedule | None = None,
         early_stopping: int | EarlyStopping | None = None,
         callbacks: Iterable[Callback] = (),
+        shuffle: bool = True,
         progress: bool = True,
     ) -> History:
-        """Train for some epochs, each one pass over all images in a new random order.
+        """Train for some epochs, each one pass over all images.
 
-        Ctrl-C ends the training after the step at hand: the history so far is returned, with
-        `stopped` "interrupted".
+        Ctrl-C ends the training: the network keeps its weights, and the history of the epochs so
+        far is returned, with `stopped` "interrupted".  The network is left in evaluation mode.
 
         Parameters
         ----------
@@ -176,6 +189,8 @@ class Trainer:
             Stop after so many epochs without a lower validation cost, and take the best weights.
         callbacks : functions (trainer, epoch), optional
             Called after each epoch; training stops if one returns True.
+        shuffle : bool
+            Whether each epoch takes the images in a new random order.
         progress : bool
             Show how far training is, on standard error.
 
@@ -186,77 +201,35 @@ class Trainer:
         Raises
         ------
         CostError
-            If the cost becomes NaN or infinite; see `train_on_batch`.
+            If the cost becomes NaN or infinite, on the training or the validation images; the
+            message says where, and the network has the last weights whose cost was finite.
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
-        targets = np.asarray(y)
-        if len(x) != len(targets):
-            raise ValueError(f"y: expected {len(x)} targets, one for each image, got {len(targets)}")
-        if epochs < 1:
-            raise ValueError(f"epochs: expected at least 1, got {epochs!r}")
-        chosen = np.arange(len(x))
-        validation = _Subset(*validation_data) if validation_data is not None else None
-        if validation_split:
-            if validation is not None:
-                raise ValueError("validation_split: expected no validation_data with it")
-            if not 0 < validation_split < 1:
-                raise ValueError(f"validation_split: expected 0 to 1, got {validation_split!r}")
-            order = self._rng.permutation(len(x))
-            kept = round(len(x) * validation_split)
-            validation, chosen = _Subset(x, targets, order[:kept]), np.sort(order[kept:])
-        if not len(chosen) or (validation is not None and not len(validation)):
-            raise ValueError(f"x: expected images to train and to validate on, got {len(x)}")
-        stopping = early_stopping
-        if isinstance(stopping, int):
-            stopping = EarlyStopping(stopping)
-        if stopping is not None:
-            if validation is None:
-                raise ValueError("early_stopping: expected validation_data or validation_split")
-            stopping.start()
-        factor = schedule_of(schedule)
+        epochs = check.whole(epochs, "epochs", 1)
+        batch_size = check.whole(batch_size, "batch_size", 1)
+        training, validation = self._divide(x, y, validation_data, validation_split)
+        stopping = _stopping(early_stopping, validation)
+        factor, callbacks = schedule_of(schedule), list(callbacks)
         lr = self.optimizer.lr
-        steps = -(-len(chosen) // batch_size) if batch_size > 0 else 0
         history = History()
+        self._has_stepped = False
         try:
             for epoch in range(epochs):
-                started = time.perf_counter()
-                bar = Progress(f"epoch {epoch + 1}/{epochs}", steps, progress)
-                costs, right = 0.0, 0
-                for step, indices in enumerate(batches(len(chosen), batch_size, self._rng)):
-                    self.optimizer.lr = lr * factor((epoch * steps + step) / (epochs * steps))
-                    picked = chosen[indices]
-                    try:
-                        cost, outputs = self._step(gather(x, picked), targets[picked])
-                    except CostError as error:
-                        bar.close()
-                        raise CostError(
-                            f"{error} in epoch {epoch + 1}, batch {step + 1} of {steps}, learning "
-                            f"rate {self.optimizer.lr:g}; the network has the last weights whose "
-                            "cost was finite"
-                        ) from None
-                    costs += cost * len(picked)
-                    right += self._count_right(outputs, targets[picked])
-                    bar.advance(f"cost {costs / (step * batch_size + len(picked)):.4f}")
-                seconds = time.perf_counter() - started
-                record = Epoch(
-                    number=epoch + 1,
-                    cost=costs / len(chosen),
-                    accuracy=right / len(chosen) if self.loss.classifies else None,
-                    learning_rate=self.optimizer.lr,
-                    seconds=seconds,
-                    images_per_second=len(chosen) / seconds,
-                )
-                if validation is not None:
-                    scores = self.evaluate(validation, validation.y)
-                    record.validation_cost = scores["cost"]
-                    record.validation_accuracy = scores.get("accuracy")
-                history.append(record)
-                bar.close(record.text())
-                stop = [callback(self, record) for callback in callbacks]
-                if any(answer is True for answer in stop):
+                with Progress(
+                    f"epoch {epoch + 1}/{epochs}", -(-len(training) // batch_size), progress
+                ) as bar:
+                    record = self._epoch(
+                        epoch + 1, training, batch_size, shuffle, bar,
+                        lambda part, epoch=epoch: lr * factor((epoch + part) / epochs),
+                    )  # fmt: skip
+                    if validation is not None:
+                        self._validate(record, validation)
+                    history.append(record)
+                    bar.close(record.text())
+                if _says_stop([callback(self, record) for callback in callbacks]):
                     history.stopped = "callback"
-                elif stopping is not None and stopping.seen_enough(record, self.optimizer.parameters):
+                elif stopping and stopping.seen_enough(record, self.optimizer.parameters):
                     history.stopped = "early"
                 if history.stopped:
                     break
@@ -264,10 +237,80 @@ class Trainer:
             history.stopped = "interrupted"
         finally:
             self.optimizer.lr = lr
+            self._has_stepped = False
             self.net.eval()
-        if stopping is not None and stopping.best is not None and stopping.restore_best:
+        if stopping and stopping.best is not None and stopping.restore_best:
             self._restore(stopping.best)
         return history
+
+    def _divide(
+        self, x: Any, y: Any, validation_data: tuple[Any, Any] | None, validation_split: float
+    ) -> tuple[_Set, _Set | None]:
+        # the images to train on, and those to validate on
+        training = _Set(x, y, "x", "y")
+        if not validation_split:
+            if validation_data is None:
+                return training, None
+            return training, _Set(*validation_data, "validation_data[0]", "validation_data[1]")
+        if validation_data is not None:
+            raise ValueError("validation_split: expected 0 with validation_data")
+        kept = round(len(training) * check.number(validation_split, "validation_split", 0, 1))
+        if not 0 < kept < len(training):
+            raise ValueError(
+                f"validation_split: expected a part that leaves images for both sets, got "
+                f"{validation_split!r} of {len(training)}"
+            )
+        order = self._rng.permutation(len(training))
+        return training.part(np.sort(order[kept:])), training.part(order[:kept])
+
+    def _epoch(
+        self,
+        number: int,
+        training: _Set,
+        batch_size: int,
+        shuffle: bool,
+        bar: Progress,
+        learning_rate: Callable[[float], float],
+    ) -> Epoch:
+        # one pass over the images; `learning_rate` takes the part of it that is done
+        started = time.perf_counter()
+        costs, right, seen = 0.0, 0, 0
+        order = batches(len(training), batch_size, self._rng if shuffle else None)
+        for step, indices in enumerate(order):
+            self.optimizer.lr = learning_rate(step / bar.total)
+            targets = training.y[indices]
+            try:
+                cost, outputs = self._step(training[indices], targets)
+            except CostError as error:
+                raise CostError(
+                    f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
+                    f"{self.optimizer.lr:g}; the network has the last weights whose cost was finite"
+                ) from None
+            costs += cost * len(indices)
+            right += self._count_right(outputs, targets)
+            seen += len(indices)
+            bar.advance(f"cost {costs / seen:.4f}")
+        seconds = time.perf_counter() - started
+        return Epoch(
+            number=number,
+            cost=costs / seen,
+            accuracy=right / seen if self.loss.classifies else None,
+            learning_rate=self.optimizer.lr,
+            seconds=seconds,
+            images_per_second=seen / seconds,
+        )
+
+    def _validate(self, record: Epoch, validation: _Set) -> None:
+        scores = self.evaluate(validation, validation.y)
+        record.validation_cost = scores["cost"]
+        record.validation_accuracy = scores.get("accuracy")
+        if not math.isfinite(record.validation_cost):
+            self._fall_back()
+            raise CostError(
+                f"the cost of the validation images is {record.validation_cost} after epoch "
+                f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
+                "weights before its last step"
+            )
 
     # ------------------------------------------------------------------------------- evaluation
 
@@ -295,9 +338,7 @@ class Trainer:
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
-        targets = np.asarray(y)
-        if len(x) != len(targets) or not len(targets):
-            raise ValueError(f"y: expected {len(x)} targets, at least one, got {len(targets)}")
+        targets = _Set(x, y, "x", "y").y
         outputs = self.outputs(x, batch_size)
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
@@ -311,16 +352,11 @@ class Trainer:
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Outputs of the network in evaluation mode, (N, K), batch by batch."""
-        mode = self.net.training
-        self.net.eval()
-        try:
-            with self._threads():
-                return np.concatenate(
-                    [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
-                    or [self.net(np.asarray(x))]
-                )
-        finally:
-            self.net.training = mode
+        with self._threads(), _evaluation_mode(self.net):
+            return np.concatenate(
+                [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
+                or [self.net(np.asarray(x))]
+            )
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Probabilities of the classes, (N, K); plain outputs for "quadratic" and "mse"."""
@@ -334,21 +370,61 @@ class Trainer:
 def _classes(targets: np.ndarray) -> np.ndarray:
     if targets.ndim == 2 and targets.shape[1] > 1:
         return targets.argmax(axis=1)
-    return (targets.reshape(len(targets)) > 0.5).astype(np.int64) if targets.dtype.kind == "f" else (
-        targets.reshape(len(targets))
-    )
+    flat = targets.reshape(len(targets))
+    return (flat > 0.5).astype(np.int64) if flat.dtype.kind == "f" else flat
 
 
-class _Subset:
-    """Some images of a set and their targets, without copying the set."""
+def _says_stop(answers: list[Any]) -> bool:
+    return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
-    def __init__(self, x: Any, y: Any, indices: np.ndarray | None = None) -> None:
-        self.x = x
-        self.indices = np.arange(len(x)) if indices is None else indices
-        self.y = np.asarray(y) if indices is None else np.asarray(y)[indices]
+
+def _stopping(rule: int | EarlyStopping | None, validation: _Set | None) -> EarlyStopping | None:
+    if rule is None:
+        return None
+    if validation is None:
+        raise ValueError("early_stopping: expected validation_data or validation_split with it")
+    stopping = rule if isinstance(rule, EarlyStopping) else EarlyStopping(rule)
+    stopping.start()
+    return stopping
+
+
+@contextmanager
+def _evaluation_mode(net: Sequential) -> Iterator[None]:
+    # every layer gets back the mode that it had; an outer network comes before its layers
+    def all_of(layer: Layer) -> Iterator[Layer]:
+        yield layer
+        for inner in layer if isinstance(layer, Sequential) else ():
+            yield from all_of(inner)
+
+    modes = [(layer, layer.training) for layer in all_of(net)]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.train(mode)
+
+
+class _Set:
+    """Images and their targets, or a part of them, without copying the images."""
+
+    def __init__(self, x: Any, y: Any, name: str, y_name: str) -> None:
+        self.x, self.y = x, np.asarray(y)
+        self.indices: np.ndarray | None = None
+        if not len(x):
+            raise ValueError(f"{name}: expected at least one image, got none")
+        if self.y.shape[:1] != (len(x),):
+            raise ValueError(
+                f"{y_name}: expected {len(x)} targets, one for each image, got shape {self.y.shape}"
+            )
+
+    def part(self, indices: np.ndarray) -> _Set:
+        part = _Set(self.x, self.y, "x", "y")
+        part.indices, part.y = indices, self.y[indices]
+        return part
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.y)
 
     def __getitem__(self, chosen: np.ndarray) -> Any:
-        return gather(self.x, self.indices[chosen])
+        return gather(self.x, chosen if self.indices is None else self.indices[chosen])

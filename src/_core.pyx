@@ -13,8 +13,6 @@ from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from math import prod
-
 include "kernels/args.pxi"
 
 cdef extern from *:
@@ -61,6 +59,7 @@ cdef enum:
     CHANNEL_CUT = 12           # output channels a task: a multiple of every tile's rows
     WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
+    LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
 
 cdef Table* TABLES[2]          # float32, float64
@@ -156,34 +155,39 @@ def release_memory():
     most_in_use = in_use
 
 
-cdef void* pointer(object array, sizes, int itemsize, bint writable=False) except? NULL:
+cdef void* pointer(object array, tuple sizes, int itemsize, bint writable=False) except? NULL:
     # The address of an array of at least these extents.  The caller holds the array itself.
-    # The product is taken in Python's numbers, which do not wrap around.
     cdef Py_buffer view
-    cdef void* address
-    numbers = prod(sizes)
-    if min(sizes) < 0:
-        raise ValueError(f"expected sizes of at least 0, got {sizes}")
+    cdef Py_ssize_t needed = itemsize, size
+    for size in sizes:
+        if size < 0:
+            raise ValueError(f"expected sizes of at least 0, got {sizes}")
+        if size and needed > PY_SSIZE_T_MAX // size:
+            raise MemoryError(f"an array of {sizes} is too large")
+        needed *= size
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
-    address = view.buf
-    length = view.len
-    size = view.itemsize
     PyBuffer_Release(&view)
-    if size != itemsize or length < numbers * itemsize:
-        raise ValueError(f"expected at least {numbers} numbers of {itemsize} bytes, "
-                         f"got {length} bytes in items of {size}")
-    return address
+    if view.itemsize != itemsize or view.len < needed:
+        raise ValueError(f"expected at least {sizes} numbers of {itemsize} bytes, "
+                         f"got {view.len} bytes in items of {view.itemsize}")
+    return view.buf
 
 
-def at_least_one(*sizes):
-    if min(sizes) < 1:
-        raise ValueError(f"expected sizes of at least 1, got {sizes}")
+cdef int at_least_one(const Py_ssize_t* sizes, int count) except -1:
+    cdef int i
+    for i in range(count):
+        if sizes[i] < 1:
+            raise ValueError(f"expected sizes of at least 1, got {sizes[i]}")
+    return 0
 
 
-def within_reach(*places):
-    # along one axis; far from where an index would overflow
-    if max(map(abs, places)) > 2**60:
-        raise ValueError(f"expected places up to 2**60, got {places}")
+cdef int within_reach(const Py_ssize_t* numbers, int count) except -1:
+    # each along one axis: a product of two is far from where an index would overflow
+    cdef int i
+    for i in range(count):
+        if not -LARGEST <= numbers[i] <= LARGEST:
+            raise ValueError(f"expected numbers up to {LARGEST}, got {numbers[i]}")
+    return 0
 
 
 cdef int run(kernel loop, const void* args, Py_ssize_t tasks, double work, scratch=0) except -1:
@@ -226,9 +230,9 @@ cdef Shape shape_of(shape) except *:
     cdef Shape s
     (s.N, s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.top, s.left, s.gap_h,
      s.gap_w) = shape
-    at_least_one(s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.gap_h, s.gap_w)
-    within_reach(<object> s.P * s.step_h, <object> s.Q * s.step_w, <object> s.R * s.gap_h,
-                 <object> s.S * s.gap_w, s.top, s.left)
+    at_least_one(&s.G, 11)  # up to step_w
+    at_least_one(&s.gap_h, 2)
+    within_reach(&s.N, 16)
     return s
 
 
@@ -379,7 +383,8 @@ cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_
     # a convolution of one "image" whose pixels are the N blocks
     cdef Py_ssize_t zero[1]
     zero[0] = 0
-    at_least_one(C, K)
+    at_least_one(&C, 1)
+    at_least_one(&K, 1)
     if N == 0:
         return 0
     a.N = a.G = a.H = a.P = a.step_h = a.step_w = a.taps_h = a.taps_w = 1
@@ -435,9 +440,8 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
 cdef int run_pool(kernel loop, Pool* a, Table* table, shape, count_include_pad) except -1:
     (a.planes, a.H, a.W, a.R, a.S, a.P, a.Q, a.step_h, a.step_w, a.gap_h, a.gap_w, a.top, a.left,
      a.bottom, a.right) = shape
-    at_least_one(a.H, a.W, a.R, a.S, a.P, a.Q, a.step_h, a.step_w, a.gap_h, a.gap_w)
-    within_reach(<object> a.P * a.step_h, <object> a.Q * a.step_w, <object> a.R * a.gap_h,
-                 <object> a.S * a.gap_w, a.top, a.left, a.bottom, a.right)
+    at_least_one(&a.H, 10)  # up to gap_w
+    within_reach(&a.H, 14)
     a.count_include_pad = count_include_pad
     return run(loop, a, a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
@@ -510,11 +514,12 @@ def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixel
     cdef Softmax args
     args.N, args.K, args.pixels = N, K, pixels
     sizes = N, K, pixels, table.lanes
-    at_least_one(K, pixels)
+    at_least_one(&K, 1)
+    at_least_one(&pixels, 1)
     args.a = pointer(a, sizes, itemsize)
     args.b = NULL if dy is None else pointer(dy, sizes, itemsize)
     args.y = pointer(y, sizes, itemsize, True)
-    run(table.softmax if dy is None else table.softmax_back, &args, N * pixels, 10.0 * prod(sizes))
+    run(table.softmax if dy is None else table.softmax_back, &args, N * pixels, 10.0 * N * K * pixels * table.lanes)
 
 
 def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale):
@@ -523,7 +528,7 @@ def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K,
     cdef Loss a
     cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
     a.N, a.K, a.op, a.scale = images, K, LOSSES[op], scale
-    at_least_one(K)
+    at_least_one(&K, 1)
     a.z = pointer(z, (N, K, table.lanes), itemsize)
     a.target = pointer(target, (N, K, table.lanes), itemsize)
     a.cost = pointer(cost, (N, table.lanes), itemsize, True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import ops
 from ..lanes import Lanes
+from ..ops import _check as check
 from .layer import Layer
 
 
@@ -35,8 +36,8 @@ class LeakyReLU(Layer):
 
     Raises
     ------
-    ValueError
-        If `negative_slope` is negative.
+    TypeError, ValueError
+        If `negative_slope` is no number, or negative.
     """
 
     arguments = ("negative_slope",)
@@ -52,7 +53,8 @@ class LeakyReLU(Layer):
         return y
 
     def backward(self, dy: Any) -> Any:
-        return ops.leaky_relu_backward(dy, *self.saved(), self.negative_slope)
+        (y,) = self.saved()
+        return ops.leaky_relu_backward(dy, y, self.negative_slope)
 
 
 class Sigmoid(Layer):
@@ -128,25 +130,24 @@ class Dropout(Layer):
 
     Raises
     ------
-    ValueError
-        If `p` is not from 0 to 1.
+    TypeError, ValueError
+        If `p` is no number from 0 to 1.
     """
 
     arguments = ("p",)
     takes_lanes = True
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p: expected 0 to 1, got {p!r}")
-        self.p = float(p)
+        self.p = check.number(p, "p", 0, 1)
         self.rng = rng or np.random.default_rng()
 
     def forward(self, x: Any) -> Any:
         if not self.training:
             return x
-        x = x if isinstance(x, Lanes) else np.asarray(x)
+        x = check.batch(x, "x")
+        dtype = check.common_dtype(x)
         keep = self.rng.random(x.shape, np.float32) >= self.p
-        factor: Any = keep.astype(x.dtype) / x.dtype.type(max(1 - self.p, 1e-30))
+        factor: Any = keep.astype(dtype) / dtype.type(max(1 - self.p, 1e-30))
         if isinstance(x, Lanes):
             factor = Lanes.pack(factor)
         self.save_for_backward(factor)

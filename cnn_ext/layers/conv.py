@@ -43,7 +43,7 @@ class Conv2d(WeightedLayer):
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
-                 "groups")  # fmt: skip
+                 "groups", "bias")  # fmt: skip
 
     def __init__(
         self,
@@ -70,7 +70,10 @@ class Conv2d(WeightedLayer):
             if channels % self.groups:
                 raise ValueError(f"groups: expected a divisor of {name} {channels}, got {groups}")
         check.padding4(padding, self.kernel_size, self.stride, self.dilation)
-        self.padding = padding if isinstance(padding, (str, int)) else tuple(map(int, padding))
+        if isinstance(padding, str):
+            self.padding: Any = padding
+        else:
+            self.padding = tuple(map(int, padding)) if check.is_list(padding) else int(padding)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.new_parameters(shape, bias, initializer, rng, dtype)
 

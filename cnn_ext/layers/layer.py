@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..initializers import Initializer, initial_bias, initial_weights
+from ..lanes import Lanes
 from ..ops import _check as check
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Parameter:
@@ -129,7 +133,7 @@ class Layer:
         for name, parameter in parameters.items():
             parameter.data[...] = arrays[name]
 
-    def astype(self, dtype: DTypeLike) -> Layer:
+    def astype(self, dtype: DTypeLike) -> Self:
         """Convert all parameters to float32 or float64, in place; returns the layer itself."""
         dtype = float_dtype(dtype)
         for parameter in self.parameters():
@@ -146,14 +150,14 @@ class Layer:
 
     # ------------------------------------------------------------------------------------- modes
 
-    def train(self, mode: bool = True) -> Layer:
+    def train(self, mode: bool = True) -> Self:
         """Switch to training mode (or, given False, to evaluation); returns the layer itself."""
         self.training = mode
         if not mode:
             self._saved = None
         return self
 
-    def eval(self) -> Layer:
+    def eval(self) -> Self:
         """Switch to evaluation mode: dropout passes everything, nothing is kept for `backward`."""
         return self.train(False)
 
@@ -161,11 +165,15 @@ class Layer:
 
     def to_config(self) -> dict[str, Any]:
         """Type and constructor arguments, as plain data that JSON can hold."""
-        return {"type": type(self).__name__, **{name: getattr(self, name) for name in self.arguments}}
+        return {
+            "type": type(self).__name__,
+            **{name: getattr(self, name) for name in self.arguments},
+        }
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.arguments)
-        return f"{type(self).__name__}({arguments})"
+        arguments = self.to_config()
+        name = arguments.pop("type")
+        return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
 class WeightedLayer(Layer):
@@ -202,9 +210,7 @@ class WeightedLayer(Layer):
 
     def own_dtype(self, x: Any) -> Any:
         """A plain input as an array of the weights' number type; lanes have it already."""
-        if isinstance(x, np.ndarray) and x.dtype == self.weight.data.dtype:
-            return x
-        if hasattr(x, "unpack"):
+        if isinstance(x, Lanes) or getattr(x, "dtype", None) == self.weight.data.dtype:
             return x
         return check.real_array(x, "x").astype(self.weight.data.dtype)
 

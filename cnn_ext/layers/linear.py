@@ -66,7 +66,7 @@ class Linear(WeightedLayer):
         If an argument does not fit; the message names it.
     """
 
-    arguments = ("in_features", "out_features")
+    arguments = ("in_features", "out_features", "bias")
 
     def __init__(
         self,
@@ -92,9 +92,7 @@ class Linear(WeightedLayer):
 
     def backward(self, dy: Any, need_dx: bool = True) -> Any:
         rows, shape = self.saved()
-        dx = self.take_gradients(
-            ops.linear_backward(dy, rows, self.weight.data, need_dx=need_dx)
-        )
+        dx = self.take_gradients(ops.linear_backward(dy, rows, self.weight.data, need_dx=need_dx))
         return unflatten(dx, shape) if need_dx else None
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:

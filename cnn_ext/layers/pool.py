@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import ops
-from ..lanes import Lanes
 from ..ops import _check as check
 from ..ops.pool import Pool2dShape, max_pool2d_lanes, max_pool2d_lanes_backward, pool2d_shape
 from .layer import Layer
@@ -20,6 +17,18 @@ def image(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
     return input_shape[0], input_shape[1], input_shape[2]
 
 
+def window(
+    kernel_size: Any, stride: Any, padding: Any
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """The three as pairs, checked against each other."""
+    kernel = check.pair(kernel_size, "kernel_size", 1)
+    steps = kernel if stride is None else check.pair(stride, "stride", 1)
+    pads = check.pair(padding, "padding", 0)
+    if any(pad > size // 2 for pad, size in zip(pads, kernel, strict=True)):
+        raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
+    return kernel, steps, pads
+
+
 class MaxPool2d(Layer):
     """Maxima of windows, see `ops.max_pool2d`.
 
@@ -28,7 +37,8 @@ class MaxPool2d(Layer):
     kernel_size, stride, padding, dilation : int or (int, int)
         `stride` None means `kernel_size`; `padding` is at most half of it.
     ceil_mode : bool
-        Keep windows that hang over the edge.
+        Keep windows that hang over the edge.  By name alone, since PyTorch has `return_indices` in
+        this place.
 
     Raises
     ------
@@ -45,11 +55,10 @@ class MaxPool2d(Layer):
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
+        *,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = check.pair(kernel_size, "kernel_size", 1)
-        self.stride = self.kernel_size if stride is None else check.pair(stride, "stride", 1)
-        self.padding = check.pair(padding, "padding", 0)
+        self.kernel_size, self.stride, self.padding = window(kernel_size, stride, padding)
         self.dilation = check.pair(dilation, "dilation", 1)
         self.ceil_mode = bool(ceil_mode)
 
@@ -107,9 +116,7 @@ class AvgPool2d(Layer):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
-        self.kernel_size = check.pair(kernel_size, "kernel_size", 1)
-        self.stride = self.kernel_size if stride is None else check.pair(stride, "stride", 1)
-        self.padding = check.pair(padding, "padding", 0)
+        self.kernel_size, self.stride, self.padding = window(kernel_size, stride, padding)
         self.ceil_mode = bool(ceil_mode)
         self.count_include_pad = bool(count_include_pad)
 
@@ -137,7 +144,7 @@ class GlobalAvgPool2d(Layer):
 
     takes_lanes = True
 
-    def forward(self, x: np.ndarray | Lanes) -> Any:
+    def forward(self, x: Any) -> Any:
         x = check.batch(x, "x", 4)
         self.save_for_backward(x.shape)
         return ops.avg_pool2d(x, x.shape[2:])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,15 +11,20 @@ from numpy.typing import ArrayLike
 from ..initializers import Initializer
 from ..lanes import Lanes
 from ..ops import _check as check
-from . import activation, conv, linear, pool
+from . import activation, pool
+from .conv import Conv2d
 from .layer import Layer, Parameter, WeightedLayer
+from .linear import Flatten, Linear
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BUILT_IN: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
-        conv.Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
-        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax,
-        linear.Flatten, linear.Linear, activation.Dropout,
+        Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
+        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax, Flatten,
+        Linear, activation.Dropout,
     )
 }  # fmt: skip
 
@@ -81,9 +86,9 @@ class Sequential(Layer):
         here: Any = x if isinstance(x, Lanes) else self._pack(x)
         for i, layer in enumerate(self.layers):
             try:
-                here = _as_lanes(layer.forward(here if layer.takes_lanes else here.unpack()))
+                here = layer.forward(here) if layer.takes_lanes else _plainly(layer.forward, here)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {i} ({type(layer).__name__}): {error}") from error
+                raise _named(error, i, type(layer).__name__) from error
         return here if isinstance(x, Lanes) else here.unpack()
 
     def backward(self, dy: ArrayLike | Lanes, need_dx: bool = True) -> Any:
@@ -104,23 +109,27 @@ class Sequential(Layer):
         RuntimeError
             If there was no forward pass in training mode before.
         """
-        here: Any = dy if isinstance(dy, Lanes) else Lanes.pack(np.asarray(dy), self.dtype)
+        here: Any = dy
+        if not isinstance(dy, Lanes):
+            here = Lanes.pack(check.real_array(dy, "dy"), self.dtype)
         lowest = 0
         if not need_dx:
             learning = [i for i, layer in enumerate(self.layers) if layer.parameters()]
             lowest = learning[0] if learning else len(self.layers)
         for i in range(len(self.layers) - 1, lowest - 1, -1):
             layer = self.layers[i]
-            if i == lowest and not need_dx and isinstance(layer, (WeightedLayer, Sequential)):
+            if i == lowest and not need_dx and isinstance(layer, (Conv2d, Linear, Sequential)):
                 layer.backward(here, need_dx=False)
+            elif layer.takes_lanes:
+                here = layer.backward(here)
             else:
-                here = _as_lanes(layer.backward(here if layer.takes_lanes else here.unpack()))
+                here = _plainly(layer.backward, here)
         if not need_dx:
             return None
         return here if isinstance(dy, Lanes) else here.unpack()
 
     def _pack(self, x: ArrayLike) -> Lanes:
-        batch = check.batch(x, "x")
+        batch: Any = check.batch(x, "x")
         scale = BYTE_SCALE if batch.dtype == np.uint8 else 1.0
         return Lanes.pack(batch, self.dtype, scale)
 
@@ -147,7 +156,7 @@ class Sequential(Layer):
             else:
                 yield layer
 
-    def train(self, mode: bool = True) -> Sequential:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for layer in self.layers:
             layer.train(mode)
@@ -171,7 +180,7 @@ class Sequential(Layer):
             try:
                 shapes.append(layer.output_shape(shapes[-1]))
             except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {i} ({type(layer).__name__}): {error}") from error
+                raise _named(error, i, type(layer).__name__) from error
         return shapes
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
@@ -201,7 +210,7 @@ class Sequential(Layer):
         for row in rows:
             texts = [cell.ljust(w) for cell, w in zip(row[:3], widths[:3], strict=True)]
             numbers = [cell.rjust(w) for cell, w in zip(row[3:], widths[3:], strict=True)]
-            print("  ".join([*texts, *numbers]).strip() if not row[0] else "  ".join([*texts, *numbers]))
+            print("  ".join([*texts, *numbers]))
 
     def to_config(self) -> dict[str, Any]:
         return {"type": "Sequential", "layers": [layer.to_config() for layer in self.layers]}
@@ -212,6 +221,7 @@ class Sequential(Layer):
         config: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         custom: Mapping[str, type[Layer]] | None = None,
         rng: np.random.Generator | None = None,
+        initializer: str | Initializer = "pytorch",
     ) -> Sequential:
         """Build a network from what `to_config` returned, or from a list of layers in that form.
 
@@ -222,7 +232,8 @@ class Sequential(Layer):
         custom : mapping of names to classes, optional
             Layers of your own.
         rng : numpy.random.Generator, optional
-            For the first values of the weights.
+        initializer : str or function (shape, rng) -> array
+            Where the first values of the weights come from.
 
         Raises
         ------
@@ -232,35 +243,56 @@ class Sequential(Layer):
         layers = config.get("layers") if isinstance(config, Mapping) else config
         if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
             raise TypeError("config: expected a list of layers, or a mapping with 'layers'")
-        known = {**BUILT_IN, **(custom or {})}
-        return cls(*(_build(i, layer, known, custom, rng) for i, layer in enumerate(layers)))
+        built = []
+        for i, description in enumerate(layers):
+            if not isinstance(description, Mapping) or "type" not in description:
+                raise TypeError(
+                    f"layer {i}: expected a mapping with a 'type', got {description!r:.99}"
+                )
+            try:
+                built.append(_build(description, custom or {}, rng, initializer))
+            except (TypeError, ValueError) as error:
+                raise _named(error, i, description["type"]) from error
+        return cls(*built)
 
     def __repr__(self) -> str:
-        return "Sequential(\n" + "".join(f"  ({i}): {l!r}\n" for i, l in enumerate(self.layers)) + ")"
+        return (
+            "Sequential(\n"
+            + "".join(f"  ({i}): {layer!r}\n" for i, layer in enumerate(self.layers))
+            + ")"
+        )
 
 
-def _as_lanes(x: Any) -> Lanes:
-    return x if isinstance(x, Lanes) else Lanes.pack(check.batch(x, "output"), check.common_dtype(x))
+def _plainly(step: Callable[[np.ndarray], Any], here: Lanes) -> Lanes:
+    # one pass of a layer that knows plain arrays alone
+    y: Any = check.batch(step(here.unpack()), "output")
+    if y.shape[0] != here.images:
+        raise ValueError(f"output: expected {here.images} images, got shape {y.shape}")
+    return Lanes.pack(y, here.dtype)
+
+
+def _named(error: Exception, i: int, name: Any) -> Exception:
+    # the same error with its layer in front
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"layer {i} ({name}): {error}")
 
 
 def _build(
-    i: int,
-    description: Any,
-    known: Mapping[str, type[Layer]],
-    custom: Mapping[str, type[Layer]] | None,
+    description: Mapping[str, Any],
+    custom: Mapping[str, type[Layer]],
     rng: np.random.Generator | None,
+    initializer: str | Initializer,
 ) -> Layer:
-    if not isinstance(description, Mapping) or not isinstance(description.get("type"), str):
-        raise TypeError(f"layer {i}: expected a mapping with a 'type', got {description!r}")
     arguments = dict(description)
     name = arguments.pop("type")
-    if name == "Sequential":
-        return Sequential.from_config(description, custom, rng)
-    if name not in known:
-        raise ValueError(f"layer {i}: unknown type {name!r}; known are {', '.join(sorted(known))}")
-    if issubclass(known[name], WeightedLayer):
-        arguments["rng"] = rng
-    try:
-        return known[name](**arguments)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"layer {i} ({name}): {error}") from error
+    known = {**BUILT_IN, **custom}
+    if name == "Sequential" and name not in custom:
+        return Sequential.from_config(description, custom, rng, initializer)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"unknown type; known are {', '.join(sorted(known))}")
+    unknown = arguments.keys() - set(known[name].arguments)
+    if unknown:
+        raise ValueError(f"unknown arguments {', '.join(sorted(unknown))}")
+    if known[name] in (Conv2d, Linear):
+        arguments.update(rng=rng, initializer=initializer)
+    return known[name](**arguments)

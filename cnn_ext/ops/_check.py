@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import operator
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -118,12 +121,31 @@ def whole(value: Any, name: str, least: int) -> int:
     TypeError, ValueError
         If it is no whole number, or outside that range.
     """
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected a whole number, got {value!r}")
-    number = int(value.__index__())
     if not least <= number <= LARGEST:
         raise ValueError(f"{name}: expected {least} to 2**31 - 1, got {number}")
     return number
+
+
+def number(value: Any, name: str, least: float = 0.0, most: float = sys.float_info.max) -> float:
+    """`value` as a float from `least` to `most`, by default not negative; never NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no real number, or outside that range.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.number)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not least <= value <= most:
+        extent = f"{least:g} or more" if most == sys.float_info.max else f"{least:g} to {most:g}"
+        raise ValueError(f"{name}: expected {extent}, got {value!r}")
+    return float(value)
 
 
 def is_list(value: Any) -> bool:

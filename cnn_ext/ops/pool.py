@@ -12,6 +12,9 @@ from ..lanes import Lanes
 from . import _check as check
 
 
+MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
+
+
 class Pool2dShape(NamedTuple):
     """All sizes of a pooling; `core`, after the number of planes, is what the kernels take."""
 
@@ -65,7 +68,7 @@ def max_pool2d_lanes(x: Lanes, shape: Pool2dShape, keep_place: bool) -> tuple[La
     """Maxima of the windows and, if asked, which tap of its window each one was."""
     y = Lanes.empty((*x.shape[:2], *shape.output), x.dtype)
     R, S = shape.core[2:4]
-    if keep_place and R * S > 2 ** np.finfo(x.dtype).nmant:
+    if keep_place and R * S > MOST_TAPS[x.dtype.itemsize]:
         raise ValueError(f"kernel_size: {R} x {S} taps are too many to be counted in {x.dtype}")
     place = Lanes.empty(y.shape, x.dtype) if keep_place else None
     planes = x.blocks * x.shape[1]
@@ -176,8 +179,8 @@ def max_pool2d_backward(
     if place.size and (place.min() < 0 or place.max() >= H * W):
         raise ValueError(f"indices: expected 0 to {H * W - 1}, got {place.min()} to {place.max()}")
     dx = np.zeros((N * C, H * W), check.common_dtype(gradient))
-    plane = np.arange(N * C)[:, None]
-    np.add.at(dx, (plane, place.reshape(N * C, -1)), gradient.reshape(N * C, -1))
+    plane = np.arange(N * C).reshape(N, C, 1, 1)
+    np.add.at(dx, (plane, place), gradient)
     return check.into(dx.reshape(N, C, H, W), out)
 
 

@@ -1,0 +1,105 @@
+"""The command ``cnn-ext``: one module for each sub-command, and what they have in common."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from .. import __version__
+from . import evaluate, filter, info, predict, train
+from ._options import Parser, UsageError
+
+COMMANDS = (train, evaluate, predict, filter, info)
+
+OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; the chosen module is then ``arguments.module``."""
+    parser = Parser(
+        prog="cnn-ext",
+        description="Train and run convolutional neural networks on the CPU.",
+        epilog="exit status: 0 done, 1 failed (a file is missing or broken, the cost is not "
+        "finite), 2 bad usage, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"cnn_ext {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(name, help=summary, description=f"{summary} {details}")
+        module.add_options(command)
+        command.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error (default: no)"
+        )
+        command.set_defaults(module=module)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 (failed), 2 (bad usage) or 130 (interrupted).
+    """
+    arguments = argparse.Namespace(command=None, debug=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that it cannot encode
+    try:
+        build_parser().parse_args(argv, arguments)
+        status: int = arguments.module.run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # of the parser: help, version, or an error that it has reported
+        return stop.code if isinstance(stop.code, int) else OK
+    except BrokenPipeError:  # who reads standard output has seen enough
+        _drop_output()
+        return OK
+    except KeyboardInterrupt:
+        return _report(arguments, "interrupted", INTERRUPTED)
+    except UsageError as error:
+        return _report(arguments, str(error), BAD_USAGE)
+    except Exception as error:
+        _drop_output_if_broken()
+        return _report(arguments, _message(error), FAILED)
+
+
+def _report(arguments: argparse.Namespace, message: str, status: int) -> int:
+    if arguments.debug:
+        traceback.print_exc()
+    name = f"cnn-ext {arguments.command}" if arguments.command else "cnn-ext"
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, (ArithmeticError, ImportError, OSError, ValueError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _drop_output_if_broken() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    # so that the interpreter, which flushes standard output at its end, does not fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,95 @@
+"""The parser whose errors are one line, and the types of options that sub-commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import NoReturn
+
+from .._dispatch import MAX_THREADS
+
+
+class UsageError(Exception):
+    """The arguments cannot work, alone or together; exit status 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that reports an error in one line and wants options spelled out."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see --help\n")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number."""
+    limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {limits}, got {text!r}")
+        return number
+
+    return parse
+
+
+def real(limits: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """The type of an option that is a finite real number; `limits` says which ones fit."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and fits(number)):
+            raise argparse.ArgumentTypeError(f"expected a number {limits}, got {text!r}")
+        return number
+
+    return parse
+
+
+def size(text: str) -> tuple[int, int]:
+    """The type of an option that is a picture's size, "28" or "24x32"."""
+    sides = text.split("x") if "x" in text else [text, text]
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected SIDE or HEIGHTxWIDTH in pixels, got {text!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The option --data."""
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        default="digits",
+        help="the word digits for the bundled 8 x 8 digits, or a folder: MNIST's four IDX files, "
+        "CIFAR-10 or CIFAR-100 in binary form, data.npz with x_train, y_train, x_test and y_test "
+        "(or x and y), train and test with one sub-folder of pictures for each class, or such "
+        "sub-folders alone; where the data have no test part, a fixed fifth is kept aside for it "
+        "(default: digits)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option --threads."""
+    parser.add_argument(
+        "--threads",
+        type=whole(1, MAX_THREADS),
+        metavar="N",
+        help="threads of the kernels, which do not change the results "
+        "(default: OMP_NUM_THREADS or the CPUs that this process may use)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option --json."""
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON instead of text (default: text)"
+    )
