@@ -1,9 +1,10 @@
-"""Chooses the kernels for this CPU when the package is imported, and how many threads they may use."""
+"""Chooses the kernels for this CPU at import, and how many threads they may use."""
 
 from __future__ import annotations
 
 import importlib
 import math
+import operator
 import os
 import platform
 from collections.abc import Iterator
@@ -67,10 +68,8 @@ def _quota() -> float:
 
 def default_num_threads() -> int:
     """CPUs this process may really use: affinity, control group, then OMP_NUM_THREADS."""
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        cpus = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
     cpus = max(1, min(cpus, math.ceil(min(_quota(), cpus))))
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(int(wanted), MAX_THREADS) if wanted.isdecimal() and int(wanted) > 0 else cpus
@@ -87,11 +86,15 @@ def set_num_threads(num_threads: int) -> None:
     TypeError, ValueError
         If `num_threads` is not a whole number from 1 to 1024.
     """
-    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
+    try:
+        number = operator.index(num_threads)
+    except TypeError:
+        number = None
+    if number is None or isinstance(num_threads, bool):
         raise TypeError(f"num_threads: expected a whole number, got {num_threads!r}")
-    if not 1 <= num_threads <= MAX_THREADS:
-        raise ValueError(f"num_threads: expected 1 to {MAX_THREADS}, got {num_threads}")
-    _core.set_num_threads(num_threads)
+    if not 1 <= number <= MAX_THREADS:
+        raise ValueError(f"num_threads: expected 1 to {MAX_THREADS}, got {number}")
+    _core.set_num_threads(number)
 
 
 def get_num_threads() -> int:

@@ -1,7 +1,7 @@
 """First values of weights: He, Glorot, LeCun, normal, zeros and PyTorch's default.
 
 An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those
-here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in one output.
+here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in an output.
 """
 
 from __future__ import annotations

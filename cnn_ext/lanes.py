@@ -10,7 +10,7 @@ from . import _core
 
 
 def contiguous(x: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
-    """`x` of that dtype in C order, aligned, in the byte order of the machine; copied if need be."""
+    """`x` of that dtype in C order, aligned, in the machine's byte order; copied if need be."""
     array = np.asarray(x, dtype, order="C")
     return array if array.flags.aligned else array.copy()
 

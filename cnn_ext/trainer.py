@@ -12,6 +12,7 @@ import numpy as np
 
 from ._dispatch import threads
 from .data.batching import batches, gather
+from .data.labelled import LabelledSet
 from .history import EarlyStopping, Epoch, History
 from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
 from .losses import Cost, Loss, loss_of
@@ -212,24 +213,25 @@ class Trainer:
         stopping = _stopping(early_stopping, validation)
         factor, callbacks = schedule_of(schedule), list(callbacks)
         lr = self.optimizer.lr
+
+        def learning_rate(epochs_done: float) -> float:
+            return lr * factor(epochs_done / epochs)
+
         history = History()
         self._has_stepped = False
         try:
-            for epoch in range(epochs):
-                with Progress(
-                    f"epoch {epoch + 1}/{epochs}", -(-len(training) // batch_size), progress
-                ) as bar:
-                    record = self._epoch(
-                        epoch + 1, training, batch_size, shuffle, bar,
-                        lambda part, epoch=epoch: lr * factor((epoch + part) / epochs),
-                    )  # fmt: skip
+            for epoch in range(1, epochs + 1):
+                steps = -(-len(training) // batch_size)
+                with Progress(f"epoch {epoch}/{epochs}", steps, progress) as bar:
+                    record = self._epoch(epoch, training, batch_size, shuffle, bar, learning_rate)
                     if validation is not None:
                         self._validate(record, validation)
                     history.append(record)
                     bar.close(record.text())
+                enough = stopping and stopping.seen_enough(record, self.optimizer.parameters)
                 if _says_stop([callback(self, record) for callback in callbacks]):
                     history.stopped = "callback"
-                elif stopping and stopping.seen_enough(record, self.optimizer.parameters):
+                elif enough:
                     history.stopped = "early"
                 if history.stopped:
                     break
@@ -245,13 +247,15 @@ class Trainer:
 
     def _divide(
         self, x: Any, y: Any, validation_data: tuple[Any, Any] | None, validation_split: float
-    ) -> tuple[_Set, _Set | None]:
+    ) -> tuple[LabelledSet, LabelledSet | None]:
         # the images to train on, and those to validate on
-        training = _Set(x, y, "x", "y")
+        training = LabelledSet(x, y)
         if not validation_split:
             if validation_data is None:
                 return training, None
-            return training, _Set(*validation_data, "validation_data[0]", "validation_data[1]")
+            return training, LabelledSet(
+                *validation_data, "validation_data[0]", "validation_data[1]"
+            )
         if validation_data is not None:
             raise ValueError("validation_split: expected 0 with validation_data")
         kept = round(len(training) * check.number(validation_split, "validation_split", 0, 1))
@@ -266,18 +270,18 @@ class Trainer:
     def _epoch(
         self,
         number: int,
-        training: _Set,
+        training: LabelledSet,
         batch_size: int,
         shuffle: bool,
         bar: Progress,
         learning_rate: Callable[[float], float],
     ) -> Epoch:
-        # one pass over the images; `learning_rate` takes the part of it that is done
+        # one pass over the images
         started = time.perf_counter()
         costs, right, seen = 0.0, 0, 0
         order = batches(len(training), batch_size, self._rng if shuffle else None)
         for step, indices in enumerate(order):
-            self.optimizer.lr = learning_rate(step / bar.total)
+            self.optimizer.lr = learning_rate(number - 1 + step / bar.total)
             targets = training.y[indices]
             try:
                 cost, outputs = self._step(training[indices], targets)
@@ -291,6 +295,12 @@ class Trainer:
             seen += len(indices)
             bar.advance(f"cost {costs / seen:.4f}")
         seconds = time.perf_counter() - started
+        if not all(np.isfinite(p.data).all() for p in self.optimizer.parameters):
+            self._fall_back()
+            raise CostError(
+                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave weights "
+                "that are not finite; the network has those before it"
+            )
         return Epoch(
             number=number,
             cost=costs / seen,
@@ -300,7 +310,7 @@ class Trainer:
             images_per_second=seen / seconds,
         )
 
-    def _validate(self, record: Epoch, validation: _Set) -> None:
+    def _validate(self, record: Epoch, validation: LabelledSet) -> None:
         scores = self.evaluate(validation, validation.y)
         record.validation_cost = scores["cost"]
         record.validation_accuracy = scores.get("accuracy")
@@ -338,7 +348,7 @@ class Trainer:
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
-        targets = _Set(x, y, "x", "y").y
+        targets = LabelledSet(x, y).y
         outputs = self.outputs(x, batch_size)
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
@@ -378,7 +388,9 @@ def _says_stop(answers: list[Any]) -> bool:
     return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
 
 
-def _stopping(rule: int | EarlyStopping | None, validation: _Set | None) -> EarlyStopping | None:
+def _stopping(
+    rule: int | EarlyStopping | None, validation: LabelledSet | None
+) -> EarlyStopping | None:
     if rule is None:
         return None
     if validation is None:
@@ -403,28 +415,3 @@ def _evaluation_mode(net: Sequential) -> Iterator[None]:
     finally:
         for layer, mode in modes:
             layer.train(mode)
-
-
-class _Set:
-    """Images and their targets, or a part of them, without copying the images."""
-
-    def __init__(self, x: Any, y: Any, name: str, y_name: str) -> None:
-        self.x, self.y = x, np.asarray(y)
-        self.indices: np.ndarray | None = None
-        if not len(x):
-            raise ValueError(f"{name}: expected at least one image, got none")
-        if self.y.shape[:1] != (len(x),):
-            raise ValueError(
-                f"{y_name}: expected {len(x)} targets, one for each image, got shape {self.y.shape}"
-            )
-
-    def part(self, indices: np.ndarray) -> _Set:
-        part = _Set(self.x, self.y, "x", "y")
-        part.indices, part.y = indices, self.y[indices]
-        return part
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, chosen: np.ndarray) -> Any:
-        return gather(self.x, chosen if self.indices is None else self.indices[chosen])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -77,16 +77,14 @@ def truth(call: Call) -> Answer:
     return _truth(call.id)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _truth(id: str) -> Answer:
     call = BY_ID[id]
     options = {name: value for name, value in call.options.items() if name != "return_indices"}
     if call.op == "multiply":
         function: Callable[..., Any] = np.multiply
     else:
-        function = getattr(
-            ref, "max_pool2d_with_indices" if call.op == "max_pool2d" else call.op
-        )
+        function = getattr(ref, "max_pool2d_with_indices" if call.op == "max_pool2d" else call.op)
     answer = function(*call.arrays(), **options)
     return answer if isinstance(answer, tuple) else (answer,)
 
@@ -112,7 +110,9 @@ def pool_output(case: PoolCase) -> tuple[int, ...]:
     kernel, pads, gaps = map(ref.pair, (case.kernel_size, case.padding, case.dilation))
     strides = kernel if case.stride is None else ref.pair(case.stride)
     windows = (
-        ref.pool_output(case.x_shape[2 + i], kernel[i], strides[i], pads[i], gaps[i], case.ceil_mode)
+        ref.pool_output(
+            case.x_shape[2 + i], kernel[i], strides[i], pads[i], gaps[i], case.ceil_mode
+        )
         for i in (0, 1)
     )
     return (*case.x_shape[:2], *windows)
@@ -193,9 +193,7 @@ def activation_calls(case: ShapeCase) -> list[Call]:
     for op in ACTIVATIONS:
         options = {"negative_slope": SLOPE} if op == "leaky_relu" else {}
         calls.append(Call(op, case.id, forward, options, 1, work))
-        calls.append(
-            Call(op + "_backward", case.id, partial(backward, op), options, 2, work)
-        )
+        calls.append(Call(op + "_backward", case.id, partial(backward, op), options, 2, work))
     return calls
 
 
@@ -209,10 +207,7 @@ def loss_calls(case: ShapeCase) -> list[Call]:
     work = int(np.prod(case.shape))
     return [
         Call("cross_entropy", case.id, labels, {}, 2, work),
-        *(
-            Call(op, case.id, targets, {}, 2, work)
-            for op in LOSSES[1:]
-        ),
+        *(Call(op, case.id, targets, {}, 2, work) for op in LOSSES[1:]),
     ]
 
 
@@ -240,7 +235,7 @@ def by_id(call: Call) -> str:
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float, parts: float = 0.0) -> None:
-    """Relative to the greatest entry or part of it: what cancels keeps the rounding of its parts."""
+    """Relative to the greatest entry or part: what cancels keeps the rounding of its parts."""
     expected = np.asarray(expected)
     assert np.shape(actual) == expected.shape
     scale = float(np.abs(expected).max(initial=parts)) or 1.0

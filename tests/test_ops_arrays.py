@@ -1,4 +1,4 @@
-"""Any array goes in, and `out=` takes the answer: layouts, byte orders, dtypes, read-only memory."""
+"""Any array goes in, and `out=` takes the answer: layouts, byte orders, dtypes, read-only."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_other_real_numbers_are_taken_as_float32(dtype: str) -> None:
 
 def test_float64_wins() -> None:
     x, weight, bias = np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1)), np.ones(1)
-    narrow = [a.astype(np.float32) for a in (x, weight, bias)]
+    narrow: list[Any] = [a.astype(np.float32) for a in (x, weight, bias)]
     for wide in range(3):
         arrays = list(narrow)
         arrays[wide] = arrays[wide].astype(np.float64)
@@ -186,7 +186,7 @@ def test_arrays_of_anything_else_are_refused_by_name(call: Call, dtype: str) -> 
     for i, array in enumerate(arrays):
         if array is None:
             continue
-        wrong = arrays[:i] + [np.zeros(array.shape, dtype)] + arrays[i + 1 :]
+        wrong = [*arrays[:i], np.zeros(array.shape, dtype), *arrays[i + 1 :]]
         with pytest.raises(TypeError, match=r"^(x|y|z|a|dy|factor|weight|bias|target|indices): "):
             call.run(*wrong)
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import Call, assert_close, by_id, calls_of, check_call_gradient, check_parity, conv_output
+from calls import (
+    Call,
+    assert_close,
+    by_id,
+    calls_of,
+    check_call_gradient,
+    check_parity,
+    conv_output,
+)
 from cases import CONV_CASES, ConvCase, normal
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -69,7 +77,9 @@ def test_extents() -> None:
     assert ops.conv2d(x, weight, padding="valid").shape == (1, 1, 2, 4)
     assert ops.conv2d(x, weight, padding="same").shape == (1, 1, 4, 5)
     assert ops.conv2d(x, weight, padding="full").shape == (1, 1, 6, 6)
-    row = ops.conv2d(np.arange(1.0, 5).reshape(1, 1, 1, 4), [[[[1, 10, 100, 1000]]]], padding="same")
+    row = ops.conv2d(
+        np.arange(1.0, 5).reshape(1, 1, 1, 4), [[[[1, 10, 100, 1000]]]], padding="same"
+    )
     assert_array_equal(row, [[[[3210, 4321, 432, 43]]]])  # one zero before, two behind
 
 

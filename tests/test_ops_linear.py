@@ -35,7 +35,9 @@ def test_full_connection_of_a_flattened_map() -> None:
 
 
 def test_gradients_over_a_batch_are_products_of_matrices() -> None:
-    delta, z, weight = (normal(n, s, np.float64) for n, s in [("d", (5, 3)), ("z", (5, 4)), ("w", (3, 4))])
+    delta, z, weight = (
+        normal(n, s, np.float64) for n, s in [("d", (5, 3)), ("z", (5, 4)), ("w", (3, 4))]
+    )
     dx, dweight, dbias = ops.linear_backward(delta, z, weight)
     assert_allclose(dx, delta @ weight, rtol=1e-13, atol=1e-14)
     assert_allclose(dweight, delta.T @ z, rtol=1e-13, atol=1e-14)

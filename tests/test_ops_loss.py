@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from calls import LOSSES, Call, assert_close, by_id, calls_of, check_parity
@@ -29,10 +31,8 @@ def test_parity(call: Call) -> None:
 @pytest.mark.parametrize("case", LOSS_CASES, ids=lambda case: case.id)
 def test_gradient(case: ShapeCase, op: str) -> None:
     z, rng = case.array(), generator(case.id + ".gradient")
-    if op == "cross_entropy":
-        target = rng.integers(0, z.shape[1], len(z))
-    else:
-        target = rng.random(z.shape)
+    labels = op == "cross_entropy"
+    target: Any = rng.integers(0, z.shape[1], len(z)) if labels else rng.random(z.shape)
     cost, dz = getattr(ops, op)(z, target)
     assert type(cost) is float
     step = 1e-5 * max(case.scale, 1.0)  # a cost of 1e4 needs a greater step
@@ -116,7 +116,7 @@ def test_a_cost_near_zero_keeps_its_digits(dtype: str) -> None:
     for z in (5.0, 10.0, 15.0):
         exact = np.log1p(np.exp(np.longdouble(-z)))
         ours = ops.binary_cross_entropy(np.array([[z]], dtype), [[1.0]])[0]
-        assert_allclose(ours, float(exact), rtol=8 * np.finfo(dtype).eps)
+        assert_allclose(ours, float(exact), rtol=8 * float(np.finfo(dtype).eps))
 
 
 def test_a_class_ruled_out_costs_nothing_unless_it_is_the_answer() -> None:
@@ -139,7 +139,7 @@ def test_targets_as_probabilities() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "uint64"])
 def test_labels_of_any_whole_type(dtype: str) -> None:
     z = generator("z").standard_normal((3, 4))
-    assert ops.cross_entropy(z, np.array([3, 0, 1], dtype)) [0] == ops.cross_entropy(z, [3, 0, 1])[0]
+    assert ops.cross_entropy(z, np.array([3, 0, 1], dtype))[0] == ops.cross_entropy(z, [3, 0, 1])[0]
 
 
 @pytest.mark.parametrize("op", LOSSES)

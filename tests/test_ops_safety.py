@@ -150,7 +150,8 @@ def test_options_out_of_range_are_refused_by_name(call: Call, name: str) -> None
 def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     x, weight = normal("x", (1, 2, 7, 7), np.float64), normal("w", (4, 1, 3, 3), np.float64)
     expected = ops.conv2d(x, weight, None, 2, (1, 2), 1, 2)
-    two, pair = np.int8(2), np.array([1, 2], np.uint64)
+    two: Any = np.int8(2)
+    pair = np.array([1, 2], np.uint64)
     assert_array_equal(ops.conv2d(x, weight, None, two, pair, np.array(1), two), expected)
 
 
@@ -158,12 +159,12 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
 def test_shapes_of_the_input_are_checked(value: Any) -> None:
     dy, indices = np.ones((1, 1, 2, 2)), np.zeros((1, 1, 2, 2), int)
     honest = (1, 1, 4, 4)
-    for shape in [value, honest[1:], *(honest[:i] + (value,) + honest[i + 1 :] for i in range(4))]:
+    for shape in [value, honest[1:], *((*honest[:i], value, *honest[i + 1 :]) for i in range(4))]:
         with pytest.raises((TypeError, ValueError), match=r"^(input_shape|dy): expected"):
             ops.max_pool2d_backward(dy, indices, shape)
         with pytest.raises((TypeError, ValueError), match=r"^(input_shape|dy): expected"):
             ops.avg_pool2d_backward(dy, shape, 2)
-    for shape in [value, honest, *(honest[:i] + (value,) + honest[i + 1 : 3] for i in range(3))]:
+    for shape in [value, honest, *((*honest[:i], value, *honest[i + 1 : 3]) for i in range(3))]:
         with pytest.raises((TypeError, ValueError), match=r"^(input_shape|x): expected"):
             ops.conv2d_matrix(np.ones((1, 1, 2, 2)), shape)
 
@@ -176,7 +177,7 @@ def test_no_image_sees_the_nan_or_infinity_of_another(call: Call) -> None:
     for dtype, value, image in itertools.product(DTYPES, (np.nan, np.inf, -np.inf), (0, -1)):
         arrays = call.arrays(dtype)
         clean = call.run(*arrays)
-        spoilt = tuple(None if a is None else a.copy() for a in arrays)
+        spoilt: list[Any] = [None if a is None else a.copy() for a in arrays]
         for a in spoilt[: call.batched]:
             if a.dtype.kind == "f":
                 a[image] = value
@@ -220,6 +221,6 @@ def test_denormal_numbers_are_kept(dtype: str) -> None:
     assert_array_equal(ops.avg_pool2d(x, 1), x)
     for op in ("relu", "tanh"):
         assert_array_equal(getattr(ops, op)(x), x)
-    dx, dweight, dbias = ops.conv2d_backward(x, x, one)
+    dx, _, dbias = ops.conv2d_backward(x, x, one)
     assert_array_equal(dx, x)
     assert_array_equal(dbias, [x.sum()])

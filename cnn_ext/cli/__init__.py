@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         summary, _, details = (module.__doc__ or "").partition("\n\n")
         name = module.__name__.rpartition(".")[2]
-        command = commands.add_parser(name, help=summary, description=f"{summary} {details}")
+        short = summary[:1].lower() + summary[1:].removesuffix(".")
+        command = commands.add_parser(name, help=short, description=f"{summary} {details}")
         module.add_options(command)
         command.add_argument(
             "--debug", action="store_true", help="show the traceback of an error (default: no)"

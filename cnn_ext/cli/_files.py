@@ -1,4 +1,4 @@
-"""The files that sub-commands read and write: data, models, and the check that a file can be written."""
+"""The files that sub-commands read and write: data, models, and the check of output files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The kernels as functions on plain NumPy arrays, in the manner of `torch.nn.functional`.
 
-Images are (N, C, H, W).  Every function checks its arguments, allocates, and calls the kernels; none
-keeps any state.  Functions that layers use also take and return `Lanes`, the layout of the kernels.
+Images are (N, C, H, W).  Every function checks its arguments, allocates, and calls the kernels;
+none keeps any state.  Functions that layers use also take and return `Lanes`, the layout of the
+kernels.
 """
 
 from .activation import (

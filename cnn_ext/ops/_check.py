@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import operator
+import sys
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,7 +37,7 @@ def real_array(x: ArrayLike, name: str) -> np.ndarray:
 
 
 def common_dtype(*arrays: Any) -> np.dtype:
-    """float64 if any of the arrays is, else float32 (integers and half precision become float32)."""
+    """float64 if any of the arrays is, else float32, also for integers and half precision."""
     wide = any(a is not None and a.dtype.kind == "f" and a.dtype.itemsize >= 8 for a in arrays)
     return FLOAT64 if wide else FLOAT32
 
@@ -140,7 +139,8 @@ def number(value: Any, name: str, least: float = 0.0, most: float = sys.float_in
     TypeError, ValueError
         If it is no real number, or outside that range.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.number)):
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    if not real or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
     if not least <= value <= most:
         extent = f"{least:g} or more" if most == sys.float_info.max else f"{least:g} to {most:g}"

@@ -69,7 +69,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If `negative_slope` is no number, or negative: the output would not tell the sign of the input.
+        If `negative_slope` is no number, or negative: then the output would not tell the sign of
+        the input.
     """
     return _elementwise("leaky_relu", x, None, out, _slope(negative_slope))
 

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 from .. import _core
 from ..lanes import Lanes, contiguous
 from . import _check as check
-from ._check import Batch
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
 
@@ -52,8 +51,8 @@ def conv2d_shape(
     spare_w = W + left + right - gap_w * (S - 1) - 1
     if spare_h < 0 or spare_w < 0:
         raise ValueError(
-            f"weight: a kernel of {R} x {S} (dilation {gap_h}, {gap_w}) does not fit into the padded "
-            f"input of {H + top + bottom} x {W + left + right}"
+            f"weight: a kernel of {R} x {S} (dilation {gap_h}, {gap_w}) does not fit into the "
+            f"padded input of {H + top + bottom} x {W + left + right}"
         )
     P, Q = spare_h // step_h + 1, spare_w // step_w + 1
     core = (groups, C_group, K // groups, H, W, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w)

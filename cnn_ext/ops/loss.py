@@ -70,7 +70,7 @@ def _dense(target: Any, z: Any, name: str) -> Lanes:
 
 
 def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
-    """Log-likelihood cost of softmax outputs, ``-sum_k target_k ln softmax(z)_k``, mean over images.
+    """Log-likelihood of softmax outputs, ``-sum_k target_k ln softmax(z)_k``, mean over images.
 
     Parameters
     ----------

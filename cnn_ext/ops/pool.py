@@ -11,7 +11,6 @@ from .. import _core
 from ..lanes import Lanes
 from . import _check as check
 
-
 MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
 
 
@@ -54,8 +53,8 @@ def pool2d_shape(
             )
         if pad and gap > size:  # then the window has two taps, one in each padding
             raise ValueError(
-                f"kernel_size: a window of {kernel} with dilation {gaps} and padding {pads} holds no "
-                f"pixel of the input of {x_shape[1]} x {x_shape[2]}"
+                f"kernel_size: a window of {kernel} with dilation {gaps} and padding {pads} holds "
+                f"no pixel of the input of {x_shape[1]} x {x_shape[2]}"
             )
         count = -(-spare // step) + 1 if ceil_mode else spare // step + 1
         # a window that would begin in the padding behind the input is dropped
@@ -72,9 +71,7 @@ def max_pool2d_lanes(x: Lanes, shape: Pool2dShape, keep_place: bool) -> tuple[La
         raise ValueError(f"kernel_size: {R} x {S} taps are too many to be counted in {x.dtype}")
     place = Lanes.empty(y.shape, x.dtype) if keep_place else None
     planes = x.blocks * x.shape[1]
-    _core.max_pool2d(
-        x.data, y.data, place and place.data, x.dtype.itemsize, (planes, *shape.core)
-    )
+    _core.max_pool2d(x.data, y.data, place and place.data, x.dtype.itemsize, (planes, *shape.core))
     return y, place
 
 
@@ -84,9 +81,7 @@ def max_pool2d_lanes_backward(
     """Send each gradient to the tap that `max_pool2d_lanes` noted."""
     dx = Lanes.empty(x_shape, dy.dtype)
     planes = dx.blocks * x_shape[1]
-    _core.max_pool2d_input(
-        dy.data, place.data, dx.data, dy.dtype.itemsize, (planes, *shape.core)
-    )
+    _core.max_pool2d_input(dy.data, place.data, dx.data, dy.dtype.itemsize, (planes, *shape.core))
     return dx
 
 

@@ -68,6 +68,8 @@ enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
        ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 3, COLS5 = 3, ROWS6 = 12, COLS6 = 1 };
 #endif
 
+static inline mask vec_bits(vec x) { mask m; memcpy(&m, &x, sizeof m); return m; }
+static inline vec bits_vec(mask m) { vec x; memcpy(&x, &m, sizeof x); return x; }
 static inline mask vec_nan(vec x) { return (mask)(x != x); }
 static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
 static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
@@ -115,6 +117,7 @@ static inline vec vec_exp_parts(vec x, vec *half, vec *other)
         1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
         1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     const real high = (real)EXP_HIGH, low = (real)EXP_LOW, magic = (real)EXP_MAGIC;
+    x = vec_select(vec_nan(x), VEC_ZERO, x); /* the callers put NaN back */
     x = vec_select((mask)(x > vec_all(high)), vec_all(high), x);
     x = vec_select((mask)(x < vec_all(low)), vec_all(low), x);
     vec shifted = x * (real)1.4426950408889634 + magic;
@@ -122,16 +125,9 @@ static inline vec vec_exp_parts(vec x, vec *half, vec *other)
     vec r = x - n * (real)LN2_HIGH - n * (real)LN2_LOW;
     vec p = vec_all((real)inverse_factorial[EXP_TERMS]);
     for (int k = EXP_TERMS - 1; k > 0; k--) p = p * r + (real)inverse_factorial[k];
-    vec zero_bits = vec_all(magic);
-#if VEC_BYTES > 8 || defined(__GNUC__) && !defined(CNN_EXT_SCALAR)
-    mask exponent = (mask)shifted - (mask)zero_bits, first = exponent >> 1;
-    *half = (vec)((first + EXP_BIAS) << EXP_MANTISSA);
-    *other = (vec)((exponent - first + EXP_BIAS) << EXP_MANTISSA);
-#else
-    (void)shifted; (void)zero_bits;
-    *half = (real)ldexp(1.0, (int)n / 2);
-    *other = (real)ldexp(1.0, (int)n - (int)n / 2);
-#endif
+    mask exponent = vec_bits(shifted) - vec_bits(vec_all(magic)), first = exponent >> 1;
+    *half = bits_vec((first + EXP_BIAS) << EXP_MANTISSA);
+    *other = bits_vec((exponent - first + EXP_BIAS) << EXP_MANTISSA);
     return p * r;
 }
 

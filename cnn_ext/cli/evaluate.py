@@ -1,0 +1,86 @@
+"""Measure a model on the test part of some data.
+
+Prints the cost, the accuracy, the error and the confusion matrix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+from .. import metrics
+from ..trainer import CostError, Trainer
+from ._files import load_data, load_model
+from ._options import UsageError, add_data, add_json, add_threads
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="file that train has written")
+    add_data(parser)
+    add_threads(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = load_model(arguments.model)
+    if model.input_shape is None:
+        data = load_data(arguments.data)
+    else:
+        channels, height, width = model.input_shape
+        data = load_data(arguments.data, (height, width), channels)
+    shape, classes = data.x_test.shape[1:], len(data.classes)
+    if model.input_shape not in (None, shape):
+        raise UsageError(
+            f"{arguments.model} takes images of shape {model.input_shape}, "
+            f"{arguments.data} has {shape}"
+        )
+    try:
+        outputs = model.net.output_shape(shape)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{arguments.model} does not fit {arguments.data}: {error}") from error
+    if outputs != (classes,) or model.classes not in (None, data.classes):
+        raise UsageError(
+            f"{arguments.model} tells {_names(model.classes or outputs)} apart, "
+            f"{arguments.data} has the classes {_names(data.classes)}"
+        )
+    if not len(data.x_test):
+        raise ValueError(f"{arguments.data}: no images for a test")
+
+    trainer = Trainer(model.net, model.loss, num_threads=arguments.threads)
+    scores = trainer.evaluate(data.x_test, data.y_test)
+    if not math.isfinite(scores["cost"]):
+        raise CostError(f"{arguments.model}: the cost is {scores['cost']}")
+    predicted = trainer.predict(data.x_test)
+    accuracy = metrics.accuracy(data.y_test, predicted)
+    matrix = metrics.confusion_matrix(data.y_test, predicted, classes).tolist()
+    if arguments.json:
+        result = {
+            "images": len(data.x_test),
+            "cost": scores["cost"],
+            "accuracy": accuracy,
+            "error": 1 - accuracy,
+            "classes": data.classes,
+            "confusion_matrix": matrix,
+        }
+        print(json.dumps(result, allow_nan=False))
+        return 0
+    print(f"images    {len(data.x_test)}")
+    print(f"cost      {scores['cost']:.4f}")
+    print(f"accuracy  {100 * accuracy:.2f} %")
+    print(f"error     {100 * (1 - accuracy):.2f} %")
+    print("confusion matrix, a row for each true class, a column for each predicted one")
+    _print_table(["", *data.classes], [data.classes, *zip(*matrix, strict=True)])
+    return 0
+
+
+def _names(classes: tuple[object, ...]) -> str:
+    shown = ", ".join(map(str, classes[:10]))
+    return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)})"
+
+
+def _print_table(heads: list[str], columns: list[tuple[object, ...]]) -> None:
+    cells = [[head, *map(str, column)] for head, column in zip(heads, columns, strict=True)]
+    widths = [max(map(len, column)) for column in cells]
+    for row in zip(*cells, strict=True):
+        print("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)))

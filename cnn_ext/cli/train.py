@@ -1,0 +1,269 @@
+"""Train a network and write it to a file.
+
+The images for the test are used once, at the end. Ctrl-C ends training and keeps what was learned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._files import atomic_write
+from ..architectures import ARCHITECTURES, build
+from ..history import History
+from ..initializers import INITIALIZERS
+from ..layers import Sequential
+from ..optim import SGD
+from ..schedules import SCHEDULES
+from ..trainer import Trainer
+from ._files import Model, Shape, check_output, load_data
+from ._options import UsageError, add_data, add_threads, real, size, whole
+
+
+class Defaults(NamedTuple):
+    """What fits the data at hand."""
+
+    arch: str
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+
+
+DIGITS = Defaults("tiny", 30, 32, 0.1, 1e-3)
+OTHERS = Defaults("", 5, 64, 0.05, 1e-4)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument(
+        "--arch",
+        type=_arch,
+        metavar="ARCH",
+        help=f"{', '.join(ARCHITECTURES)}; or FILE.json, a list of layers as "
+        "Sequential.from_config takes; or FILE.py, which is executed and must define build(input_shape, classes) that "
+        "returns a Sequential (default: tiny for the digits; else nielsen for one channel of 20 "
+        "pixels or more, vgg6 for three of 24 or more, tiny otherwise)",
+    )
+    for option, kind, what in (
+        ("epochs", whole(1), "passes over the images"),
+        ("batch-size", whole(1), "images in a step of descent"),
+        ("lr", real("above 0", lambda v: v > 0), "highest learning rate"),
+        ("weight-decay", real("of at least 0", lambda v: v >= 0), "pull of the weights to 0"),
+    ):
+        digits, others = (getattr(d, option.replace("-", "_")) for d in (DIGITS, OTHERS))
+        default = (
+            f"{digits:g}" if digits == others else f"{digits:g} for the digits, else {others:g}"
+        )
+        parser.add_argument(
+            f"--{option}", type=kind, metavar="N", help=f"{what} (default: {default})"
+        )
+    parser.add_argument(
+        "--momentum",
+        type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
+        default=0.9,
+        metavar="N",
+        help="part of the last step that goes on in the next (default: 0.9)",
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="one-cycle",
+        help="how the learning rate changes during training (default: one-cycle)",
+    )
+    parser.add_argument(
+        "--initializer",
+        choices=INITIALIZERS,
+        default="he",
+        help="how the first weights are drawn, of every network (default: he)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="for the weights, the order of the images and dropout; the same seed gives the same "
+        "model (default: 0)",
+    )
+    parser.add_argument(
+        "--validation-split",
+        type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
+        default=0.0,
+        metavar="PART",
+        help="part of the training images that is kept aside to watch training (default: 0)",
+    )
+    parser.add_argument(
+        "--early-stopping",
+        type=whole(1),
+        metavar="PATIENCE",
+        help="stop after so many epochs without a lower validation cost and take the best weights; "
+        "needs --validation-split (default: never)",
+    )
+    parser.add_argument(
+        "--size",
+        type=size,
+        metavar="SIDE|HxW",
+        help="pixels that pictures are resized to (default: their own size, the same for all)",
+    )
+    parser.add_argument(
+        "--colour",
+        action="store_const",
+        const=3,
+        help="read pictures with three channels instead of one grey one (default: grey)",
+    )
+    add_threads(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        default="model.safetensors",
+        help="file for the model (default: model.safetensors)",
+    )
+    parser.add_argument(
+        "--history", metavar="FILE", help="JSON file for the figures of each epoch (default: none)"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show no progress, only the result (default: show it)"
+    )
+
+
+def _arch(text: str) -> str:
+    if text in ARCHITECTURES or text.endswith((".py", ".json")):
+        return text
+    known = ", ".join(ARCHITECTURES)
+    raise argparse.ArgumentTypeError(f"expected {known}, FILE.py or FILE.json, got {text!r}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.early_stopping and not arguments.validation_split:
+        raise UsageError("argument --early-stopping: needs --validation-split")
+    outputs = [("--out", arguments.out)]
+    if arguments.history is not None:
+        outputs.append(("--history", arguments.history))
+    for option, path in outputs:
+        check_output(option, path)
+    if len({os.path.realpath(path) for _, path in outputs}) < len(outputs):
+        raise UsageError("argument --history: expected another file than --out")
+
+    data = load_data(arguments.data, arguments.size, arguments.colour)
+    C, H, W = data.x_train.shape[1:]
+    defaults = DIGITS if arguments.data == "digits" else OTHERS
+    epochs = arguments.epochs or defaults.epochs
+    lr = arguments.lr or defaults.lr
+    decay = defaults.weight_decay if arguments.weight_decay is None else arguments.weight_decay
+    arch = arguments.arch or defaults.arch or _arch_for((C, H, W))
+    net = _network(arch, (C, H, W), len(data.classes), arguments)
+    optimizer = SGD(net.parameters(), lr=lr, momentum=arguments.momentum, weight_decay=decay)
+    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, arguments.threads)
+    model = Model(net, (C, H, W), data.classes)
+    if not arguments.quiet:
+        print(
+            f"{len(data.x_train)} images of {C} x {H} x {W} in {len(data.classes)} classes, "
+            f"{len(data.x_test)} for the test; {arch} with "
+            f"{sum(p.data.size for p in net.parameters()):,} parameters",
+            file=sys.stderr,
+        )
+    history = trainer.fit(
+        data.x_train,
+        data.y_train,
+        epochs,
+        arguments.batch_size or defaults.batch_size,
+        validation_split=arguments.validation_split,
+        schedule=arguments.schedule,
+        early_stopping=arguments.early_stopping,
+        progress=not arguments.quiet,
+    )
+    model.save(arguments.out)
+    if arguments.history is not None:
+        _write_history(history, arguments.history)
+    written = f"model written to {arguments.out}"
+    if history.stopped == "interrupted":
+        print(
+            f"{chr(10) if sys.stderr.isatty() else ''}cnn-ext train: interrupted in epoch "
+            f"{len(history) + 1} of {epochs}, {written}",
+            file=sys.stderr,
+        )
+        return 130
+    if not len(data.x_test):
+        print(f"no images for a test, {written}")
+        return 0
+    scores = trainer.evaluate(data.x_test, data.y_test)
+    print(
+        f"test accuracy {100 * scores['accuracy']:.2f} % "
+        f"(error {100 * (1 - scores['accuracy']):.2f} %, cost {scores['cost']:.4f}), "
+        f"{len(data.x_test)} images, {written}"
+    )
+    return 0
+
+
+def _arch_for(input_shape: Shape) -> str:
+    C, *sides = input_shape
+    if C == 1 and min(sides) >= 20:
+        return "nielsen"
+    return "vgg6" if C == 3 and min(sides) >= 24 else "tiny"
+
+
+def _network(
+    arch: str, input_shape: Shape, classes: int, arguments: argparse.Namespace
+) -> Sequential:
+    """The network of a name or a file, which must fit the data and be such as a file can hold."""
+    rng = np.random.default_rng(arguments.seed)
+    if arch in ARCHITECTURES:
+        try:
+            return build(arch, input_shape, classes, arguments.initializer, rng)
+        except ValueError as error:
+            raise UsageError(f"argument --arch: {arch} does not fit the data: {error}") from error
+    described = _from_python if arch.endswith(".py") else _from_json
+    net = Sequential.from_config(described(arch, input_shape, classes))
+    net.initialize(arguments.initializer, rng)
+    try:
+        outputs = net.output_shape(input_shape)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"argument --arch: {arch} does not fit the data: {error}") from error
+    if outputs != (classes,):
+        raise UsageError(
+            f"argument --arch: {arch} has outputs of shape {outputs}, "
+            f"expected ({classes},) for the classes of the data"
+        )
+    return net
+
+
+def _from_json(path: str, input_shape: Shape, classes: int) -> Any:
+    try:
+        config = json.loads(Path(path).read_text("utf-8"))
+        Sequential.from_config(config)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a list of layers: {error}") from error
+    return config
+
+
+def _from_python(path: str, input_shape: Shape, classes: int) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: not a file")
+    spec = importlib.util.spec_from_file_location("cnn_ext_architecture", path)
+    assert spec is not None and spec.loader is not None  # as the name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "build", None)):
+            raise ValueError("expected a function build(input_shape, classes)")
+        net = module.build(input_shape, classes)
+        if not isinstance(net, Sequential):
+            raise ValueError(f"build: expected a Sequential, got {type(net).__name__}")
+        config = json.loads(json.dumps(net.to_config()))
+        Sequential.from_config(config)  # as reading the model will
+    except Exception as error:
+        raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+    return config
+
+
+def _write_history(history: History, path: str) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(history.as_dict(), indent=1).encode() + b"\n")

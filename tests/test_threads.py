@@ -1,0 +1,241 @@
+"""Threads: the same bits at any number, many callers at once, forks, and the settings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import pytest
+from calls import CALLS, DTYPES, Call, assert_same_bytes, by_id
+from cases import normal
+from numpy.testing import assert_array_equal
+
+import cnn_ext
+from cnn_ext import _core, _dispatch, ops
+
+WORK = 300_000  # products or sums: more than the least that is given to a second thread
+pytestmark = pytest.mark.skipif(not _core.OPENMP, reason="this build has one thread")
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    before = cnn_ext.get_num_threads()
+    yield
+    cnn_ext.set_num_threads(before)
+
+
+def enlarged(call: Call, dtype: str) -> tuple[Any, ...]:
+    """The arrays of a call, the batch repeated until there is work for several threads."""
+    arrays = call.arrays(dtype)
+    times = -(-WORK // call.work) if call.work else 1
+    batches = (np.concatenate([a] * times) for a in arrays[: call.batched])
+    return (*batches, *arrays[call.batched :])
+
+
+@pytest.mark.parametrize("call", CALLS, ids=by_id)
+def test_the_same_bits_at_any_number_of_threads(call: Call) -> None:
+    dtype = DTYPES[len(call.id) % 2]  # each kernel meets both over its cases
+    arrays = enlarged(call, dtype)
+    cnn_ext.set_num_threads(1)
+    expected = call.run(*arrays)
+    for threads in (2, 3, 7):
+        cnn_ext.set_num_threads(threads)
+        assert_same_bytes(call.run(*arrays), expected)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+def test_threads_are_really_used() -> None:
+    script = (
+        "import os, numpy as np, cnn_ext\n"
+        "x, w = np.ones((64, 4, 16, 16)), np.ones((4, 4, 3, 3))\n"
+        "tasks = lambda: len(os.listdir('/proc/self/task'))\n"
+        "cnn_ext.set_num_threads(1); cnn_ext.ops.conv2d(x, w); before = tasks()\n"
+        "cnn_ext.set_num_threads(5); cnn_ext.ops.conv2d(x, w)\n"
+        "print(tasks() - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert run.stdout.strip() == "4", run.stderr
+
+
+def test_many_python_threads_at_once() -> None:
+    cnn_ext.set_num_threads(2)
+    cases = [
+        (
+            normal(f"x{i}", (1 + i % 5, 3, 8 + i, 9), np.float32),
+            normal("w", (4, 3, 3, 3), np.float32),
+        )
+        for i in range(20)
+    ]
+    expected = [ops.conv2d(x, w, padding=1) for x, w in cases]
+    big = normal("big", (64, 3, 24, 24), np.float32)
+    big_expected = ops.conv2d_backward(np.ones((64, 4, 22, 22), np.float32), big, cases[0][1])
+
+    def work(n: int) -> bool:
+        if n % 40 == 0:  # with threads of its own
+            answer = ops.conv2d_backward(np.ones((64, 4, 22, 22), np.float32), big, cases[0][1])
+            return all(map(np.array_equal, answer, big_expected))
+        x, w = cases[n % 20]
+        return np.array_equal(ops.conv2d(x, w, padding=1), expected[n % 20])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(400)))
+
+
+def test_another_python_thread_runs_during_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = normal("x", (16, 8, 48, 48), np.float32), normal("w", (8, 8, 5, 5), np.float32)
+    counter = 0
+    seen: list[int] = []
+    done = threading.Event()
+
+    class Counted:
+        """`_core`, noting how far the other thread counted during each convolution."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(_core, name)
+
+        def conv2d(self, *args: Any) -> None:
+            before = counter
+            _core.conv2d(*args)
+            seen.append(counter - before)
+
+    def work() -> None:
+        try:
+            for _ in range(30):
+                ops.conv2d(x, w, padding=2)
+        finally:
+            done.set()
+
+    monkeypatch.setattr("cnn_ext.ops.conv._core", Counted())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # nothing but a release lets the other thread in
+    try:
+        worker = threading.Thread(target=work)
+        worker.start()
+        while not done.wait(1e-6):
+            counter += 1
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(seen) == 30
+    assert max(seen) > 0
+
+
+# ---------------------------------------------------------------------------------- settings
+
+
+def test_threads_in_a_with_block_are_restored() -> None:
+    cnn_ext.set_num_threads(2)
+    with cnn_ext.threads(5):
+        assert cnn_ext.get_num_threads() == 5
+        with cnn_ext.threads(None):
+            assert cnn_ext.get_num_threads() == 5
+        with pytest.raises(KeyError), cnn_ext.threads(3):
+            assert cnn_ext.get_num_threads() == 3
+            raise KeyError
+        assert cnn_ext.get_num_threads() == 5
+    assert cnn_ext.get_num_threads() == 2
+    with pytest.raises(ValueError, match="num_threads"), cnn_ext.threads(0):
+        raise AssertionError("not reached")
+    assert cnn_ext.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1025, 2**31, 2**70])
+def test_numbers_of_threads_out_of_range(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"num_threads: expected 1 to 1024, got {wrong}"):
+        cnn_ext.set_num_threads(wrong)
+
+
+@pytest.mark.parametrize("wrong", [True, 1.0, "2", None, [2], np.ones(2, int)])
+def test_numbers_of_threads_that_are_none(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="num_threads: expected a whole number"):
+        cnn_ext.set_num_threads(wrong)
+
+
+def test_a_numpy_integer_is_a_number_of_threads() -> None:
+    cnn_ext.set_num_threads(np.int8(3))  # type: ignore[arg-type]
+    assert cnn_ext.get_num_threads() == 3
+
+
+def test_default_follows_the_environment_and_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, number in {"3": 3, "4,2": 4, " 5 ": 5, "99999": 1024}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert _dispatch.default_num_threads() == number
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for text in ("", "0", "-1", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        for quota, number in [(float("inf"), 8), (3.0, 3), (2.5, 3), (0.5, 1), (100.0, 8)]:
+            monkeypatch.setattr(_dispatch, "_quota", lambda quota=quota: quota)
+            assert _dispatch.default_num_threads() == number
+
+
+# ------------------------------------------------------------------------------------- forks
+
+FORK = """
+import os, sys, warnings
+import numpy as np
+import cnn_ext
+from cnn_ext import ops
+
+x, w = np.arange(64 * 3 * 20 * 20.0).reshape(64, 3, 20, 20), np.ones((8, 3, 3, 3))
+cnn_ext.set_num_threads(2)
+expected = ops.conv2d(x, w)
+warnings.simplefilter("ignore")  # newer Pythons warn of a fork beside threads
+child = os.fork()
+if child == 0:
+    right = cnn_ext.get_num_threads() == 1
+    right &= np.array_equal(ops.conv2d(x, w), expected)
+    cnn_ext.set_num_threads(4)
+    right &= cnn_ext.get_num_threads() == 1 and np.array_equal(ops.conv2d(x, w), expected)
+    os._exit(0 if right else 1)
+status = os.waitpid(child, 0)[1]
+assert cnn_ext.get_num_threads() == 2
+assert np.array_equal(ops.conv2d(x, w), expected)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_computes_on_one_thread() -> None:
+    process = subprocess.Popen([sys.executable, "-c", FORK], start_new_session=True)
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        if process.poll() is None:  # hung: end the child too
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def compute(pipe: Connection, x: np.ndarray, w: np.ndarray) -> None:
+    pipe.send((cnn_ext.get_num_threads(), ops.conv2d(x, w)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_multiprocessing(method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    x, w = normal("x", (64, 3, 20, 20), np.float32), normal("w", (8, 3, 3, 3), np.float32)
+    cnn_ext.set_num_threads(2)
+    expected = ops.conv2d(x, w)  # with threads, before the fork
+    context: Any = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=compute, args=(theirs, x, w))
+    process.start()
+    try:
+        assert ours.poll(60), "the child hangs"
+        threads, answer = ours.recv()
+        process.join(60)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+    assert_array_equal(answer, expected)
+    assert threads >= 1 if method != "fork" else threads == 1
