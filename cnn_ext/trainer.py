@@ -298,8 +298,8 @@ class Trainer:
         if not all(np.isfinite(p.data).all() for p in self.optimizer.parameters):
             self._fall_back()
             raise CostError(
-                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave weights "
-                "that are not finite; the network has those before it"
+                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave "
+                "weights that are not finite; the network has those before it"
             )
         return Epoch(
             number=number,

@@ -1,4 +1,4 @@
-"""Networks and a layer of one's own that several tests share."""
+"""Networks, pictures and a layer of one's own that several tests share."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from cnn_ext import (
     Softmax,
     Tanh,
 )
+
+Weights = dict[str, np.ndarray]
 
 
 class ChannelScale(Layer):
@@ -91,3 +93,25 @@ def stripes(images: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     y = rng.integers(0, 3, images)
     x = kinds[y][:, None] + 0.3 * rng.standard_normal((images, 1, 6, 6))
     return x.astype(np.float32), y
+
+
+def assert_same(a: Weights, b: Weights) -> None:
+    """Equal bit for bit."""
+    assert a.keys() == b.keys()
+    for name, array in a.items():
+        assert array.tobytes() == b[name].tobytes(), name
+
+
+class Recorder:
+    """Images that note which of them were asked for."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+        self.asked: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        self.asked.append(np.array(indices))
+        return self.x[indices]

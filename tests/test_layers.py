@@ -327,9 +327,8 @@ def test_number_types(build: Callable[..., Layer]) -> None:
 
 
 def test_sizes_may_be_numpy_numbers_and_are_kept_as_pythons() -> None:
-    layer = Conv2d(
-        np.int64(2), np.int32(4), np.array([3, 2]), padding=np.int64(1), groups=np.int8(2)
-    )
+    two: Any = np.int64(2)
+    layer = Conv2d(two, two + two, np.array([3, 2]), padding=np.int8(1), groups=two)
     assert layer.to_config() == {
         "type": "Conv2d", "in_channels": 2, "out_channels": 4, "kernel_size": (3, 2),
         "stride": (1, 1), "padding": 1, "dilation": (1, 1), "groups": 2, "bias": True,

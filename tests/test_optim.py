@@ -118,8 +118,9 @@ def test_the_velocity_follows_a_conversion() -> None:
 def test_arguments_that_do_not_fit(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    valid: dict[str, Any] = {"parameters": [], "lr": 0.1}
     with pytest.raises(error, match=f"^{message}"):
-        SGD(**({"parameters": [], "lr": 0.1} | arguments))
+        SGD(**valid | arguments)
 
 
 # --------------------------------------------------------------------------------- schedules

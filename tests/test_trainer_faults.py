@@ -65,8 +65,9 @@ NONE = X[:0], Y[:0]
 def test_arguments_of_fit(options: dict[str, Any], error: type[Exception], message: str) -> None:
     trainer = Trainer(small())
     before = trainer.net.state_dict()
+    arguments: dict[str, Any] = {"x": X, "y": Y, "progress": False}
     with pytest.raises(error, match=message):
-        trainer.fit(**({"x": X, "y": Y, "progress": False} | options))
+        trainer.fit(**arguments | options)
     for name, array in trainer.net.state_dict().items():
         assert_array_equal(array, before[name])
     assert trainer.optimizer.lr == 0.05
@@ -136,7 +137,7 @@ def test_an_interrupt_within_an_epoch_keeps_those_before_and_the_best_weights() 
         def backward(self, dy: Any) -> Any:
             return dy
 
-    best = []
+    best: list[Any] = []
     net = Sequential(Impatient(), *small())
     history = Trainer(net).fit(
         X, Y, 9, 8, (X, Y), early_stopping=5,
@@ -228,9 +229,9 @@ def test_divergence_leaves_good_weights_and_training_can_go_on() -> None:
     seen: list[dict[str, np.ndarray]] = []
     step = trainer._step
 
-    def noting_step(*batch: Any) -> Any:
+    def noting_step(x: Any, y: Any) -> Any:
         weights = net.state_dict()
-        answer = step(*batch)
+        answer = step(x, y)
         seen.append(weights)  # their cost was finite
         return answer
 
@@ -242,7 +243,14 @@ def test_divergence_leaves_good_weights_and_training_can_go_on() -> None:
     del trainer._step
     assert np.isfinite(net(x)).all()
     trainer.optimizer.lr = 0.01
-    history = trainer.fit(x, y, 3, 10, progress=False)  # nothing is left of the great velocity
+    fresh = small()
+    fresh.load_state_dict(net.state_dict())
+    other = Trainer(fresh, optimizer=SGD(fresh.parameters(), 0.01, momentum=0.9))
+    for each in (trainer, other):  # nothing is left of the velocity that led astray
+        each.train_on_batch(x, y)
+    for name, array in net.state_dict().items():
+        assert array.tobytes() == fresh.state_dict()[name].tobytes()
+    history = trainer.fit(x, y, 3, 10, progress=False)
     assert history["cost"][-1] < history["cost"][0]
 
 
