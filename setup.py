@@ -91,7 +91,7 @@ extensions = [
         ["src/_core.pyx"],
         extra_compile_args=[*COMPILE, *openmp],
         extra_link_args=[] if MSVC else openmp,
-        depends=["src/kernels/args.pxi"],
+        depends=["src/kernels/args.pxi", "src/program.pxi"],
     ),
     *kernel_extensions(),
 ]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
-from ..lanes import Lanes, contiguous
+from ..lanes import Lanes, contiguous, empty
 from . import _check as check
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
@@ -161,7 +161,7 @@ def conv2d_backward(
     w = check.plain(weight, "weight", weight.shape, dtype)
     x_lanes, dy_lanes = check.packed(x, dtype), check.packed(dy, dtype, "dy")
     core = (dy_lanes.blocks, *shape.core)
-    dw, db = np.empty(weight.shape, dtype), np.empty(K, dtype)
+    dw, db = empty(weight.shape, dtype), empty((K,), dtype)
     _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core)
     _core.channel_sum(
         dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, shape.output[0] * shape.output[1]
@@ -263,7 +263,7 @@ def linear_backward(
     width = max(C, _core.lanes(dtype.itemsize))  # the kernel wants at least a vector of features
     if width > C:
         rows = np.pad(rows, ((0, 0), (0, width - C)))
-    dw, db = np.empty((K, width), dtype), np.empty(K, dtype)
+    dw, db = empty((K, width), dtype), empty((K,), dtype)
     _core.linear_weight(dy_lanes.data, rows, dw, dtype.itemsize, N, width, K)
     _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, 1)
     dx = None

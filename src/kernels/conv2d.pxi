@@ -159,7 +159,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
             if k0 + i < a.K and t0 + j < a.C * a.S:
                 c = (t0 + j) // a.S
                 dw = <real*> a.dw + (((g * a.K + k0 + i) * a.C + c) * a.R + r) * a.S + (t0 + j) % a.S
-                dw[0] += vec_sum(acc[i][j])
+                dw[0] = vec_sum(acc[i][j]) + (dw[0] if a.first else <real> 0)
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
@@ -202,17 +202,3 @@ cdef Py_ssize_t conv_weight_tasks(const void* args) noexcept nogil:
     cdef int shape = best_tile(a.K, a.C * a.S)
     cdef Py_ssize_t down = (a.K + TILE_ROWS[shape] - 1) // TILE_ROWS[shape]
     return a.G * down * a.R * ((a.C * a.S + TILE_COLS[shape] - 1) // TILE_COLS[shape])
-
-
-cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    cdef const ChannelSum* a = <const ChannelSum*> args
-    cdef vec total = VEC_ZERO, acc
-    cdef Py_ssize_t n, i
-    cdef const real* dy
-    for n in range(a.N):
-        dy = <const real*> a.dy + (n * a.K + task) * a.pixels * LANES
-        acc = VEC_ZERO
-        for i in range(a.pixels):
-            acc += (<const vec*> (dy + i * LANES))[0]
-        total += acc
-    (<real*> a.db)[task] = vec_sum(total)

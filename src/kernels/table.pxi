@@ -32,6 +32,7 @@ include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
 include "linear.pxi"
+include "sum.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
 include "loss.pxi"
@@ -54,6 +55,7 @@ TABLE.elementwise = elementwise
 TABLE.softmax = softmax
 TABLE.softmax_back = softmax_back
 TABLE.loss = loss
+TABLE.block_sum = block_sum
 TABLE.sgd = sgd
 TABLE.pack = pack
 TABLE.unpack = unpack

@@ -1,0 +1,110 @@
+"""A training step as a recorded program: all kernels of a block of images without Python between them.
+
+A network of built-in layers calls the same kernels for every block of LANES images.  They are
+recorded once, for one block, and then run for all blocks of a batch, depth first: a block goes
+forward and back through the whole network while its activations are in the cache, threads take
+blocks, and the gradients of the blocks are added up in a fixed order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .lanes import Lanes, contiguous, empty
+from .layers import Dropout, Sequential
+from .layers.sequential import BUILT_IN
+from .losses import Loss
+from .ops.loss import KERNELS, costs, total
+
+WAVE = 16  # blocks whose gradients are kept before they are added up
+
+
+class TrainingProgram:
+    """Cost, outputs and gradients of batches of one shape of images.
+
+    Parameters
+    ----------
+    net : Sequential
+    loss : Loss
+    x : ndarray, shape (N, ...)
+        A batch, for the shape and number type of its images.
+
+    Raises
+    ------
+    RuntimeError
+        If the network or the loss does something that cannot be recorded.
+    """
+
+    def __init__(self, net: Sequential, loss: Loss, x: np.ndarray) -> None:
+        if loss.cost not in KERNELS or not all(
+            type(layer) in BUILT_IN.values() and not isinstance(layer, Dropout)
+            for layer in net.walk()
+        ):
+            raise RuntimeError("only built-in layers and losses without chance can be recorded")
+        self.parameters = net.parameters()
+        self.constants = [parameter.data for parameter in self.parameters]
+        dtype = net.dtype
+        self.lanes: int = _core.lanes(dtype.itemsize)
+        op, self._to_lanes, self._scale = KERNELS[loss.cost]
+        self._recorder = _core.Recorder(dtype.itemsize)
+        block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
+        self._recorder.start()
+        try:
+            outputs = net.forward(net._pack(block))
+            self.outputs: int = math.prod(outputs.shape[1:])
+            target = Lanes.empty((self.lanes, self.outputs), dtype)
+            rows = outputs.unpack()
+            cost, gradient = costs(op, outputs, target, self._scale(self.lanes, self.outputs))
+            net.backward(gradient, need_dx=False)
+            gradients = [parameter.grad for parameter in self.parameters]
+            streams = [block, target.data, rows, cost, *gradients]
+            self._recorder.stop(streams, self.constants)
+        finally:
+            self._recorder.cancel()
+        self._sums = [empty(data.shape, dtype) for data in self.constants]
+        self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
+
+    def fits(self) -> bool:
+        """Whether the parameters are still the arrays that were recorded."""
+        return all(
+            parameter.data is data
+            for parameter, data in zip(self.parameters, self.constants, strict=True)
+        )
+
+    def run(self, x: np.ndarray, target: Any) -> tuple[float, np.ndarray]:
+        """Cost and outputs of a batch; the gradients go to the parameters.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, ...), of the images that were recorded
+        target : array_like or Lanes
+            As the cost takes it.
+
+        Returns
+        -------
+        cost : float
+        outputs : ndarray, shape (N, K)
+        """
+        images, dtype = x.shape[0], self.constants[0].dtype
+        x = contiguous(x)
+        target = self._to_lanes(target, images, self.outputs, dtype)
+        blocks = target.blocks
+        rows = empty((blocks * self.lanes, self.outputs), dtype)
+        cost = empty((blocks, self.lanes), dtype)
+        scale = self._scale(images, self.outputs)
+        relative = scale / self._scale(self.lanes, self.outputs)
+        for first in range(0, blocks, WAVE):
+            count = min(WAVE, blocks - first)
+            here = slice(first * self.lanes, (first + count) * self.lanes)
+            wave = slice(first, first + count)
+            streams = [x[here], target.data[wave], rows[here], cost[wave], *self._parts]
+            self._recorder.run(streams, min(images - first * self.lanes, count * self.lanes), relative)
+            for part, result in zip(self._parts, self._sums, strict=True):
+                _core.block_sum(part, result, dtype.itemsize, count, result.size, first > 0)
+        for parameter, result in zip(self.parameters, self._sums, strict=True):
+            parameter.grad = result
+        return total(cost, images) * scale, rows[:images]
