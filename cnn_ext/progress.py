@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 
@@ -25,10 +26,10 @@ class Progress:
     def __init__(self, title: str, total: int, show: bool = True) -> None:
         self.title = title
         self.total = total
-        self.show = show
+        self.show = show and sys.stderr is not None
         self.done = 0
         self._bar: Any = None
-        self._live = show and sys.stderr.isatty()
+        self._live = self.show and sys.stderr.isatty()
         if self._live:
             try:
                 from tqdm import tqdm
@@ -50,18 +51,22 @@ class Progress:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update()
         elif self._live and self.done * 100 // self.total != (self.done - 1) * 100 // self.total:
-            sys.stderr.write(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
-            sys.stderr.flush()
+            self._write(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
 
     def close(self, text: str) -> None:
         """The operation is over; `text` stays as its line."""
         self._clear()
         if self.show:
-            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
+            self._write(f"{self.title}: {text}\n")
 
     def _clear(self) -> None:
         if self._bar is not None:
             self._bar.close()
         elif self._live:
-            sys.stderr.write("\r\x1b[K")
+            self._write("\r\x1b[K")
         self._live, self._bar = False, None
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # where nobody reads standard error any more, work goes on
+            sys.stderr.write(text)
+            sys.stderr.flush()

@@ -112,13 +112,17 @@ cdef class Memory:
 
     def __cinit__(self, size):
         global in_use, most_in_use, kept
+        if size < 0:
+            raise ValueError(f"expected a size of at least 0, got {size}")
         if size > PY_SSIZE_T_MAX - 2 * ALIGNMENT:
             raise MemoryError(f"{size} bytes")
         self.size = size
-        cdef list spare = SPARE.get(size)
-        if spare:
+        cdef list spare = SPARE.pop(size, None)
+        if spare is not None:
             self.address = <char*> <uintptr_t> spare.pop()
             kept -= self.size
+            if spare:
+                SPARE[size] = spare  # behind sizes that were not asked for lately
         else:
             self.address = <char*> allocate(max(self.size, 1))
             if self.address == NULL:
@@ -138,11 +142,21 @@ cdef class Memory:
         if recording():
             RECORDER.died(self.address)
         in_use -= self.size
-        if kept + self.size <= most_in_use or RECORDER is not None:  # addresses stay taken then
-            SPARE.setdefault(self.size, []).append(<uintptr_t> self.address)
-            kept += self.size
-        else:
-            release(self.address)
+        SPARE.setdefault(self.size, []).append(<uintptr_t> self.address)
+        kept += self.size
+        while kept > most_in_use:
+            forget_oldest()
+
+
+cdef int forget_oldest() except -1:
+    global kept
+    size = next(iter(SPARE))
+    addresses = SPARE[size]
+    release(<void*> <uintptr_t> addresses.pop())
+    kept -= size
+    if not addresses:
+        del SPARE[size]
+    return 0
 
 
 def memory_use():

@@ -52,7 +52,7 @@ class ChannelScale(Layer):
 
 
 def all_kinds(seed: int = 0, dtype: Any = np.float64) -> Sequential:
-    """Every kind of layer, one within another network, and a layer of one's own; (2, 12, 12)."""
+    """Every kind of layer, one within another network, and a layer of one's own; (2, 7, 7)."""
     rng = np.random.default_rng(seed)
     net = Sequential(
         Conv2d(2, 6, 3, padding="same", rng=rng), Tanh(), ChannelScale(6),
@@ -62,7 +62,7 @@ def all_kinds(seed: int = 0, dtype: Any = np.float64) -> Sequential:
         ),
         Conv2d(8, 4, 1, bias=False, rng=rng), ReLU(), AvgPool2d(2, 1, 1, False, False),
         Sequential(Sigmoid(), Softmax(), Dropout(0.0)), Flatten(),
-        Linear(4 * 6 * 8, 10, rng=rng), Tanh(), Linear(10, 3, bias=False, rng=rng),
+        Linear(4 * 4 * 6, 10, rng=rng), Tanh(), Linear(10, 3, bias=False, rng=rng),
     )  # fmt: skip
     return net.astype(dtype)
 

@@ -324,7 +324,7 @@ def test_image_folder_names_what_is_wrong(tmp_path):
         image_folder(tmp_path)
     assert image_folder(tmp_path, size=5)[0].shape == (3, 1, 5, 5)
     odd.write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"odd\.png: cannot identify"):
+    with pytest.raises(ValueError, match=r"odd\.png: not a picture"):
         image_folder(tmp_path)
 
 

@@ -172,6 +172,11 @@ def test_errors_name_the_argument(
         ops.conv2d(*arguments, **options)
 
 
+def test_an_output_too_large_for_an_empty_batch_as_well() -> None:
+    with pytest.raises(ValueError, match="padding: an output of 4294967300 x 5 is too large"):
+        ops.conv2d(X[:0], W[..., :1, :1], groups=2, padding=(2**31 - 1, 0))
+
+
 def test_backward_checks_the_shape_of_the_gradient() -> None:
     with pytest.raises(ValueError, match=r"dy: expected shape \(2, 6, 4, 3\), got \(2, 6, 4, 4\)"):
         ops.conv2d_backward(np.zeros((2, 6, 4, 4)), X, W, groups=2)

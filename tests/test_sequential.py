@@ -31,9 +31,9 @@ def lenet(features: int) -> Sequential:
 # -------------------------------------------------------------------------------- gradients
 
 
-@pytest.mark.parametrize("images", [1, 5, 9])
+@pytest.mark.parametrize("images", [1, 3, 5])
 def test_gradients_through_all_kinds_of_layers(images: int) -> None:
-    check_layer(all_kinds(), normal("all", (images, 2, 12, 12), np.float64))
+    check_layer(all_kinds(), normal("all", (images, 2, 7, 7), np.float64))
     check_layer(pooled(), normal("pooled", (images, 2, 6, 6), np.float64))
 
 
@@ -67,7 +67,7 @@ def test_gradients_of_every_loss_through_a_network(loss: str) -> None:
 
 
 def test_the_gradient_at_the_input_can_be_left_out() -> None:
-    x, dy = normal("x", (5, 2, 12, 12), np.float64), normal("dy", (5, 3), np.float64)
+    x, dy = normal("x", (5, 2, 7, 7), np.float64), normal("dy", (5, 3), np.float64)
     net = all_kinds()
     net.forward(x)
     assert net.backward(dy).shape == x.shape
@@ -111,7 +111,7 @@ def test_bytes_are_divided_by_255_and_other_numbers_are_not() -> None:
 
 @pytest.mark.parametrize("images", [0, 1, 15, 16, 17, 33])
 def test_each_image_is_on_its_own(images: int) -> None:
-    net, x = all_kinds(dtype="float32").eval(), normal("x", (33, 2, 12, 12), np.float32)
+    net, x = all_kinds(dtype="float32").eval(), normal("x", (33, 2, 7, 7), np.float32)
     y = net(x[:images])
     assert y.shape == (images, 3) and y.dtype == np.float32
     for i in range(images):
@@ -126,7 +126,7 @@ def test_arrays_of_any_layout_and_number_type() -> None:
     frozen.flags.writeable = False
     for same in (turned, frozen, x.astype(">f4"), x.astype(np.float64), x.tolist(), x[::-1][::-1]):
         assert_array_equal(net(same), expected)
-    with pytest.raises(TypeError, match="x: expected real numbers, got an array of complex128"):
+    with pytest.raises(TypeError, match="x: expected real numbers, got an array of complex64"):
         net(x + 1j)
     with pytest.raises(ValueError, match="x: expected a batch with no empty axis but the first"):
         net(np.zeros((2, 1, 0, 6)))
@@ -143,7 +143,7 @@ def test_the_answer_is_the_callers_own() -> None:
 
 
 def test_a_network_of_eight_threads_at_once() -> None:
-    net, batches = all_kinds(dtype="float32").eval(), normal("x", (8, 20, 2, 12, 12), np.float32)
+    net, batches = all_kinds(dtype="float32").eval(), normal("x", (8, 20, 2, 7, 7), np.float32)
     expected = [net(x) for x in batches]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
@@ -227,9 +227,9 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["layer", "output", "parameters", "multiply-adds"],
-        ["0", "Conv2d", *"6 x 28 x 28".split(), "156", "117,600"],  # 6*25 + 6; 6*25*784
-        ["1", "ReLU", *"6 x 28 x 28".split(), "0", "0"],
-        ["2", "MaxPool2d", *"6 x 14 x 14".split(), "0", "0"],
+        ["0", "Conv2d", "6", "x", "28", "x", "28", "156", "117,600"],  # 6*25 + 6; 6*25*784
+        ["1", "ReLU", "6", "x", "28", "x", "28", "0", "0"],
+        ["2", "MaxPool2d", "6", "x", "14", "x", "14", "0", "0"],
         ["3", "Sequential", "576", "432", "15,552"],  # 16*3*9; times 6 x 6 pixels
         ["4", "Linear", "10", "5,770", "5,760"],
         ["total", "10", "6,358", "138,912"],
@@ -262,7 +262,7 @@ def test_state_dict_holds_copies_under_pytorchs_names() -> None:
 
 
 def test_weights_move_to_another_network() -> None:
-    x = normal("x", (3, 2, 12, 12), np.float64)
+    x = normal("x", (3, 2, 7, 7), np.float64)
     one, other = all_kinds(0).eval(), all_kinds(1).eval()
     assert np.abs(one(x) - other(x)).max() > 1e-3
     other.load_state_dict(one.state_dict())
@@ -326,14 +326,12 @@ class Broken(Layer):
 
 
 def test_an_own_layer_may_return_any_numbers() -> None:
-    for answer in ([[1.0, 2], [3, 4]], np.array([[1, 2], [3, 4]], np.uint8), np.eye(2) + 1j * 0):
-        if np.iscomplexobj(answer):
-            with pytest.raises(TypeError, match=r"layer 0 \(Broken\): output: expected real"):
-                Sequential(Broken(answer))(np.zeros((2, 3)))
-        else:
-            y = Sequential(Broken(answer), ReLU())(np.zeros((2, 3)))
-            assert y.dtype == np.float32
-            assert_array_equal(y, [[1, 2], [3, 4]])
+    for answer in ([[1.0, 2], [3, 4]], np.array([[1, 2], [3, 4]], np.uint8)):
+        y = Sequential(Broken(answer), ReLU())(np.zeros((2, 3)))
+        assert y.dtype == np.float32
+        assert_array_equal(y, [[1, 2], [3, 4]])
+    with pytest.raises(TypeError, match=r"layer 0 \(Broken\): output: expected real numbers"):
+        Sequential(Broken(np.eye(2, dtype=complex)))(np.zeros((2, 3)))
 
 
 def test_faults_of_an_own_layer_name_it() -> None:
@@ -390,7 +388,7 @@ def test_descriptions_build_the_same_network() -> None:
         same = Sequential.from_config(description, custom).astype("float64")
         assert same.to_config() == net.to_config()
         same.load_state_dict(net.state_dict())
-        x = normal("x", (3, 2, 12, 12), np.float64)
+        x = normal("x", (3, 2, 7, 7), np.float64)
         assert_array_equal(same(x), net(x))
 
 
@@ -442,7 +440,7 @@ def test_descriptions_that_do_not_fit(config: Any, error: type[Exception], messa
         ("lenet5", (3, 32, 32), 83_126),
         ("nielsen", (1, 28, 28), 520 + 20_040 + 64_100 + 1_010),
         ("tiny", (1, 8, 8), 160 + 4_640 + 32_832 + 650),
-        ("vgg6", (3, 32, 32), 288 * 3 + 32 + 9_248 + 18_496 + 36_928 + 73_856 + 147_584 + 263_714),
+        ("vgg6", (3, 32, 32), 896 + 9_248 + 18_496 + 36_928 + 73_856 + 147_584 + 263_562),
     ],
 )
 def test_known_networks(name: str, shape: tuple[int, int, int], parameters: int) -> None:

@@ -1,4 +1,8 @@
-"""The command ``cnn-ext``: one module for each sub-command, and what they have in common."""
+"""The command ``cnn-ext``: one module for each sub-command, and what they have in common.
+
+A sub-command is a module with `add_options(parser)` and `run(arguments)`, which returns the exit
+status; its name and its docstring are those of the sub-command.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 from .. import __version__
 from . import evaluate, filter, info, predict, train
-from ._options import Parser, UsageError
+from ._options import Parser, UsageError, say
 
 COMMANDS = (train, evaluate, predict, filter, info)
 
@@ -58,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that it cannot encode
     try:
-        build_parser().parse_args(argv, arguments)
+        _, unknown = build_parser().parse_known_args(argv, arguments)
+        if unknown:
+            raise UsageError(f"unknown arguments: {' '.join(unknown)}; see --help")
         status: int = arguments.module.run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -66,22 +73,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # of the parser: help, version, or an error that it has reported
         return stop.code if isinstance(stop.code, int) else OK
     except BrokenPipeError:  # who reads standard output has seen enough
-        _drop_output()
+        _drop(sys.stdout)
         return OK
     except KeyboardInterrupt:
         return _report(arguments, "interrupted", INTERRUPTED)
     except UsageError as error:
         return _report(arguments, str(error), BAD_USAGE)
     except Exception as error:
-        _drop_output_if_broken()
         return _report(arguments, _message(error), FAILED)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except OSError:
+                _drop(stream)
 
 
 def _report(arguments: argparse.Namespace, message: str, status: int) -> int:
     if arguments.debug:
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip())
     name = f"cnn-ext {arguments.command}" if arguments.command else "cnn-ext"
-    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    say(f"{name}: {' '.join(message.split())}")
     return status
 
 
@@ -93,14 +106,6 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _drop_output_if_broken() -> None:
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        _drop_output()
-
-
-def _drop_output() -> None:
-    # so that the interpreter, which flushes standard output at its end, does not fail again
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: TextIO) -> None:
+    # so that the interpreter, which flushes the streams at its end, does not fail again
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -11,13 +11,14 @@ from typing import Any
 
 from ..data import datasets
 from ..data.dataset import Dataset
+from ..data.folders import Mode
 from ..io import load_with_metadata, save
 from ..layers import Sequential
 from ..losses import LOSSES
 from ._options import UsageError
 
 Shape = tuple[int, int, int]  # C, H, W
-MODES = {1: "L", 3: "RGB"}  # how pictures are read for so many channels
+MODES: dict[int, Mode] = {1: "L", 3: "RGB"}  # how pictures are read for so many channels
 
 
 @dataclass
@@ -87,8 +88,7 @@ def load_data(
     """The bundled digits or what a folder holds; `size` and `channels` are for pictures."""
     if source == "digits":
         return datasets.digits()
-    mode: Any = MODES.get(channels or 1, "L")
-    return datasets.load(source, size, mode)
+    return datasets.load(source, size, MODES.get(channels or 1, "L"))
 
 
 def check_output(option: str, path: str) -> None:

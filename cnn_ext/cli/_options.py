@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from .._dispatch import MAX_THREADS
@@ -22,6 +24,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; see --help\n")
+
+
+def say(text: str) -> None:
+    """Print a line on standard error, if anybody still reads it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -77,14 +86,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
-    """The option --threads."""
+def add_threads(parser: argparse.ArgumentParser, special: str = "") -> None:
+    """The option --threads; `special` is a default of some data."""
     parser.add_argument(
         "--threads",
         type=whole(1, MAX_THREADS),
         metavar="N",
         help="threads of the kernels, which do not change the results "
-        "(default: OMP_NUM_THREADS or the CPUs that this process may use)",
+        f"(default: {special}OMP_NUM_THREADS or the CPUs that this process may use)",
     )
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from .. import ops
 from .._files import atomic_write
-from ..data.folders import read_image
+from ..data.folders import Mode, read_image
 from ..filters import FILTERS
 from ._files import check_output
 from ._options import UsageError
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if kind not in Image.SAVE:
         raise UsageError(f"argument OUT: {arguments.out} has no suffix of a known picture format")
     check_output("OUT", arguments.out)
-    mode: Literal["L", "RGB"] = "RGB"
+    mode: Mode = "RGB"
     try:
         with Image.open(arguments.source) as picture:
             if picture.mode in ("1", "L", "LA"):

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model)
     if model.input_shape is None or model.classes is None:
         raise ValueError(f"{arguments.model}: no input_shape and classes in the metadata")
-    channels, *size = model.input_shape
+    channels, height, width = model.input_shape
     if channels not in MODES:
         raise ValueError(f"{arguments.model}: takes {channels} channels, pictures have 1 or 3")
     if arguments.top > len(model.classes):
@@ -53,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     answers = []
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
-        mode = MODES[channels]
-        images = [read_image(path, (size[0], size[1]), mode) for path in batch]  # type: ignore
+        images = [read_image(path, (height, width), MODES[channels]) for path in batch]
         for path, row in zip(batch, trainer.predict_proba(np.stack(images)), strict=True):
             likeliest = np.argsort(-row, kind="stable")[: arguments.top]
             guesses = [(model.classes[i], float(row[i])) for i in likeliest]

@@ -22,9 +22,9 @@ from ..initializers import INITIALIZERS
 from ..layers import Sequential
 from ..optim import SGD
 from ..schedules import SCHEDULES
-from ..trainer import Trainer
+from ..trainer import CostError, Trainer
 from ._files import Model, Shape, check_output, load_data
-from ._options import UsageError, add_data, add_threads, real, size, whole
+from ._options import UsageError, add_data, add_threads, real, say, size, whole
 
 
 class Defaults(NamedTuple):
@@ -35,10 +35,12 @@ class Defaults(NamedTuple):
     batch_size: int
     lr: float
     weight_decay: float
+    threads: int | None
 
 
-DIGITS = Defaults("tiny", 30, 32, 0.1, 1e-3)
-OTHERS = Defaults("", 5, 64, 0.05, 1e-4)
+# so small a network gains nothing from a second thread, and loses much on a busy machine
+DIGITS = Defaults("tiny", 30, 32, 0.05, 1e-3, threads=1)
+OTHERS = Defaults("", 5, 64, 0.05, 1e-4, threads=None)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +50,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_arch,
         metavar="ARCH",
         help=f"{', '.join(ARCHITECTURES)}; or FILE.json, a list of layers as "
-        "Sequential.from_config takes; or FILE.py, which is executed and must define build(input_shape, classes) that "
-        "returns a Sequential (default: tiny for the digits; else nielsen for one channel of 20 "
-        "pixels or more, vgg6 for three of 24 or more, tiny otherwise)",
+        "Sequential.from_config takes; or FILE.py, which is executed and must define "
+        "build(input_shape, classes) that returns a Sequential (default: tiny for the digits; "
+        "else nielsen for one channel of 20 pixels or more, vgg6 for three of 24 or more, tiny "
+        "otherwise)",
     )
     for option, kind, what in (
         ("epochs", whole(1), "passes over the images"),
@@ -118,7 +121,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         const=3,
         help="read pictures with three channels instead of one grey one (default: grey)",
     )
-    add_threads(parser)
+    add_threads(parser, "1 for the digits, else ")
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -160,35 +163,35 @@ def run(arguments: argparse.Namespace) -> int:
     arch = arguments.arch or defaults.arch or _arch_for((C, H, W))
     net = _network(arch, (C, H, W), len(data.classes), arguments)
     optimizer = SGD(net.parameters(), lr=lr, momentum=arguments.momentum, weight_decay=decay)
-    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, arguments.threads)
+    threads = arguments.threads or defaults.threads
+    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads)
     model = Model(net, (C, H, W), data.classes)
     if not arguments.quiet:
-        print(
+        say(
             f"{len(data.x_train)} images of {C} x {H} x {W} in {len(data.classes)} classes, "
             f"{len(data.x_test)} for the test; {arch} with "
-            f"{sum(p.data.size for p in net.parameters()):,} parameters",
-            file=sys.stderr,
+            f"{sum(p.data.size for p in net.parameters()):,} parameters"
         )
-    history = trainer.fit(
-        data.x_train,
-        data.y_train,
-        epochs,
-        arguments.batch_size or defaults.batch_size,
-        validation_split=arguments.validation_split,
-        schedule=arguments.schedule,
-        early_stopping=arguments.early_stopping,
-        progress=not arguments.quiet,
-    )
+    try:
+        history = trainer.fit(
+            data.x_train,
+            data.y_train,
+            epochs,
+            arguments.batch_size or defaults.batch_size,
+            validation_split=arguments.validation_split,
+            schedule=arguments.schedule,
+            early_stopping=arguments.early_stopping,
+            progress=not arguments.quiet,
+        )
+    except CostError as error:
+        fault = str(error).partition(";")[0]
+        raise CostError(f"{fault}; no model was written; try a lower --lr") from error
     model.save(arguments.out)
     if arguments.history is not None:
         _write_history(history, arguments.history)
     written = f"model written to {arguments.out}"
     if history.stopped == "interrupted":
-        print(
-            f"{chr(10) if sys.stderr.isatty() else ''}cnn-ext train: interrupted in epoch "
-            f"{len(history) + 1} of {epochs}, {written}",
-            file=sys.stderr,
-        )
+        say(f"cnn-ext train: interrupted in epoch {len(history) + 1} of {epochs}, {written}")
         return 130
     if not len(data.x_test):
         print(f"no images for a test, {written}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def read_image(path: StrPath, size: Size = None, mode: Mode = "L") -> Array:
     # in memory, a length that lies cannot make a decoder's read allocate more than the file holds
     data = BytesIO(Path(path).read_bytes())
     # and broken data make a decoder raise whatever its format module happens to raise
-    with named(path, Exception), pillow.open(data) as picture:
+    with named(path, Exception), _open(pillow, data) as picture:
         if picture.mode[0] in "IF":
             raise ValueError(f"expected 8 bits a channel, got a picture of mode {picture.mode}")
         converted = picture.convert(mode)
@@ -154,6 +154,13 @@ def _check_size(size: Size) -> tuple[int, int] | None:
         case (int(height), int(width)) if height > 0 and width > 0:
             return height, width
     raise ValueError(f"size: expected a positive number of pixels or two of them, got {size!r}")
+
+
+def _open(pillow: ModuleType, data: BytesIO) -> Any:
+    try:
+        return pillow.open(data)
+    except pillow.UnidentifiedImageError as error:  # whose text is an address in memory
+        raise ValueError("not a picture in a format that Pillow knows") from error
 
 
 def _pillow() -> ModuleType:

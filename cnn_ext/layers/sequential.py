@@ -12,9 +12,11 @@ from ..initializers import Initializer
 from ..lanes import Lanes
 from ..ops import _check as check
 from . import activation, pool
+from .activation import ReLU
 from .conv import Conv2d
 from .layer import Layer, Parameter, WeightedLayer
 from .linear import Flatten, Linear
+from .pool import MaxPool2d
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -55,6 +55,8 @@ def conv2d_shape(
             f"padded input of {H + top + bottom} x {W + left + right}"
         )
     P, Q = spare_h // step_h + 1, spare_w // step_w + 1
+    if max(P, Q) > check.LARGEST:
+        raise ValueError(f"padding: an output of {P} x {Q} is too large")
     core = (groups, C_group, K // groups, H, W, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w)
     return Conv2dShape((P, Q), core)
 

@@ -1,0 +1,38 @@
+"""Importing the package loads NumPy and the kernels, not what only some programs need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cnn_ext
+
+LATER = (
+    "cnn_ext.cli",
+    "cnn_ext.data.datasets",
+    "cnn_ext.data.download",
+    "numpy.random",
+    "PIL",
+    "pooch",
+    "scipy",
+    "tqdm",
+)
+
+
+def test_import_is_light():
+    code = f"import sys, cnn_ext; print([name for name in {LATER} if name in sys.modules])"
+    numpy = "import sys, numpy; print('numpy.random' in sys.modules)"
+    found, eager = (
+        subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True)
+        for c in (code, numpy)
+    )
+    # older releases of NumPy load their random numbers themselves
+    assert found.stdout.strip() == ("['numpy.random']" if eager.stdout == "True\n" else "[]")
+
+
+def test_data_sets_load_at_first_use():
+    code = "import cnn_ext; print(len(cnn_ext.datasets.digits().y_test), dir(cnn_ext))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("359 [") and "'datasets'" in done.stdout
+    assert all(hasattr(cnn_ext, name) for name in cnn_ext.__all__)
+    assert not hasattr(cnn_ext, "nonsense")

@@ -1,0 +1,79 @@
+"""Memory that arrays give back is kept for the next ones, and never while anyone looks at it."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+from cases import normal
+from numpy.testing import assert_array_equal
+
+from cnn_ext import _core, lanes, ops
+
+FLOAT32 = np.dtype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (17,), (5, 6, 7)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_are_aligned_writable_and_of_their_shape(shape: tuple[int, ...], dtype: str) -> None:
+    array = lanes.empty(shape, np.dtype(dtype))
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.flags.writeable and array.flags.c_contiguous
+    assert array.size == 0 or array.ctypes.data % 64 == 0
+    array[...] = 1
+
+
+def test_memory_is_used_again_only_when_its_last_view_is_gone() -> None:
+    _core.release_memory()  # what other sizes left behind would take the room
+    shape = (1237, 3)
+    array = lanes.empty(shape, FLOAT32)
+    address, view = array.ctypes.data, array[5:, 1]
+    array[...] = 7
+    del array
+    other = lanes.empty(shape, FLOAT32)
+    other[...] = 8
+    assert other.ctypes.data != address
+    assert_array_equal(view, np.full(1232, 7))
+    del view
+    gc.collect()
+    assert lanes.empty(shape, FLOAT32).ctypes.data == address
+
+
+def test_answers_stay_as_they_were() -> None:
+    x, weight = normal("x", (9, 3, 8, 8), np.float32), normal("w", (4, 3, 3, 3), np.float32)
+    answers = [ops.conv2d(x * n, weight) for n in range(20)]
+    copies = [answer.copy() for answer in answers]
+    for n in range(20):
+        ops.conv2d(x + n, weight)
+    for answer, copy in zip(answers, copies, strict=True):
+        assert_array_equal(answer, copy)
+
+
+def test_no_more_is_kept_than_was_in_use_at_once() -> None:
+    _core.release_memory()
+    before, most, kept = _core.memory_use()
+    assert (most, kept) == (before, 0)
+    for size in range(1000, 2000):
+        lanes.empty((size,), FLOAT32)
+        in_use, most, kept = _core.memory_use()
+        assert in_use == before
+        assert kept <= most
+    assert most == before + 4 * 1999
+    _core.release_memory()
+    assert _core.memory_use() == (before, before, 0)
+
+
+def test_sizes_that_cannot_be() -> None:
+    use = _core.memory_use()
+    for size in (-1, -(2**63), -(2**70)):
+        with pytest.raises(ValueError, match=f"expected a size of at least 0, got {size}"):
+            _core.Memory(size)
+    for size in (2**60, 2**63 - 1, 2**63, 2**70):
+        with pytest.raises(MemoryError):
+            _core.Memory(size)
+    for wrong in (1.5, "a", None):
+        with pytest.raises(TypeError):
+            _core.Memory(wrong)
+    assert _core.memory_use() == use
