@@ -22,13 +22,16 @@ def until_epoch(process, number):
     pytest.fail("training ended before")
 
 
-def test_interrupt_keeps_what_was_learned(tmp_path):
-    process = start(
-        *ENDLESS, "--schedule", "constant", cwd=tmp_path,
-        # a test runner in the background may have been told to ignore it, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    with process:
+@pytest.fixture
+def interruptible():
+    """Children inherit that interrupts are ignored, as a test runner in the background may have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupt_keeps_what_was_learned(interruptible, tmp_path):
+    with start(*ENDLESS, "--schedule", "constant", cwd=tmp_path) as process:
         until_epoch(process, 5)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)

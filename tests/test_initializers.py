@@ -1,4 +1,4 @@
-"""First values of weights: their distributions, their reproducibility, and functions of one's own."""
+"""First values of weights: their distributions, the same ones again, functions of one's own."""
 
 from __future__ import annotations
 
