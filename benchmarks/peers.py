@@ -40,7 +40,9 @@ def main() -> None:
     options = parser.parse_args()
 
     rows = []
-    print("| net | threads | batch | train cnn_ext | PyTorch | ratio | infer cnn_ext | PyTorch | ratio |")
+    print(
+        "| net | threads | batch | train cnn_ext | PyTorch | ratio | infer cnn_ext | PyTorch | ratio |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for net in options.nets:
         for threads in options.threads:

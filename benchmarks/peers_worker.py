@@ -86,7 +86,9 @@ def main() -> None:
     y = rng.integers(0, 10, batch)
     steps = {"cnn_ext": cnn_ext_steps, "torch": torch_steps}[peer]
     train, infer = steps(net, x, y, threads)
-    print(json.dumps({"train": batch / median_seconds(train), "infer": batch / median_seconds(infer)}))
+    print(
+        json.dumps({"train": batch / median_seconds(train), "infer": batch / median_seconds(infer)})
+    )
 
 
 if __name__ == "__main__":

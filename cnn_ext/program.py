@@ -1,4 +1,4 @@
-"""A training step as a recorded program: all kernels of a block of images without Python between them.
+"""A training step as a recorded program: all kernels of a block of images, no Python between them.
 
 A network of built-in layers calls the same kernels for every block of LANES images.  They are
 recorded once, for one block, and then run for all blocks of a batch, depth first: a block goes
@@ -9,6 +9,7 @@ blocks, and the gradients of the blocks are added up in a fixed order.
 from __future__ import annotations
 
 import math
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,12 @@ from .layers.sequential import BUILT_IN
 from .losses import Loss
 from .ops.loss import KERNELS, costs, total
 
+RECORDABLE = set(BUILT_IN.values()) - {Dropout}
 WAVE = 16  # blocks whose gradients are kept before they are added up
+ENOUGH_BLOCKS = (
+    4  # to keep threads busy; with fewer, a large block is shared by the threads instead
+)
+SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
 
 
 class TrainingProgram:
@@ -40,14 +46,14 @@ class TrainingProgram:
     """
 
     def __init__(self, net: Sequential, loss: Loss, x: np.ndarray) -> None:
-        if loss.cost not in KERNELS or not all(
-            type(layer) in BUILT_IN.values() and not isinstance(layer, Dropout)
-            for layer in net.walk()
+        if not all(type(layer) in RECORDABLE for layer in net.walk()) or (
+            not isinstance(loss.cost, FunctionType) or loss.cost not in KERNELS
         ):
             raise RuntimeError("only built-in layers and losses without chance can be recorded")
         self.parameters = net.parameters()
         self.constants = [parameter.data for parameter in self.parameters]
         dtype = net.dtype
+        self.work = 3 * net.multiply_adds(x.shape[1:])
         self.lanes: int = _core.lanes(dtype.itemsize)
         op, self._to_lanes, self._scale = KERNELS[loss.cost]
         self._recorder = _core.Recorder(dtype.itemsize)
@@ -61,6 +67,8 @@ class TrainingProgram:
             cost, gradient = costs(op, outputs, target, self._scale(self.lanes, self.outputs))
             net.backward(gradient, need_dx=False)
             gradients = [parameter.grad for parameter in self.parameters]
+            if not all(gradient.flags.c_contiguous for gradient in gradients):
+                raise RuntimeError("a linear layer has fewer features than a vector has numbers")
             streams = [block, target.data, rows, cost, *gradients]
             self._recorder.stop(streams, self.constants)
         finally:
@@ -68,12 +76,17 @@ class TrainingProgram:
         self._sums = [empty(data.shape, dtype) for data in self.constants]
         self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
 
-    def fits(self) -> bool:
-        """Whether the parameters are still the arrays that were recorded."""
-        return all(
+    def fits(self, images: int) -> bool:
+        """Whether the recorded parameters are still in use, and so many images are worth it.
+
+        The answer does not depend on the number of threads, so neither do the gradients.
+        """
+        current = all(
             parameter.data is data
             for parameter, data in zip(self.parameters, self.constants, strict=True)
         )
+        few = images <= (ENOUGH_BLOCKS - 1) * self.lanes
+        return current and not (few and self.work * self.lanes > SMALL_BLOCK)
 
     def run(self, x: np.ndarray, target: Any) -> tuple[float, np.ndarray]:
         """Cost and outputs of a batch; the gradients go to the parameters.
@@ -102,7 +115,9 @@ class TrainingProgram:
             here = slice(first * self.lanes, (first + count) * self.lanes)
             wave = slice(first, first + count)
             streams = [x[here], target.data[wave], rows[here], cost[wave], *self._parts]
-            self._recorder.run(streams, min(images - first * self.lanes, count * self.lanes), relative)
+            self._recorder.run(
+                streams, min(images - first * self.lanes, count * self.lanes), relative
+            )
             for part, result in zip(self._parts, self._sums, strict=True):
                 _core.block_sum(part, result, dtype.itemsize, count, result.size, first > 0)
         for parameter, result in zip(self.parameters, self._sums, strict=True):

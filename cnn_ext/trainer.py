@@ -14,12 +14,14 @@ from ._dispatch import threads
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet
 from .history import EarlyStopping, Epoch, History
+from .lanes import Lanes
 from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
 from .losses import Cost, Loss, loss_of
 from .metrics import accuracy
 from .ops import _check as check
 from .ops.loss import one_hot
 from .optim import SGD
+from .program import TrainingProgram
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 
@@ -84,6 +86,8 @@ class Trainer:
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
+        self._recorded: TrainingProgram | None = None
+        self._program_key: tuple[Any, ...] = ()
         self._has_stepped = False  # so that `_good` holds weights whose cost was finite
 
     def _threads(self) -> AbstractContextManager[None]:
@@ -118,17 +122,39 @@ class Trainer:
     def _step(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         # the cost and the outputs
         with self._threads():
-            net = self.net.train()
-            outputs = net.forward(net._pack(x))
-            cost, gradient = self.loss.cost(outputs, self._targets(y, outputs.shape))
+            cost, outputs = self._gradients(check.batch(x, "x"), y)
             if not math.isfinite(cost):
                 self._fall_back()
                 raise CostError(f"the cost is {cost}")
             self._remember()
-            net.backward(gradient, need_dx=False)
             self.optimizer.step()
             self._has_stepped = True
-            return cost, outputs.unpack()
+            return cost, outputs
+
+    def _gradients(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+        # the cost and the outputs; the gradients go to the parameters
+        net = self.net.train()
+        if isinstance(x, np.ndarray) and len(x):
+            if x.dtype != np.uint8:
+                x = x.astype(net.dtype, copy=False)
+            program = self._program(x)
+            if program is not None and program.fits(len(x)):
+                return program.run(x, self._targets(y, (len(x), program.outputs)))
+        outputs = net.forward(x if isinstance(x, Lanes) else net._pack(x))
+        cost, gradient = self.loss.cost(outputs, self._targets(y, outputs.shape))
+        net.backward(gradient, need_dx=False)
+        return cost, outputs.unpack()
+
+    def _program(self, x: np.ndarray) -> TrainingProgram | None:
+        # the recorded step for such images, if it can be recorded
+        key = (x.shape[1:], x.dtype, *(id(p.data) for p in self.net.parameters()))
+        if key != self._program_key:
+            self._program_key = key
+            try:
+                self._recorded = TrainingProgram(self.net, self.loss, x)
+            except RuntimeError:
+                self._recorded = None
+        return self._recorded
 
     def _remember(self) -> None:
         try:
@@ -298,8 +324,8 @@ class Trainer:
         if not all(np.isfinite(p.data).all() for p in self.optimizer.parameters):
             self._fall_back()
             raise CostError(
-                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave weights "
-                "that are not finite; the network has those before it"
+                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave "
+                "weights that are not finite; the network has those before it"
             )
         return Epoch(
             number=number,

@@ -142,7 +142,7 @@ class Sequential(Layer):
     def _order(self) -> list[tuple[int, bool]]:
         # The layers in the order in which they work, and which may write over their input.  A ReLU
         # before max pooling works after it, on fewer numbers: the positive part of the maximum is
-        # the maximum of the positive parts.  Layers that do not keep their output lend it to a ReLU.
+        # the maximum of the positive parts.  A ReLU writes over an output that nobody keeps.
         order = list(range(len(self.layers)))
         for i in range(len(order) - 1):
             if type(self.layers[i]) is ReLU and type(self.layers[i + 1]) is MaxPool2d:

@@ -181,7 +181,7 @@ def quadratic(a: Any, target: Any) -> tuple[float, Any]:
     return _loss("squared_error", a, _dense(target, a), 1 / N)
 
 
-#: for a cost over lanes: its kernel, how targets become lanes, and the factor for N images of K outputs
+#: for each cost its kernel, how targets become lanes, and the factor for N images of K outputs
 KERNELS: dict[Any, tuple[str, Callable[..., Lanes], Callable[[int, int], float]]] = {
     cross_entropy: ("cross_entropy", one_hot, lambda N, K: 1 / N),
     binary_cross_entropy: ("binary_cross_entropy", dense, lambda N, K: 1 / N),
