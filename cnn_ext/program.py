@@ -19,7 +19,8 @@ from .lanes import Lanes, contiguous, empty
 from .layers import Dropout, Sequential
 from .layers.sequential import BUILT_IN
 from .losses import Loss
-from .ops.loss import KERNELS, costs, total
+from .ops import _check as check
+from .ops.loss import KERNELS, costs, one_hot, total
 
 RECORDABLE = set(BUILT_IN.values()) - {Dropout}
 WAVE = 16  # blocks whose gradients are kept before they are added up
@@ -67,7 +68,7 @@ class TrainingProgram:
             cost, gradient = costs(op, outputs, target, self._scale(self.lanes, self.outputs))
             net.backward(gradient, need_dx=False)
             gradients = [parameter.grad for parameter in self.parameters]
-            if not all(gradient.flags.c_contiguous for gradient in gradients):
+            if not all(g is not None and g.flags.c_contiguous for g in gradients):
                 raise RuntimeError("a linear layer has fewer features than a vector has numbers")
             streams = [block, target.data, rows, cost, *gradients]
             self._recorder.stop(streams, self.constants)
@@ -123,3 +124,65 @@ class TrainingProgram:
         for parameter, result in zip(self.parameters, self._sums, strict=True):
             parameter.grad = result
         return total(cost, images) * scale, rows[:images]
+
+
+class Backpropagation:
+    """Cost, outputs and gradients of batches: by a recorded program, or layer by layer.
+
+    Parameters
+    ----------
+    net : Sequential
+    loss : Loss
+    """
+
+    def __init__(self, net: Sequential, loss: Loss) -> None:
+        self.net = net
+        self.loss = loss
+        self._key: tuple[Any, ...] = ()
+        self._program: TrainingProgram | None = None
+
+    def __call__(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+        """The cost and the outputs, (N, K); the gradients go to the parameters.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, ...), or Lanes
+        y : array_like, shape (N,) of class numbers or (N, K) of targets
+        """
+        net, loss = self.net, self.loss
+        x = check.batch(x, "x")
+        if isinstance(x, np.ndarray) and len(x):
+            if x.dtype != np.uint8:
+                x = x.astype(net.dtype, copy=False)
+            program = self._find(x)
+            if program is not None and program.fits(len(x)):
+                return program.run(x, targets_for(net, loss, y, (len(x), program.outputs)))
+        outputs = net.forward(x if isinstance(x, Lanes) else net._pack(x))
+        cost, gradient = loss.cost(outputs, targets_for(net, loss, y, outputs.shape))
+        net.backward(gradient, need_dx=False)
+        return cost, outputs.unpack()
+
+    def _find(self, x: np.ndarray) -> TrainingProgram | None:
+        # the program for such images; None if there can be none
+        key = (x.shape[1:], x.dtype, *(id(parameter.data) for parameter in self.net.parameters()))
+        if key != self._key:
+            self._key = key
+            try:
+                self._program = TrainingProgram(self.net, self.loss, x)
+            except RuntimeError:
+                self._program = None
+        return self._program
+
+
+def targets_for(net: Sequential, loss: Loss, y: Any, shape: tuple[int, ...]) -> Any:
+    """Targets as a cost takes them for outputs of that shape.
+
+    Class numbers become one-hot rows if the loss classifies; (N,) is (N, 1) for a single output.
+    """
+    targets = np.asarray(y)
+    if targets.ndim == 1 and len(shape) == 2:
+        if shape[1] == 1:
+            return targets[:, None]
+        if targets.dtype.kind in "iu" and loss.classifies:
+            return one_hot(targets, shape[0], shape[1], net.dtype)
+    return targets

@@ -14,14 +14,12 @@ from ._dispatch import threads
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet
 from .history import EarlyStopping, Epoch, History
-from .lanes import Lanes
 from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
 from .losses import Cost, Loss, loss_of
 from .metrics import accuracy
 from .ops import _check as check
-from .ops.loss import one_hot
 from .optim import SGD
-from .program import TrainingProgram
+from .program import Backpropagation, targets_for
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 
@@ -86,8 +84,7 @@ class Trainer:
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
-        self._recorded: TrainingProgram | None = None
-        self._program_key: tuple[Any, ...] = ()
+        self._backpropagate = Backpropagation(net, self.loss)
         self._has_stepped = False  # so that `_good` holds weights whose cost was finite
 
     def _threads(self) -> AbstractContextManager[None]:
@@ -122,7 +119,8 @@ class Trainer:
     def _step(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         # the cost and the outputs
         with self._threads():
-            cost, outputs = self._gradients(check.batch(x, "x"), y)
+            self.net.train()
+            cost, outputs = self._backpropagate(x, y)
             if not math.isfinite(cost):
                 self._fall_back()
                 raise CostError(f"the cost is {cost}")
@@ -130,31 +128,6 @@ class Trainer:
             self.optimizer.step()
             self._has_stepped = True
             return cost, outputs
-
-    def _gradients(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
-        # the cost and the outputs; the gradients go to the parameters
-        net = self.net.train()
-        if isinstance(x, np.ndarray) and len(x):
-            if x.dtype != np.uint8:
-                x = x.astype(net.dtype, copy=False)
-            program = self._program(x)
-            if program is not None and program.fits(len(x)):
-                return program.run(x, self._targets(y, (len(x), program.outputs)))
-        outputs = net.forward(x if isinstance(x, Lanes) else net._pack(x))
-        cost, gradient = self.loss.cost(outputs, self._targets(y, outputs.shape))
-        net.backward(gradient, need_dx=False)
-        return cost, outputs.unpack()
-
-    def _program(self, x: np.ndarray) -> TrainingProgram | None:
-        # the recorded step for such images, if it can be recorded
-        key = (x.shape[1:], x.dtype, *(id(p.data) for p in self.net.parameters()))
-        if key != self._program_key:
-            self._program_key = key
-            try:
-                self._recorded = TrainingProgram(self.net, self.loss, x)
-            except RuntimeError:
-                self._recorded = None
-        return self._recorded
 
     def _remember(self) -> None:
         try:
@@ -171,16 +144,6 @@ class Trainer:
         for saved, parameter in zip(weights, self.optimizer.parameters, strict=True):
             np.copyto(parameter.data, saved)
         self.optimizer.reset()  # it was going somewhere else
-
-    def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
-        # class numbers become one-hot rows where the cost wants rows; (N,) is (N, 1) for one output
-        targets = np.asarray(y)
-        if targets.ndim == 1 and len(shape) == 2:
-            if shape[1] == 1:
-                return targets[:, None]
-            if targets.dtype.kind in "iu" and self.loss.classifies:
-                return one_hot(targets, shape[0], shape[1], self.net.dtype)
-        return targets
 
     def fit(
         self,
@@ -379,7 +342,9 @@ class Trainer:
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
             here = outputs[indices]
-            part, _ = self.loss.cost(here, self._targets(targets[indices], here.shape))
+            part, _ = self.loss.cost(
+                here, targets_for(self.net, self.loss, targets[indices], here.shape)
+            )
             cost += part * len(indices)
         scores = {"cost": cost / len(outputs)}
         if self.loss.classifies:

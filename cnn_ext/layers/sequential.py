@@ -89,7 +89,7 @@ class Sequential(Layer):
         for i, over in self._order():
             layer = self.layers[i]
             try:
-                if over:
+                if over and isinstance(layer, ReLU):
                     here = layer.forward(here, out=here)
                 elif layer.takes_lanes:
                     here = layer.forward(here)

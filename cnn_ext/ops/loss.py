@@ -80,7 +80,8 @@ def dense(target: Any, images: int, outputs: int, dtype: np.dtype) -> Lanes:
 
 
 def _dense(target: Any, z: Any) -> Lanes:
-    return dense(target, *z.shape, z.dtype if isinstance(z, Lanes) else check.common_dtype(z))
+    images, outputs = z.shape
+    return dense(target, images, outputs, check.common_dtype(z))
 
 
 def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
