@@ -1,4 +1,4 @@
-"""Builds the compiled modules: `_cpu`, `_core`, and the kernels once per instruction set and number type."""
+"""Builds the compiled modules: `_cpu`, `_core`, and the kernels for each set and number type."""
 
 from __future__ import annotations
 
