@@ -613,3 +613,11 @@ def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
     a.a = pointer(x, (N, pixels, table.lanes), itemsize)
     a.y = pointer(y, (images, pixels), itemsize, True)
     run_pack(table.unpack, &a, table, images, pixels)
+
+
+def peak(int itemsize, Py_ssize_t tasks):
+    """Run multiply-adds in registers; returns how many operations (two for each) were done."""
+    cdef Table* table = table_of(itemsize)
+    cdef int nothing = 0
+    run(table.peak, &nothing, sizeof(nothing), 0, tasks, 1e9, sizeof(double))
+    return 2e6 * table.peak_sums * table.lanes * tasks

@@ -124,8 +124,8 @@ cdef struct Pack:
 ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
 
 cdef struct Table:
-    int lanes, itemsize
+    int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(const void* args) noexcept nogil
     kernel conv, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
-    kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack
+    kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak

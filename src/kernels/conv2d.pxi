@@ -105,10 +105,10 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
 
 cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
                              Py_ssize_t t0, int rows, int cols) noexcept nogil:
-    cdef vec acc[24][8]
+    cdef vec acc[16][8]
     cdef vec here[8]
     cdef const real* x[8]
-    cdef const real* dy[24]
+    cdef const real* dy[16]
     cdef vec dy_here
     cdef real* dw
     cdef Py_ssize_t shift[8]

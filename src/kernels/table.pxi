@@ -40,6 +40,7 @@ include "activation.pxi"
 include "loss.pxi"
 include "sgd.pxi"
 include "lanes.pxi"
+include "peak.pxi"
 
 cdef Table TABLE
 TABLE.lanes = LANES
@@ -59,6 +60,8 @@ TABLE.softmax_back = softmax_back
 TABLE.loss = loss
 TABLE.block_sum = block_sum
 TABLE.sgd = sgd
+TABLE.peak_sums = ROWS0 * COLS0
+TABLE.peak = peak
 TABLE.pack = pack
 TABLE.unpack = unpack
 

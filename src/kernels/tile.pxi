@@ -21,11 +21,11 @@ cdef struct Tile:
 
 
 cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
-    cdef vec acc[24][8]
+    cdef vec acc[16][8]
     cdef vec held[8]
     cdef vec here
     cdef const real* x[8]
-    cdef const real* w[24]
+    cdef const real* w[16]
     cdef Py_ssize_t c, t, x_tap, w_tap, k
     cdef int i, j
     for j in range(cols):
@@ -114,7 +114,7 @@ cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last) noe
     # Output channels first..last-1 of all pixels.  K bounds the clamping, so that it never
     # reaches into the channels of another task.
     cdef Tile t = a[0]
-    cdef int shape = best_tile(last - first, a.pixels, 2, 24)
+    cdef int shape = best_tile(last - first, a.pixels, 2, 16)
     cdef Py_ssize_t k = first, q
     t.K = last
     while k < last:

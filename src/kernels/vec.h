@@ -60,11 +60,11 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 
 /* Register tiles (rows x columns of accumulators): up to 24 of them where there are 32 vector
  * registers, 12 where there are 16, so that operands fit beside them; and smaller ones for what is
- * left at the edges.  Fewer than FEWEST would wait for the last multiply-add to finish. */
+ * left at the edges.  GCC unrolls up to 16 of a kind.  Fewer than FEWEST would wait for the last multiply-add to finish. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
        ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
-       ROWS6 = 24, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
+       ROWS6 = 16, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
        ROWS9 = 12, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 4, COLS11 = 2 };
 #else
 enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
