@@ -1,4 +1,4 @@
-"""Builds the compiled modules: `_cpu`, `_core`, and the kernels once per instruction set and number type."""
+"""Builds the compiled modules: `_cpu`, `_core`, and the kernels for each set and number type."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def kernel_extensions():
             continue
         for name, macros in (("f32", []), ("f64", [("CNN_EXT_DOUBLE", "1")])):
             stub = STUBS / f"_kernels_{isa.name}_{name}.pyx"
-            text = '"""The kernels for one instruction set and number type."""\ninclude "table.pxi"\n'
+            text = (
+                '"""The kernels for one instruction set and number type."""\ninclude "table.pxi"\n'
+            )
             if not stub.exists() or stub.read_text() != text:
                 stub.write_text(text)
             yield Extension(
@@ -64,7 +66,9 @@ def openmp_flags() -> list[str]:
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"
-        source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+        source.write_text(
+            "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        )
         command = [*compiler, "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
         try:
             if subprocess.run(command, capture_output=True).returncode == 0:
@@ -91,7 +95,7 @@ extensions = [
         ["src/_core.pyx"],
         extra_compile_args=[*COMPILE, *openmp],
         extra_link_args=[] if MSVC else openmp,
-        depends=["src/kernels/args.pxi"],
+        depends=["src/kernels/args.pxi", "src/program.pxi"],
     ),
     *kernel_extensions(),
 ]

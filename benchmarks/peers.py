@@ -1,4 +1,4 @@
-"""Training and inference speed beside PyTorch, the same nets, steps, batches and threads in one run.
+"""Speed of training and inference beside PyTorch, with the same nets and steps, in one run.
 
     python benchmarks/peers.py [--nets lenet5 nielsen] [--batches 10 64 256] [--threads 2]
                                [--rounds 3] [--json FILE]
@@ -40,8 +40,11 @@ def main() -> None:
     options = parser.parse_args()
 
     rows = []
-    print("| net | threads | batch | train cnn_ext | PyTorch | ratio | infer cnn_ext | PyTorch | ratio |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    head = ["net", "threads", "batch"]
+    for what in ("train", "infer"):
+        head += [f"{what} cnn_ext", "PyTorch", "ratio"]
+    print(f"| {' | '.join(head)} |")
+    print("|" + " --- |" * len(head))
     for net in options.nets:
         for threads in options.threads:
             for batch in options.batches:

@@ -48,9 +48,10 @@ def cnn_ext_steps(
 def torch_steps(
     net: str, x: np.ndarray, y: np.ndarray, threads: int
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    import cnn_ext
     import torch
     from torch import nn
+
+    import cnn_ext
 
     torch.set_num_threads(threads)
     described = cnn_ext.architectures.build(net, x.shape[1:], 10).to_config()["layers"]
@@ -86,7 +87,9 @@ def main() -> None:
     y = rng.integers(0, 10, batch)
     steps = {"cnn_ext": cnn_ext_steps, "torch": torch_steps}[peer]
     train, infer = steps(net, x, y, threads)
-    print(json.dumps({"train": batch / median_seconds(train), "infer": batch / median_seconds(infer)}))
+    print(
+        json.dumps({"train": batch / median_seconds(train), "infer": batch / median_seconds(infer)})
+    )
 
 
 if __name__ == "__main__":

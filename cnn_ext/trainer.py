@@ -18,8 +18,8 @@ from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
 from .losses import Cost, Loss, loss_of
 from .metrics import accuracy
 from .ops import _check as check
-from .ops.loss import one_hot
 from .optim import SGD
+from .program import Backpropagation, targets_for
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 
@@ -84,6 +84,7 @@ class Trainer:
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
+        self._backpropagate = Backpropagation(net, self.loss)
         self._has_stepped = False  # so that `_good` holds weights whose cost was finite
 
     def _threads(self) -> AbstractContextManager[None]:
@@ -118,17 +119,15 @@ class Trainer:
     def _step(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         # the cost and the outputs
         with self._threads():
-            net = self.net.train()
-            outputs = net.forward(net._pack(x))
-            cost, gradient = self.loss.cost(outputs, self._targets(y, outputs.shape))
+            self.net.train()
+            cost, outputs = self._backpropagate(x, y)
             if not math.isfinite(cost):
                 self._fall_back()
                 raise CostError(f"the cost is {cost}")
             self._remember()
-            net.backward(gradient, need_dx=False)
             self.optimizer.step()
             self._has_stepped = True
-            return cost, outputs.unpack()
+            return cost, outputs
 
     def _remember(self) -> None:
         try:
@@ -145,16 +144,6 @@ class Trainer:
         for saved, parameter in zip(weights, self.optimizer.parameters, strict=True):
             np.copyto(parameter.data, saved)
         self.optimizer.reset()  # it was going somewhere else
-
-    def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
-        # class numbers become one-hot rows where the cost wants rows; (N,) is (N, 1) for one output
-        targets = np.asarray(y)
-        if targets.ndim == 1 and len(shape) == 2:
-            if shape[1] == 1:
-                return targets[:, None]
-            if targets.dtype.kind in "iu" and self.loss.classifies:
-                return one_hot(targets, shape[0], shape[1], self.net.dtype)
-        return targets
 
     def fit(
         self,
@@ -353,7 +342,9 @@ class Trainer:
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
             here = outputs[indices]
-            part, _ = self.loss.cost(here, self._targets(targets[indices], here.shape))
+            part, _ = self.loss.cost(
+                here, targets_for(self.net, self.loss, targets[indices], here.shape)
+            )
             cost += part * len(indices)
         scores = {"cost": cost / len(outputs)}
         if self.loss.classifies:

@@ -8,10 +8,11 @@ so results are the same, bit for bit, at any number of threads.
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, Py_buffer)
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pythread cimport PyThread_get_thread_ident
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
 
 include "kernels/args.pxi"
 
@@ -64,6 +65,7 @@ cdef enum:
 
 cdef Table* TABLES[2]          # float32, float64
 cdef int THREADS = 1
+cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer
 
 
 def use_tables(float32, float64):
@@ -125,6 +127,8 @@ cdef class Memory:
             self.address = <char*> allocate(max(self.size, 1))
             if self.address == NULL:
                 raise MemoryError(f"{size} bytes")
+        if recording():
+            RECORDER.born(self.address, self.size)
         in_use += self.size
         most_in_use = max(most_in_use, in_use)
 
@@ -135,6 +139,8 @@ cdef class Memory:
         global in_use, kept
         if self.address == NULL:
             return
+        if recording():
+            RECORDER.died(self.address)
         in_use -= self.size
         SPARE.setdefault(self.size, []).append(<uintptr_t> self.address)
         kept += self.size
@@ -167,6 +173,11 @@ def release_memory():
     SPARE.clear()
     kept = 0
     most_in_use = in_use
+
+
+# ------------------------------------------------------------------------------------- recording
+
+include "program.pxi"
 
 
 cdef void* pointer(object array, tuple sizes, int itemsize, bint writable=False) except? NULL:
@@ -204,8 +215,13 @@ cdef int within_reach(const Py_ssize_t* numbers, int count) except -1:
     return 0
 
 
-cdef int run(kernel loop, const void* args, Py_ssize_t tasks, double work, scratch=0) except -1:
+cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
+             double work, scratch=0) except -1:
     # Every task once, on as many threads as the work is worth; each has its own scratch memory.
+    # `args` is a struct of `size` bytes that begins with so many pointers to data.
+    if recording():
+        RECORDER.add(loop, args, size, pointers, tasks, scratch)
+        return 0
     cdef int threads = get_num_threads()
     cdef Py_ssize_t task, each = 0, share
     cdef char* memory = NULL
@@ -265,7 +281,7 @@ cdef int run_conv(Table* table, Conv* a) except -1:
     a.channels = a.K
     if blocks < 2 * threads and threads > 1:
         a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
-    return run(table.conv, a, blocks * ((a.K + a.channels - 1) // a.channels),
+    return run(table.conv, a, sizeof(Conv), 4, blocks * ((a.K + a.channels - 1) // a.channels),
                2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
                2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)))
 
@@ -287,7 +303,8 @@ def conv2d(x, w, bias, y, int itemsize, shape):
     a.y_w, a.y_h, a.y_k = L, s.Q * L, s.P * s.Q * L
     a.y_g, a.y_n = s.K * a.y_k, s.G * s.K * a.y_k
     a.w_c, a.w_k, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
-    cdef Py_ssize_t* taps = new_taps(s.R + s.S)
+    cdef Memory memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t* taps = taps_of(memory)
     a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps + 2 * s.R, taps + 2 * s.R + s.S
     for r in range(s.R):
         taps[r] = r * s.gap_h - s.top
@@ -296,18 +313,14 @@ def conv2d(x, w, bias, y, int itemsize, shape):
     for c in range(s.S):
         taps[c] = c * s.gap_w - s.left
         taps[s.S + c] = c
-    try:
-        run_conv(table, &a)
-    finally:
-        free(<void*> a.tap_h)
+    run_conv(table, &a)
 
 
-cdef Py_ssize_t* new_taps(Py_ssize_t count) except NULL:
-    # room for `count` taps and their weights
-    cdef Py_ssize_t* taps = <Py_ssize_t*> malloc(2 * count * sizeof(Py_ssize_t))
-    if taps == NULL:
-        raise MemoryError("table of taps")
-    return taps
+cdef Py_ssize_t* taps_of(Memory memory) noexcept:
+    # a table of taps; a recorder keeps it as long as the call that points to it
+    if recording():
+        RECORDER.tables.append(memory)
+    return <Py_ssize_t*> memory.address
 
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
@@ -343,20 +356,21 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     a.y_w, a.y_h, a.y_k = s.step_w * L, s.step_h * s.W * L, s.H * s.W * L
     a.y_g, a.y_n = s.C * a.y_k, s.G * s.C * a.y_k
     a.w_k, a.w_c, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
-    cdef Py_ssize_t* taps = new_taps(s.R + s.S)
-    cdef Py_ssize_t* taps_w = taps + 2 * s.R
-    a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps_w, taps_w + s.S
-    try:
-        for h0 in range(min(s.step_h, s.H)):
+    cdef Memory memory
+    cdef Py_ssize_t* taps
+    cdef Py_ssize_t* taps_w
+    for h0 in range(min(s.step_h, s.H)):
+        for w0 in range(min(s.step_w, s.W)):
+            memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
+            taps = taps_of(memory)
+            taps_w = taps + 2 * s.R
+            a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps_w, taps_w + s.S
             a.taps_h = taps_along(s.R, h0 + s.top, s.step_h, s.gap_h, s.S, taps, taps + s.R)
-            for w0 in range(min(s.step_w, s.W)):
-                a.taps_w = taps_along(s.S, w0 + s.left, s.step_w, s.gap_w, 1, taps_w, taps_w + s.S)
-                a.P = (s.H - h0 + s.step_h - 1) // s.step_h
-                a.Q = (s.W - w0 + s.step_w - 1) // s.step_w
-                a.y = out + (h0 * s.W + w0) * L * itemsize
-                run_conv(table, &a)
-    finally:
-        free(taps)
+            a.taps_w = taps_along(s.S, w0 + s.left, s.step_w, s.gap_w, 1, taps_w, taps_w + s.S)
+            a.P = (s.H - h0 + s.step_h - 1) // s.step_h
+            a.Q = (s.W - w0 + s.step_w - 1) // s.step_w
+            a.y = out + (h0 * s.W + w0) * L * itemsize
+            run_conv(table, &a)
 
 
 def conv2d_weight(dy, x, dw, int itemsize, shape):
@@ -371,14 +385,25 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
     a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left
-    memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
+    if s.N == 0:
+        memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
     tasks = table.conv_weight_tasks(&a)
     a.first = 0
     while a.first < s.N:
         a.last = min(s.N, a.first + images)
-        run(table.conv_weight, &a, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
+        run(table.conv_weight, &a, sizeof(a), 3, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
             * s.C * s.R * s.S * L)
         a.first = a.last
+
+
+def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
+    """y = (y if `more` else 0) + the sum over N parts of `count` numbers of x."""
+    cdef Table* table = table_of(itemsize)
+    cdef BlockSum a
+    a.N, a.count, a.chunk, a.more = N, count, 1024, more
+    a.x = pointer(x, (N, count), itemsize)
+    a.y = pointer(y, (count,), itemsize, True)
+    run(table.block_sum, &a, sizeof(a), 2, (count + 1023) // 1024, <double> N * count)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
@@ -388,15 +413,13 @@ def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pix
     a.N, a.K, a.pixels = N, K, pixels
     a.dy = pointer(dy, (N, K, pixels, table.lanes), itemsize)
     a.db = pointer(db, (K,), itemsize, True)
-    run(table.channel_sum, &a, K, <double> N * K * pixels * table.lanes)
+    run(table.channel_sum, &a, sizeof(a), 2, K, <double> N * K * pixels * table.lanes)
 
 
 # --------------------------------------------------------------------------------------- linear
 
 cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K) except -1:
     # a convolution of one "image" whose pixels are the N blocks
-    cdef Py_ssize_t zero[1]
-    zero[0] = 0
     at_least_one(&C, 1)
     at_least_one(&K, 1)
     if N == 0:
@@ -404,7 +427,7 @@ cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_
     a.N = a.G = a.H = a.P = a.step_h = a.step_w = a.taps_h = a.taps_w = 1
     a.W = a.Q = N
     a.C, a.K = C, K
-    a.tap_h = a.tap_w = a.weight_h = a.weight_w = zero
+    a.tap_h = a.tap_w = a.weight_h = a.weight_w = &ZERO
     a.x_n = a.x_g = a.x_h = a.y_n = a.y_g = a.y_h = a.w_g = 0
     a.x_c = a.y_k = table.lanes
     a.x_w, a.y_w = C * table.lanes, K * table.lanes
@@ -445,7 +468,7 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
     a.dy = pointer(dy, ((images + table.lanes - 1) // table.lanes, table.lanes, K), itemsize)
     a.x = pointer(x, (images, C), itemsize)
     a.dw = pointer(dw, (K, C), itemsize, True)
-    run(table.linear_weight, &a, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
+    run(table.linear_weight, &a, sizeof(a), 3, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
         sizeof(Py_ssize_t) * (2 * images + C // table.lanes + 1))
 
 
@@ -457,7 +480,7 @@ cdef int run_pool(kernel loop, Pool* a, Table* table, shape, count_include_pad) 
     at_least_one(&a.H, 10)  # up to gap_w
     within_reach(&a.H, 14)
     a.count_include_pad = count_include_pad
-    return run(loop, a, a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
+    return run(loop, a, sizeof(Pool), 3, a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
 
 def max_pool2d(x, y, place, int itemsize, shape):
@@ -519,7 +542,7 @@ def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter):
     m.a = pointer(a, (count,), itemsize)
     m.b = NULL if b is None else pointer(b, (count,), itemsize)
     m.y = pointer(y, (count,), itemsize, True)
-    run(table.elementwise, &m, (count + CHUNK - 1) // CHUNK, <double> count)
+    run(table.elementwise, &m, sizeof(m), 3, (count + CHUNK - 1) // CHUNK, <double> count)
 
 
 def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
@@ -533,7 +556,7 @@ def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixel
     args.a = pointer(a, sizes, itemsize)
     args.b = NULL if dy is None else pointer(dy, sizes, itemsize)
     args.y = pointer(y, sizes, itemsize, True)
-    run(table.softmax if dy is None else table.softmax_back, &args, N * pixels, 10.0 * N * K * pixels * table.lanes)
+    run(table.softmax if dy is None else table.softmax_back, &args, sizeof(args), 3, N * pixels, 10.0 * N * K * pixels * table.lanes)
 
 
 def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale):
@@ -547,7 +570,7 @@ def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K,
     a.target = pointer(target, (N, K, table.lanes), itemsize)
     a.cost = pointer(cost, (N, table.lanes), itemsize, True)
     a.dz = pointer(dz, (N, K, table.lanes), itemsize, True)
-    run(table.loss, &a, N, 30.0 * images * K)
+    run(table.loss, &a, sizeof(a), 4, N, 30.0 * images * K)
 
 
 def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,
@@ -560,12 +583,12 @@ def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, dou
     a.p = pointer(p, (count,), itemsize, True)
     a.g = pointer(g, (count,), itemsize)
     a.v = NULL if v is None else pointer(v, (count,), itemsize, True)
-    run(table.sgd, &a, (count + CHUNK - 1) // CHUNK, 2.0 * count)
+    run(table.sgd, &a, sizeof(a), 3, (count + CHUNK - 1) // CHUNK, 2.0 * count)
 
 
 cdef int run_pack(kernel loop, Pack* a, Table* table, Py_ssize_t images, Py_ssize_t pixels) except -1:
     a.N, a.pixels = images, pixels
-    return run(loop, a, (images + table.lanes - 1) // table.lanes, 2.0 * images * pixels)
+    return run(loop, a, sizeof(Pack), 2, (images + table.lanes - 1) // table.lanes, 2.0 * images * pixels)
 
 
 def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale):
@@ -590,3 +613,11 @@ def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
     a.a = pointer(x, (N, pixels, table.lanes), itemsize)
     a.y = pointer(y, (images, pixels), itemsize, True)
     run_pack(table.unpack, &a, table, images, pixels)
+
+
+def peak(int itemsize, Py_ssize_t tasks):
+    """Run multiply-adds in registers; returns how many operations (two for each) were done."""
+    cdef Table* table = table_of(itemsize)
+    cdef int nothing = 0
+    run(table.peak, &nothing, sizeof(nothing), 0, tasks, 1e9, sizeof(double))
+    return 2e6 * table.peak_sums * table.lanes * tasks

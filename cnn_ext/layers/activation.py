@@ -17,13 +17,14 @@ class ReLU(Layer):
 
     takes_lanes = True
 
-    def forward(self, x: Any) -> Any:
-        y = ops.relu(x)
+    def forward(self, x: Any, *, out: Any = None) -> Any:
+        y = ops.relu(x, out=out)
         self.save_for_backward(y)
         return y
 
-    def backward(self, dy: Any) -> Any:
-        return ops.relu_backward(dy, *self.saved())
+    def backward(self, dy: Any, *, out: Any = None) -> Any:
+        (y,) = self.saved()
+        return ops.relu_backward(dy, y, out=out)
 
 
 class LeakyReLU(Layer):

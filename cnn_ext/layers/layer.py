@@ -84,17 +84,18 @@ class Layer:
             self._saved = values
 
     def saved(self) -> tuple[Any, ...]:
-        """What the last forward pass kept.
+        """What the last forward pass kept; given out once, so that its memory is free again.
 
         Raises
         ------
         RuntimeError
-            If there was no forward pass in training mode.
+            If there was no forward pass in training mode since the last backward pass.
         """
-        if self._saved is None:
+        values, self._saved = self._saved, None
+        if values is None:
             name = type(self).__name__
             raise RuntimeError(f"{name}.backward: no forward pass in training mode before it")
-        return self._saved
+        return values
 
     # ------------------------------------------------------------------------------- parameters
 

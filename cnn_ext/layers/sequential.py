@@ -12,9 +12,11 @@ from ..initializers import Initializer
 from ..lanes import Lanes
 from ..ops import _check as check
 from . import activation, pool
+from .activation import ReLU
 from .conv import Conv2d
 from .layer import Layer, Parameter, WeightedLayer
 from .linear import Flatten, Linear
+from .pool import MaxPool2d
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -84,9 +86,15 @@ class Sequential(Layer):
             If the input of a layer does not fit; the message names the layer.
         """
         here: Any = x if isinstance(x, Lanes) else self._pack(x)
-        for i, layer in enumerate(self.layers):
+        for i, over in self._order():
+            layer = self.layers[i]
             try:
-                here = layer.forward(here) if layer.takes_lanes else _plainly(layer.forward, here)
+                if over and isinstance(layer, ReLU):
+                    here = layer.forward(here, out=here)
+                elif layer.takes_lanes:
+                    here = layer.forward(here)
+                else:
+                    here = _plainly(layer.forward, here)
             except (TypeError, ValueError) as error:
                 raise _named(error, i, type(layer).__name__) from error
         return here if isinstance(x, Lanes) else here.unpack()
@@ -112,14 +120,17 @@ class Sequential(Layer):
         here: Any = dy
         if not isinstance(dy, Lanes):
             here = Lanes.pack(check.real_array(dy, "dy"), self.dtype)
-        lowest = 0
+        order = [i for i, _ in self._order()]
+        lowest = -1
         if not need_dx:
-            learning = [i for i, layer in enumerate(self.layers) if layer.parameters()]
-            lowest = learning[0] if learning else len(self.layers)
-        for i in range(len(self.layers) - 1, lowest - 1, -1):
+            lowest = next((i for i in order if self.layers[i].parameters()), len(self.layers))
+            order = order[order.index(lowest) :] if lowest in order else []
+        for i in reversed(order):
             layer = self.layers[i]
-            if i == lowest and not need_dx and isinstance(layer, (Conv2d, Linear, Sequential)):
+            if i == lowest and isinstance(layer, (Conv2d, Linear, Sequential)):
                 layer.backward(here, need_dx=False)
+            elif isinstance(layer, ReLU) and here is not dy:
+                here = layer.backward(here, out=here)
             elif layer.takes_lanes:
                 here = layer.backward(here)
             else:
@@ -127,6 +138,22 @@ class Sequential(Layer):
         if not need_dx:
             return None
         return here if isinstance(dy, Lanes) else here.unpack()
+
+    def _order(self) -> list[tuple[int, bool]]:
+        # The layers in the order in which they work, and which may write over their input.  A ReLU
+        # before max pooling works after it, on fewer numbers: the positive part of the maximum is
+        # the maximum of the positive parts.  A ReLU writes over an output that nobody keeps.
+        order = list(range(len(self.layers)))
+        for i in range(len(order) - 1):
+            if type(self.layers[i]) is ReLU and type(self.layers[i + 1]) is MaxPool2d:
+                order[i : i + 2] = i + 1, i
+        over = []
+        before: Layer | None = None
+        for i in order:
+            layer = self.layers[i]
+            over.append(type(layer) is ReLU and type(before) in (Conv2d, Linear, MaxPool2d))
+            before = layer
+        return list(zip(order, over, strict=True))
 
     def _pack(self, x: ArrayLike) -> Lanes:
         batch: Any = check.batch(x, "x")

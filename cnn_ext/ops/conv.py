@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
-from ..lanes import Lanes, contiguous
+from ..lanes import Lanes, contiguous, empty
 from . import _check as check
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
@@ -163,7 +163,7 @@ def conv2d_backward(
     w = check.plain(weight, "weight", weight.shape, dtype)
     x_lanes, dy_lanes = check.packed(x, dtype), check.packed(dy, dtype, "dy")
     core = (dy_lanes.blocks, *shape.core)
-    dw, db = np.empty(weight.shape, dtype), np.empty(K, dtype)
+    dw, db = empty(weight.shape, dtype), empty((K,), dtype)
     _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core)
     _core.channel_sum(
         dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, shape.output[0] * shape.output[1]
@@ -261,17 +261,17 @@ def linear_backward(
     dtype = check.common_dtype(x, dy, weight)
     w = check.plain(weight, "weight", (K, C), dtype)
     dy_lanes = check.packed(dy, dtype, "dy")
-    rows = contiguous(x.unpack() if isinstance(x, Lanes) else x, dtype)
-    width = max(C, _core.lanes(dtype.itemsize))  # the kernel wants at least a vector of features
-    if width > C:
-        rows = np.pad(rows, ((0, 0), (0, width - C)))
-    dw, db = np.empty((K, width), dtype), np.empty(K, dtype)
-    _core.linear_weight(dy_lanes.data, rows, dw, dtype.itemsize, N, width, K)
+    dw, db = empty((K, C), dtype), empty((K,), dtype)
+    if C < _core.lanes(dtype.itemsize):  # too few features for a vector: a 1 x 1 convolution
+        core = (dy_lanes.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
+        _core.conv2d_weight(dy_lanes.data, check.packed(x, dtype).data, dw, dtype.itemsize, core)
+    else:
+        rows = contiguous(x.unpack() if isinstance(x, Lanes) else x, dtype)
+        _core.linear_weight(dy_lanes.data, rows, dw, dtype.itemsize, N, C, K)
     _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, 1)
     dx = None
     if need_dx:
         dx_lanes = Lanes.empty((N, C), dtype)
         _core.linear_input(dy_lanes.data, w, dx_lanes.data, dtype.itemsize, dy_lanes.blocks, C, K)
         dx = check.result(dx_lanes, dy, out[0])
-    dw = dw[:, :C] if width > C else dw
     return dx, check.into(dw, out[1], "out[1]"), check.into(db, out[2], "out[2]")

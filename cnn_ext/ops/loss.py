@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,24 @@ def one_hot(target: Any, images: int, classes: int, dtype: np.dtype) -> Lanes:
     return lanes
 
 
-def _loss(op: str, z: Any, target: Lanes, scale: float) -> tuple[float, Any]:
-    # the sum of the costs over the images, and the gradient times scale
-    lanes = check.packed(z, target.dtype)
+def costs(op: str, z: Lanes, target: Lanes, scale: float) -> tuple[np.ndarray, Lanes]:
+    """The unscaled cost of each image, (blocks, LANES), and the gradient at z times `scale`."""
     images, K = z.shape
     dz = Lanes.empty((images, K), target.dtype)
-    cost = empty((lanes.blocks, target.data.shape[-1]), target.dtype)
-    _core.loss(op, lanes.data, target.data, cost, dz.data, dz.dtype.itemsize, images, K, scale)
-    total = float(cost.reshape(-1)[:images].sum(dtype=np.float64))
-    return total, check.result(dz, z)
+    cost = empty((z.blocks, target.data.shape[-1]), target.dtype)
+    _core.loss(op, z.data, target.data, cost, dz.data, dz.dtype.itemsize, images, K, scale)
+    return cost, dz
+
+
+def total(cost: np.ndarray, images: int) -> float:
+    """The sum of the costs of the images."""
+    return float(cost.reshape(-1)[:images].sum(dtype=np.float64))
+
+
+def _loss(op: str, z: Any, target: Lanes, scale: float) -> tuple[float, Any]:
+    # every cost is the sum over the images times the factor of its gradient
+    cost, dz = costs(op, check.packed(z, target.dtype), target, scale)
+    return total(cost, z.shape[0]) * scale, check.result(dz, z)
 
 
 def _outputs(z: Any, name: str) -> tuple[Any, int]:
@@ -61,12 +71,17 @@ def _outputs(z: Any, name: str) -> tuple[Any, int]:
     return z, z.shape[0]
 
 
-def _dense(target: Any, z: Any, name: str) -> Lanes:
+def dense(target: Any, images: int, outputs: int, dtype: np.dtype) -> Lanes:
+    """Rows of targets (N, K) as lanes."""
     if isinstance(target, Lanes):
-        check.same_shape(target, "target", z.shape)
+        check.same_shape(target, "target", (images, outputs))
         return target
-    dtype = z.dtype if isinstance(z, Lanes) else check.common_dtype(z)
-    return Lanes.pack(check.plain(target, "target", z.shape, dtype))
+    return Lanes.pack(check.plain(target, "target", (images, outputs), dtype))
+
+
+def _dense(target: Any, z: Any) -> Lanes:
+    images, outputs = z.shape
+    return dense(target, images, outputs, check.common_dtype(z))
 
 
 def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
@@ -92,8 +107,7 @@ def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
     """
     z, N = _outputs(z, "z")
     target = one_hot(target, N, z.shape[1], check.common_dtype(z))
-    total, dz = _loss("cross_entropy", z, target, 1 / N)
-    return total / N, dz
+    return _loss("cross_entropy", z, target, 1 / N)
 
 
 def binary_cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
@@ -119,8 +133,7 @@ def binary_cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
         If an argument has a wrong type or shape or there is no image.
     """
     z, N = _outputs(z, "z")
-    total, dz = _loss("binary_cross_entropy", z, _dense(target, z, "z"), 1 / N)
-    return total / N, dz
+    return _loss("binary_cross_entropy", z, _dense(target, z), 1 / N)
 
 
 def mse(a: Any, target: Any) -> tuple[float, Any]:
@@ -143,9 +156,7 @@ def mse(a: Any, target: Any) -> tuple[float, Any]:
         If an argument has a wrong type or shape or there is no image.
     """
     a, N = _outputs(a, "a")
-    size = N * a.shape[1]
-    total, da = _loss("squared_error", a, _dense(target, a, "a"), 2 / size)
-    return 2 * total / size, da
+    return _loss("squared_error", a, _dense(target, a), 2 / (N * a.shape[1]))
 
 
 def quadratic(a: Any, target: Any) -> tuple[float, Any]:
@@ -168,5 +179,13 @@ def quadratic(a: Any, target: Any) -> tuple[float, Any]:
         If an argument has a wrong type or shape or there is no image.
     """
     a, N = _outputs(a, "a")
-    total, da = _loss("squared_error", a, _dense(target, a, "a"), 1 / N)
-    return total / N, da
+    return _loss("squared_error", a, _dense(target, a), 1 / N)
+
+
+#: for each cost its kernel, how targets become lanes, and the factor for N images of K outputs
+KERNELS: dict[Any, tuple[str, Callable[..., Lanes], Callable[[int, int], float]]] = {
+    cross_entropy: ("cross_entropy", one_hot, lambda N, K: 1 / N),
+    binary_cross_entropy: ("binary_cross_entropy", dense, lambda N, K: 1 / N),
+    mse: ("squared_error", dense, lambda N, K: 2 / (N * K)),
+    quadratic: ("squared_error", dense, lambda N, K: 1 / N),
+}

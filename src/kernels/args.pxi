@@ -2,7 +2,8 @@
 #
 # Activations are lane arrays: (blocks, channels, height, width, LANES), the image index innermost.
 # Letters: N blocks of LANES images, C input channels and K output channels per group, G groups,
-# H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.
+# H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.  The pointers to data
+# come first in every struct, so that a recorded call can be moved to other data.
 
 cdef enum:
     RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE
@@ -16,6 +17,10 @@ cdef struct Conv:
     # over C channels and a grid of taps.  Grid pixel (p, q) and tap (i, j) meet at the input pixel
     # (p*step_h + tap_h[i], q*step_w + tap_w[j]), if there is one, with the weight at
     # weight_h[i] + weight_w[j].  Each table of taps ascends or descends.
+    const void* x
+    const void* w
+    const void* bias
+    void* y
     Py_ssize_t N, G, C, K, H, W, P, Q, step_h, step_w, taps_h, taps_w
     const Py_ssize_t* tap_h
     const Py_ssize_t* tap_w
@@ -24,99 +29,103 @@ cdef struct Conv:
     Py_ssize_t x_n, x_g, x_c, x_h, x_w
     Py_ssize_t y_n, y_g, y_k, y_h, y_w
     Py_ssize_t w_g, w_k, w_c
-    const void* x
-    const void* w
-    const void* bias
-    void* y
     Py_ssize_t rows, channels  # of a task
 
 
 cdef struct ConvWeight:
     # dw[k, c, r, s] += sum over images first..last-1 and pixels of dy * x
-    Py_ssize_t G, C, K, H, W, R, S, P, Q
-    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
     const void* x
     const void* dy
     void* dw
+    Py_ssize_t G, C, K, H, W, R, S, P, Q
+    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
 
 
 cdef struct LinearWeight:
     # dw[k, c] = sum over N images of dy[n, k] * x[n, c]; dy in lanes, x plain rows
-    Py_ssize_t N, C, K, channels
     const void* x
     const void* dy
     void* dw
+    Py_ssize_t N, C, K, channels
 
 
 cdef struct ChannelSum:
     # db[k] = sum of dy over N blocks, pixels and lanes
-    Py_ssize_t N, K, pixels
     const void* dy
     void* db
+    Py_ssize_t N, K, pixels
 
 
 cdef struct Pool:
     # planes of H x W -> P x Q; place holds which tap of the window was the maximum
-    Py_ssize_t planes, H, W, R, S, P, Q
-    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, bottom, right
-    int count_include_pad
     const void* x
     void* y
     void* place
+    Py_ssize_t planes, H, W, R, S, P, Q
+    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, bottom, right
+    int count_include_pad
 
 
 cdef struct Map:
     # count numbers, elementwise; op names the function, b is a second operand
-    Py_ssize_t count, chunk
-    int op
-    double parameter
     const void* a
     const void* b
     void* y
+    Py_ssize_t count, chunk
+    int op
+    double parameter
 
 
 cdef struct Softmax:
     # rows of K channels x pixels, all lanes at once; b is dy in the backward pass
-    Py_ssize_t N, K, pixels
     const void* a
     const void* b
     void* y
+    Py_ssize_t N, K, pixels
 
 
 cdef struct Loss:
     # cost per image and its gradient (times scale) of N images of K outputs, in lanes
-    Py_ssize_t N, K
-    int op
-    double scale
     const void* z
     const void* target
     void* cost
     void* dz
+    Py_ssize_t N, K
+    int op
+    double scale
+
+
+cdef struct BlockSum:
+    # y = sum over N parts of `count` numbers each, in order; added to what y holds if `more`
+    const void* x
+    void* y
+    Py_ssize_t N, count, chunk
+    int more
 
 
 cdef struct Sgd:
-    Py_ssize_t count, chunk
-    double lr, momentum, dampening, weight_decay
-    int nesterov, first
     void* p
     const void* g
     void* v
+    Py_ssize_t count, chunk
+    double lr, momentum, dampening, weight_decay
+    int nesterov, first
 
 
 cdef struct Pack:
     # N plain images of `pixels` numbers <-> blocks of LANES; bytes are multiplied by scale
+    const void* a
+    void* y
     Py_ssize_t N, pixels
     int bytes
     double scale
-    const void* a
-    void* y
 
 
 ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
 
 cdef struct Table:
-    int lanes, itemsize
+    int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(const void* args) noexcept nogil
     kernel conv, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
-    kernel elementwise, softmax, softmax_back, loss, sgd, pack, unpack
+    kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak

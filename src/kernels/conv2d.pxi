@@ -105,10 +105,10 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
 
 cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
                              Py_ssize_t t0, int rows, int cols) noexcept nogil:
-    cdef vec acc[24][8]
+    cdef vec acc[16][8]
     cdef vec here[8]
     cdef const real* x[8]
-    cdef const real* dy[24]
+    cdef const real* dy[16]
     cdef vec dy_here
     cdef real* dw
     cdef Py_ssize_t shift[8]
@@ -159,7 +159,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
             if k0 + i < a.K and t0 + j < a.C * a.S:
                 c = (t0 + j) // a.S
                 dw = <real*> a.dw + (((g * a.K + k0 + i) * a.C + c) * a.R + r) * a.S + (t0 + j) % a.S
-                dw[0] += vec_sum(acc[i][j])
+                dw[0] = vec_sum(acc[i][j]) + (dw[0] if a.first else <real> 0)
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
@@ -173,10 +173,16 @@ cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_
     return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
 
 
+cdef inline int weight_shape(const ConvWeight* a) noexcept nogil:
+    # Every operand is a whole vector here, and many rows of dy at a distance of a power of two
+    # would drive each other out of the first-level cache.
+    return best_tile(a.K, a.C * a.S, 5, 8)
+
+
 cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # task = (g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
     cdef const ConvWeight* a = <const ConvWeight*> args
-    cdef int shape = best_tile(a.K, a.C * a.S)
+    cdef int shape = weight_shape(a)
     cdef int rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
     cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
     cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
@@ -193,26 +199,22 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
         weight_tile(a, g, r, k0, t0, ROWS4, COLS4)
     elif shape == 5:
         weight_tile(a, g, r, k0, t0, ROWS5, COLS5)
-    else:
+    elif shape == 6:
         weight_tile(a, g, r, k0, t0, ROWS6, COLS6)
+    elif shape == 7:
+        weight_tile(a, g, r, k0, t0, ROWS7, COLS7)
+    elif shape == 8:
+        weight_tile(a, g, r, k0, t0, ROWS8, COLS8)
+    elif shape == 9:
+        weight_tile(a, g, r, k0, t0, ROWS9, COLS9)
+    elif shape == 10:
+        weight_tile(a, g, r, k0, t0, ROWS10, COLS10)
+    else:
+        weight_tile(a, g, r, k0, t0, ROWS11, COLS11)
 
 
 cdef Py_ssize_t conv_weight_tasks(const void* args) noexcept nogil:
     cdef const ConvWeight* a = <const ConvWeight*> args
-    cdef int shape = best_tile(a.K, a.C * a.S)
+    cdef int shape = weight_shape(a)
     cdef Py_ssize_t down = (a.K + TILE_ROWS[shape] - 1) // TILE_ROWS[shape]
     return a.G * down * a.R * ((a.C * a.S + TILE_COLS[shape] - 1) // TILE_COLS[shape])
-
-
-cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    cdef const ChannelSum* a = <const ChannelSum*> args
-    cdef vec total = VEC_ZERO, acc
-    cdef Py_ssize_t n, i
-    cdef const real* dy
-    for n in range(a.N):
-        dy = <const real*> a.dy + (n * a.K + task) * a.pixels * LANES
-        acc = VEC_ZERO
-        for i in range(a.pixels):
-            acc += (<const vec*> (dy + i * LANES))[0]
-        total += acc
-    (<real*> a.db)[task] = vec_sum(total)

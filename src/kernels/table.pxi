@@ -10,7 +10,9 @@ cdef extern from "vec.h" nogil:
     vec VEC_ZERO
     real REAL_HUGE
     enum: LANES
-    enum: ROWS0, COLS0, ROWS1, COLS1, ROWS2, COLS2, ROWS3, COLS3, ROWS4, COLS4, ROWS5, COLS5, ROWS6, COLS6
+    enum: SHAPES, FEWEST
+    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11
+    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11
     mask vec_nan(vec)
     mask vec_above(vec, vec)
     mask vec_equal(vec, vec)
@@ -32,11 +34,13 @@ include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
 include "linear.pxi"
+include "sum.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
 include "loss.pxi"
 include "sgd.pxi"
 include "lanes.pxi"
+include "peak.pxi"
 
 cdef Table TABLE
 TABLE.lanes = LANES
@@ -54,7 +58,10 @@ TABLE.elementwise = elementwise
 TABLE.softmax = softmax
 TABLE.softmax_back = softmax_back
 TABLE.loss = loss
+TABLE.block_sum = block_sum
 TABLE.sgd = sgd
+TABLE.peak_sums = ROWS0 * COLS0
+TABLE.peak = peak
 TABLE.pack = pack
 TABLE.unpack = unpack
 

@@ -21,11 +21,11 @@ cdef struct Tile:
 
 
 cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
-    cdef vec acc[24][8]
+    cdef vec acc[16][8]
     cdef vec held[8]
     cdef vec here
     cdef const real* x[8]
-    cdef const real* w[24]
+    cdef const real* w[16]
     cdef Py_ssize_t c, t, x_tap, w_tap, k
     cdef int i, j
     for j in range(cols):
@@ -61,10 +61,10 @@ cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int
             (<vec*> (a.y + k * a.y_k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
 
 
-cdef int TILE_ROWS[7]
-cdef int TILE_COLS[7]
-TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6]
-TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6]
+cdef int TILE_ROWS[SHAPES]
+cdef int TILE_COLS[SHAPES]
+TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11]
+TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11]
 
 
 cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
@@ -81,18 +81,30 @@ cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcep
         tile(a, k, q, ROWS4, COLS4)
     elif shape == 5:
         tile(a, k, q, ROWS5, COLS5)
-    else:
+    elif shape == 6:
         tile(a, k, q, ROWS6, COLS6)
+    elif shape == 7:
+        tile(a, k, q, ROWS7, COLS7)
+    elif shape == 8:
+        tile(a, k, q, ROWS8, COLS8)
+    elif shape == 9:
+        tile(a, k, q, ROWS9, COLS9)
+    elif shape == 10:
+        tile(a, k, q, ROWS10, COLS10)
+    else:
+        tile(a, k, q, ROWS11, COLS11)
 
 
-cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols) noexcept nogil:
-    # The tile that covers rows x cols with the fewest multiply-adds and loads.
+cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows) noexcept nogil:
+    # The tile that covers rows x cols with the least work: eight for a multiply-add, `load` for
+    # an operand.
     cdef int i, best = 0
     cdef Py_ssize_t cost, least = -1
-    for i in range(7):
-        cost = ((rows + TILE_ROWS[i] - 1) // TILE_ROWS[i]) * ((cols + TILE_COLS[i] - 1) // TILE_COLS[i])
-        cost *= 4 * TILE_ROWS[i] * TILE_COLS[i] + TILE_ROWS[i] + TILE_COLS[i]
-        if least < 0 or cost < least:
+    for i in range(SHAPES):
+        cost = (rows + TILE_ROWS[i] - 1) // TILE_ROWS[i] * ((cols + TILE_COLS[i] - 1) // TILE_COLS[i])
+        cost *= (8 * max(TILE_ROWS[i] * TILE_COLS[i], FEWEST)
+                 + load * (TILE_ROWS[i] + TILE_COLS[i]) + 4)
+        if TILE_ROWS[i] <= most_rows and (least < 0 or cost < least):
             least = cost
             best = i
     return best
@@ -102,7 +114,7 @@ cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last) noe
     # Output channels first..last-1 of all pixels.  K bounds the clamping, so that it never
     # reaches into the channels of another task.
     cdef Tile t = a[0]
-    cdef int shape = best_tile(last - first, a.pixels)
+    cdef int shape = best_tile(last - first, a.pixels, 2, 16)
     cdef Py_ssize_t k = first, q
     t.K = last
     while k < last:

@@ -58,14 +58,25 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 #endif
 #define LANES (VEC_BYTES / (int)sizeof(real))
 
-/* Register tiles (rows x columns of accumulators): 24 of them where there are 32 vector registers,
- * 12 where there are 16, so that operands fit beside them. */
+/* Register tiles (rows x columns of accumulators): up to 24 of them where there are 32 vector
+ * registers, 12 where there are 16, so that operands fit beside them; and smaller ones for what is
+ * left at the edges.  GCC unrolls up to 16 of a kind.  Fewer than FEWEST would wait for the last multiply-add to finish. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
-       ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2, ROWS6 = 24, COLS6 = 1 };
+       ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
+       ROWS6 = 16, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
+       ROWS9 = 12, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 4, COLS11 = 2 };
 #else
 enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
-       ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 3, COLS5 = 3, ROWS6 = 12, COLS6 = 1 };
+       ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 12, COLS5 = 1,
+       ROWS6 = 3, COLS6 = 3, ROWS7 = 4, COLS7 = 2, ROWS8 = 3, COLS8 = 2,
+       ROWS9 = 6, COLS9 = 1, ROWS10 = 2, COLS10 = 3, ROWS11 = 8, COLS11 = 1 };
+#endif
+#define SHAPES 12
+#if defined(__AVX2__) && !defined(__AVX512F__) || defined(__aarch64__)
+#define FEWEST 8
+#else
+#define FEWEST 4
 #endif
 
 static inline mask vec_bits(vec x) { mask m; memcpy(&m, &x, sizeof m); return m; }

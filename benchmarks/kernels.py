@@ -1,0 +1,198 @@
+"""Speed of every kernel over a table of shapes, beside what the machine can do in the same run.
+
+    python benchmarks/kernels.py [--threads 2] [--batches 64 256] [--json FILE]
+
+Convolution and linear passes in GFLOP/s and percent of the multiply-add peak (sums in registers, on
+as many threads); kernels that move memory in GB/s and percent of the speed of copying an array.
+Medians; the peak is measured again before each row, since the machine's speed drifts.
+CNN_EXT_CPU chooses the instruction set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn_ext
+from cnn_ext import _core
+from cnn_ext._dispatch import ISA
+from cnn_ext.lanes import Lanes, empty
+from cnn_ext.ops.conv import conv2d_shape
+
+FLOAT32 = np.dtype(np.float32)
+# C, K, kernel, height, padding
+CONVOLUTIONS = [
+    (20, 40, 5, 12, 0),
+    (32, 32, 3, 32, 1),
+    (64, 64, 3, 16, 1),
+    (128, 128, 3, 8, 1),
+    (1, 6, 5, 28, 2),
+    (1, 20, 5, 28, 0),
+    (6, 16, 5, 14, 0),
+    (3, 32, 3, 32, 1),
+    (32, 64, 1, 16, 0),
+    (16, 16, 7, 16, 3),
+]
+LINEARS = [(400, 120), (640, 100), (2048, 128)]
+
+
+def seconds(work: Callable[[], object], least: float = 0.15) -> float:
+    """Median time of `work`, warm."""
+    work()
+    times: list[float] = []
+    end = time.perf_counter() + least
+    while time.perf_counter() < end or len(times) < 5:
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def peak(threads: int) -> float:
+    """Operations per second of multiply-adds in registers."""
+    best = 0.0
+    for _ in range(3):
+        started = time.perf_counter()
+        operations = _core.peak(4, threads)
+        best = max(best, operations / (time.perf_counter() - started))
+    return best
+
+
+def copy_speed(threads: int) -> float:
+    """Bytes per second, read and written, of copying an array on so many threads."""
+    parts = [np.ones(8 << 20, np.uint8) for _ in range(threads)]
+    others = [part.copy() for part in parts]
+    with ThreadPoolExecutor(threads) as pool:
+        moved = sum(2 * part.nbytes for part in parts)
+        return moved / seconds(lambda: list(pool.map(np.copyto, others, parts)))
+
+
+def random_lanes(shape: tuple[int, ...]) -> Lanes:
+    lanes = Lanes.empty(shape, FLOAT32)
+    lanes.data[...] = np.random.default_rng(0).standard_normal(lanes.data.shape)
+    return lanes
+
+
+def convolution(case: tuple[int, ...], N: int) -> dict[str, tuple[float, Callable[[], object]]]:
+    """Operations and calls of the three passes."""
+    C, K, R, H, padding = case
+    shape = conv2d_shape((C, H, H), (K, C, R, R), 1, padding, 1, 1)
+    x, dy = random_lanes((N, C, H, H)), random_lanes((N, K, *shape.output))
+    y, dx = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32)
+    w = np.random.default_rng(0).standard_normal((K, C, R, R)).astype(np.float32)
+    dw, bias, core = np.empty_like(w), np.zeros(K, np.float32), (x.blocks, *shape.core)
+    # of the multiplications that padding and edges leave
+    rows = sum(1 for p in range(shape.output[0]) for r in range(R) if 0 <= p + r - padding < H)
+    work = 2.0 * N * K * C * rows * rows
+    return {
+        "forward": (work, lambda: _core.conv2d(x.data, w, bias, y.data, 4, core)),
+        "to input": (work, lambda: _core.conv2d_input(dy.data, w, dx.data, 4, core)),
+        "to weights": (work, lambda: _core.conv2d_weight(dy.data, x.data, dw, 4, core)),
+    }
+
+
+def linear(case: tuple[int, int], N: int) -> dict[str, tuple[float, Callable[[], object]]]:
+    C, K = case
+    x, dy = random_lanes((N, C)), random_lanes((N, K))
+    y, dx, rows = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32), x.unpack()
+    w = np.random.default_rng(0).standard_normal((K, C)).astype(np.float32)
+    dw, bias, blocks, work = np.empty_like(w), np.zeros(K, np.float32), x.blocks, 2.0 * N * K * C
+    return {
+        "forward": (work, lambda: _core.linear(x.data, w, bias, y.data, 4, blocks, C, K)),
+        "to input": (work, lambda: _core.linear_input(dy.data, w, dx.data, 4, blocks, C, K)),
+        "to weights": (work, lambda: _core.linear_weight(dy.data, rows, dw, 4, N, C, K)),
+    }
+
+
+def memory_bound(N: int) -> dict[str, tuple[float, Callable[[], object]]]:
+    """Bytes read and written, and calls, of the kernels that mostly move memory."""
+    C, H = 32, 32
+    x, y = random_lanes((N, C, H, H)), Lanes.empty((N, C, H // 2, H // 2), FLOAT32)
+    dx, place = Lanes.empty(x.shape, FLOAT32), Lanes.empty(y.shape, FLOAT32)
+    plain, size, small = x.unpack(), x.data.nbytes, y.data.nbytes
+    pool = (x.blocks * C, H, H, 2, 2, H // 2, H // 2, 2, 2, 1, 1, 0, 0, 0, 0)
+    g, p, v = (empty((x.data.size,), FLOAT32) for _ in range(3))
+    for array in (g, p, v):
+        array[...] = 0
+    bias, count, pixels = np.empty(C, np.float32), x.data.size, C * H * H
+    sgd = (4, count, 0.1, 0.9, 0.0, 0.0, False, False)
+
+    def map_(op: str, b: Any) -> Callable[[], object]:
+        return lambda: _core.elementwise(op, x.data, b, dx.data, 4, count, 0.0)
+
+    return {
+        "pack": (2 * size, lambda: _core.pack(plain, dx.data, 4, N, pixels, 1.0)),
+        "unpack": (2 * size, lambda: _core.unpack(x.data, plain, 4, N, pixels)),
+        "relu": (2 * size, map_("relu", None)),
+        "relu backward": (3 * size, map_("relu_back", x.data)),
+        "sigmoid": (2 * size, map_("sigmoid", None)),
+        "tanh": (2 * size, map_("tanh", None)),
+        "max pool": (
+            size + 2 * small,
+            lambda: _core.max_pool2d(x.data, y.data, place.data, 4, pool),
+        ),
+        "max pool backward": (
+            size + 2 * small,
+            lambda: _core.max_pool2d_input(y.data, place.data, dx.data, 4, pool),
+        ),
+        "avg pool": (size + small, lambda: _core.avg_pool2d(x.data, y.data, 4, pool, True)),
+        "avg pool backward": (
+            size + small,
+            lambda: _core.avg_pool2d_input(y.data, dx.data, 4, pool, True),
+        ),
+        "bias gradient": (size, lambda: _core.channel_sum(x.data, bias, 4, x.blocks, C, H * H)),
+        "softmax": (
+            2 * size,
+            lambda: _core.softmax(x.data, None, dx.data, 4, x.blocks, C, H * H),
+        ),
+        "sgd with momentum": (5 * size, lambda: _core.sgd(p, g, v, *sgd)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=cnn_ext.get_num_threads())
+    parser.add_argument("--batches", nargs="+", type=int, default=[64, 256])
+    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    options = parser.parse_args()
+    cnn_ext.set_num_threads(options.threads)
+    rows = []
+    print(f"instruction set {ISA}, {options.threads} threads, float32\n")
+    print("| kernel | batch | pass | GFLOP/s | of the peak |\n| --- | --- | --- | --- | --- |")
+    cases: list[tuple[str, Any, Any]] = [
+        (f"conv {c[0]}-{c[1]}, {c[2]} x {c[2]} on {c[3]} x {c[3]}, padding {c[4]}", convolution, c)
+        for c in CONVOLUTIONS
+    ]
+    cases += [(f"linear {c[0]}-{c[1]}", linear, c) for c in LINEARS]
+    for name, make, case in cases:
+        for N in options.batches:
+            most = peak(options.threads)
+            for what, (work, call) in make(case, N).items():
+                speed = work / seconds(call)
+                rows.append(
+                    {"kernel": name, "batch": N, "pass": what, "flops": speed, "peak": most}
+                )
+                print(
+                    f"| {name} | {N} | {what} | {speed / 1e9:.0f} | {speed / most:.0%} |",
+                    flush=True,
+                )
+    print("\n| kernel | GB/s | of copying |\n| --- | --- | --- |")
+    most = copy_speed(options.threads)
+    for what, (moved, call) in memory_bound(options.batches[0]).items():
+        speed = moved / seconds(call)
+        rows.append({"kernel": what, "bytes": speed, "copy": most})
+        print(f"| {what} | {speed / 1e9:.1f} | {speed / most:.0%} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+# A recorded pass of a network over one block of images, run again for all blocks of a batch.
+#
+# While a recorder is active, `run` notes each call of a kernel instead of doing it.  Afterwards every
+# pointer in the arguments is one of three: into a *stream* (an array that has a part for each block:
+# the input, the targets, the gradients of the block), into the *arena* (all other memory that was
+# taken while recording: what lives within one block, so each thread has its own), or elsewhere (the
+# weights), which stays.  A run then takes the blocks depth first, each through all steps while its
+# activations are in the cache, and the threads share the blocks.
+
+cdef struct Step:
+    kernel loop
+    char* args
+    size_t size
+    int pointers
+    int place[4]               # of each pointer: FIXED, ARENA or the number of a stream
+    Py_ssize_t offset[4]       # in the arena or in the part of a block
+    Py_ssize_t tasks
+
+cdef enum:
+    FIXED = -1
+    ARENA = -2
+    MOST_STREAMS = 256
+
+cdef Recorder RECORDER = None
+
+
+cdef inline bint recording() noexcept:
+    return RECORDER is not None and RECORDER.thread == PyThread_get_thread_ident()
+
+
+cdef class Recorder:
+    """Records the kernels that this Python thread calls from `start` to `stop`, and runs them.
+
+    Only one recorder can be active in a process.
+    """
+
+    cdef Step* steps
+    cdef int count
+    cdef unsigned long thread
+    cdef list lives, tables, streams
+    cdef Py_ssize_t arena_size, scratch_size, args_size
+    cdef Table* table
+    cdef object arena
+
+    def __cinit__(self, int itemsize):
+        self.table = table_of(itemsize)
+        self.lives = []        # of memory: [address, size, first step, end], end None if still taken
+        self.tables = []       # of taps
+        self.streams = []      # (address, bytes a block)
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.count):
+            free(self.steps[i].args)
+        free(self.steps)
+
+    def start(self):
+        global RECORDER
+        if RECORDER is not None:
+            raise RuntimeError("another recorder is active")
+        self.thread = PyThread_get_thread_ident()
+        RECORDER = self
+
+    def cancel(self):
+        """End the recording, whatever was recorded."""
+        global RECORDER
+        RECORDER = None
+
+    cdef int born(self, char* address, Py_ssize_t size) except -1:
+        self.lives.append([<uintptr_t> address, size, self.count, None])
+        return 0
+
+    cdef int died(self, char* address) except -1:
+        for life in reversed(self.lives):
+            if life[0] == <uintptr_t> address and life[3] is None:
+                life[3] = self.count
+                break
+        return 0
+
+    cdef int add(self, kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
+                 scratch) except -1:
+        cdef Step* steps = <Step*> realloc(self.steps, (self.count + 1) * sizeof(Step))
+        if steps == NULL:
+            raise MemoryError("recording")
+        self.steps = steps
+        cdef Step* step = &steps[self.count]
+        step.args = <char*> malloc(size)
+        if step.args == NULL:
+            raise MemoryError("recording")
+        self.count += 1
+        memcpy(step.args, args, size)
+        step.loop, step.size, step.pointers, step.tasks = loop, size, pointers, tasks
+        cdef int j, i
+        cdef uintptr_t address
+        for j in range(pointers):
+            address = (<uintptr_t*> step.args)[j]
+            step.place[j], step.offset[j] = FIXED, 0
+            for i in range(len(self.lives) - 1, -1, -1):
+                start, extent, _, end = self.lives[i]
+                if end is None and start <= address < start + extent:
+                    step.place[j], step.offset[j] = i, address - start
+                    break
+        self.scratch_size = max(self.scratch_size, scratch)
+        return 0
+
+    def stop(self, streams, constants):
+        """End the recording.
+
+        `streams` are the arrays of one block that a run replaces, `constants` those that stay.
+        Raises RuntimeError if a kernel was given memory that is neither, nor was taken meanwhile.
+        """
+        cdef int i, j
+        self.cancel()
+        known = [(<uintptr_t> pointer(array, (), array.itemsize), array.nbytes)
+                 for array in (*streams, *constants)]
+        self.streams = known[:len(streams)]
+        number = {start: s for s, (start, _) in enumerate(self.streams)}
+        stream_of = {i: number[life[0]] for i, life in enumerate(self.lives)
+                     if life[3] is None and life[0] in number}
+        offsets = self.plan_arena(stream_of)
+        for i in range(self.count):
+            for j in range(self.steps[i].pointers):
+                life = self.steps[i].place[j]
+                address = (<uintptr_t*> self.steps[i].args)[j]
+                if life in stream_of:
+                    self.steps[i].place[j] = stream_of[life]
+                elif life >= 0:
+                    self.steps[i].place[j] = ARENA
+                    self.steps[i].offset[j] += offsets[life]
+                elif address:
+                    for s, (start, size) in enumerate(known):
+                        if start <= address < start + size:
+                            break
+                    else:
+                        raise RuntimeError("a kernel was given memory that is not known here")
+                    if s < len(streams):
+                        self.steps[i].place[j] = s
+                        self.steps[i].offset[j] = address - start
+        self.lives = None
+
+    cdef dict plan_arena(self, dict stream_of):
+        # Offsets of all lives: the largest first, each as low as those allow that live with it.
+        placed, offsets = [], {}
+        self.arena_size = 0
+        for i in sorted(range(len(self.lives)), key=lambda i: -self.lives[i][1]):
+            _, size, first, end = self.lives[i]
+            if i in stream_of:
+                continue
+            size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+            end = self.count if end is None else end
+            offset = 0
+            for low, high, other_first, other_end in sorted(placed):
+                if first < other_end and other_first < end and offset + size > low and offset < high:
+                    offset = high
+            offsets[i] = offset
+            placed.append((offset, offset + size, first, end))
+            self.arena_size = max(self.arena_size, offset + size)
+        return offsets
+
+    @property
+    def memory(self):
+        """Bytes that a thread needs for one block."""
+        return self.arena_size + self.scratch_size
+
+    def run(self, list streams, Py_ssize_t images, double scale):
+        """All steps for the blocks of `images` images.
+
+        `streams` are the arrays that replace those of `stop`, with a part for each block; `scale`
+        multiplies the gradient of the loss.
+        """
+        cdef Py_ssize_t L = self.table.lanes, N = (images + L - 1) // L, n, each
+        cdef int threads = get_num_threads(), i, s
+        cdef char* bases[MOST_STREAMS]
+        cdef Py_ssize_t strides[MOST_STREAMS]
+        cdef char* memory
+        if len(streams) != len(self.streams) or len(streams) > MOST_STREAMS:
+            raise ValueError(f"expected {len(self.streams)} streams, got {len(streams)}")
+        for s, array in enumerate(streams):
+            strides[s] = self.streams[s][1]
+            last = strides[s] * N
+            if s == 0:         # the input, which has no part for lanes without an image
+                last = strides[s] // L * images
+            bases[s] = <char*> pointer(array, (last // array.itemsize,), array.itemsize)
+        threads = <int> min(threads, N)
+        each = self.arena_size + self.scratch_size + 2 * ALIGNMENT + self.largest_args()
+        each = (each + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        if self.arena is None or (<Memory> self.arena).size < each * threads:
+            self.arena = Memory(each * threads)
+        cdef Memory arena = self.arena
+        memory = arena.address
+        with nogil:
+            if threads == 1:
+                for n in range(N):
+                    self.run_block(n, memory, bases, strides, images, scale)
+            else:
+                for n in prange(N, num_threads=threads, schedule="dynamic", chunksize=1):
+                    self.run_block(n, memory + threadid() * each, bases, strides, images, scale)
+
+    cdef Py_ssize_t largest_args(self):
+        cdef int i
+        cdef Py_ssize_t most = 0
+        for i in range(self.count):
+            most = max(most, <Py_ssize_t> self.steps[i].size)
+        return most
+
+    cdef void run_block(self, Py_ssize_t n, char* memory, char** bases, Py_ssize_t* strides,
+                        Py_ssize_t images, double scale) noexcept nogil:
+        cdef char* scratch = memory + (self.arena_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        cdef char* args = scratch + (self.scratch_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        cdef Py_ssize_t live = min(self.table.lanes, images - n * self.table.lanes), task
+        cdef Step* step
+        cdef int i, j
+        for i in range(self.count):
+            step = &self.steps[i]
+            memcpy(args, step.args, step.size)
+            for j in range(step.pointers):
+                if step.place[j] >= 0:
+                    (<char**> args)[j] = (bases[step.place[j]] + n * strides[step.place[j]]
+                                          + step.offset[j])
+                elif step.place[j] == ARENA:
+                    (<char**> args)[j] = memory + step.offset[j]
+            if step.loop == self.table.pack or step.loop == self.table.unpack:
+                (<Pack*> args).N = live
+            elif step.loop == self.table.linear_weight:
+                (<LinearWeight*> args).N = live
+            elif step.loop == self.table.loss:
+                (<Loss*> args).N = live
+                (<Loss*> args).scale = (<Loss*> args).scale * scale
+            for task in range(step.tasks):
+                step.loop(args, task, scratch)
