@@ -95,7 +95,7 @@ extensions = [
         ["src/_core.pyx"],
         extra_compile_args=[*COMPILE, *openmp],
         extra_link_args=[] if MSVC else openmp,
-        depends=["src/kernels/args.pxi", "src/program.pxi"],
+        depends=["src/kernels/args.pxi", *map(str, sorted(Path("src/core").iterdir()))],
     ),
     *kernel_extensions(),
 ]

@@ -1,0 +1,165 @@
+# Convolution and sums of gradients: arrays and sizes become the arguments of the kernels.
+
+cdef struct Shape:
+    # N blocks; per group C input and K output channels; the rest as in args.pxi
+    Py_ssize_t N, G, C, K, H, W, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w
+
+
+cdef Shape shape_of(shape) except *:
+    cdef Shape s
+    (s.N, s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.top, s.left, s.gap_h,
+     s.gap_w) = shape
+    at_least_one(&s.G, 11)  # up to step_w
+    at_least_one(&s.gap_h, 2)
+    within_reach(&s.N, 16)
+    return s
+
+
+cdef int run_conv(Table* table, Conv* a) except -1:
+    # Cut one pass into tasks: rows so that the input of a task stays in cache and threads get
+    # several tasks each; if there are too few rows, output channels as well.
+    cdef int threads = get_num_threads()
+    cdef Py_ssize_t blocks
+    if a.N == 0:
+        return 0
+    row_bytes = max(1, a.C * a.step_h * a.W * table.lanes * table.itemsize)
+    a.rows = max(1, CACHE_SHARE // row_bytes)
+    blocks = max((a.P + a.rows - 1) // a.rows, min(a.P, (4 * threads + a.N - 1) // a.N))
+    a.rows = (a.P + blocks - 1) // blocks
+    blocks = (a.P + a.rows - 1) // a.rows * a.N * a.G
+    a.channels = a.K
+    if blocks < 2 * threads and threads > 1:
+        a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
+    return run(table.conv, a, sizeof(Conv), 4, blocks * ((a.K + a.channels - 1) // a.channels),
+               2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
+               2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)))
+
+
+def conv2d(x, w, bias, y, int itemsize, shape):
+    """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`."""
+    cdef Table* table = table_of(itemsize)
+    cdef Shape s = shape_of(shape)
+    cdef Py_ssize_t L = table.lanes, r, c
+    cdef Conv a
+    a.x = pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
+    a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
+    a.bias = NULL if bias is None else pointer(bias, (s.G, s.K), itemsize)
+    a.y = pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
+    a.N, a.G, a.C, a.K, a.H, a.W, a.P, a.Q = s.N, s.G, s.C, s.K, s.H, s.W, s.P, s.Q
+    a.step_h, a.step_w, a.taps_h, a.taps_w = s.step_h, s.step_w, s.R, s.S
+    a.x_w, a.x_h, a.x_c = L, s.W * L, s.H * s.W * L
+    a.x_g, a.x_n = s.C * a.x_c, s.G * s.C * a.x_c
+    a.y_w, a.y_h, a.y_k = L, s.Q * L, s.P * s.Q * L
+    a.y_g, a.y_n = s.K * a.y_k, s.G * s.K * a.y_k
+    a.w_c, a.w_k, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
+    cdef Memory memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t* taps = taps_of(memory)
+    a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps + 2 * s.R, taps + 2 * s.R + s.S
+    for r in range(s.R):
+        taps[r] = r * s.gap_h - s.top
+        taps[s.R + r] = r * s.S
+    taps += 2 * s.R
+    for c in range(s.S):
+        taps[c] = c * s.gap_w - s.left
+        taps[s.S + c] = c
+    run_conv(table, &a)
+
+
+cdef Py_ssize_t* taps_of(Memory memory) noexcept:
+    # a table of taps; a recorder keeps it as long as the call that points to it
+    if recording():
+        RECORDER.tables.append(memory)
+    return <Py_ssize_t*> memory.address
+
+
+cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
+                           Py_ssize_t stride, Py_ssize_t* tap, Py_ssize_t* weight) noexcept:
+    # The taps r with (start - r*gap) divisible by step: their places and those of their weights.
+    cdef Py_ssize_t r, count = 0
+    for r in range(size):
+        if (start - r * gap) % step == 0:
+            tap[count] = (start - r * gap) // step
+            weight[count] = r * stride
+            count += 1
+    return count
+
+
+def conv2d_input(dy, w, dx, int itemsize, shape):
+    """dx = the full cross-correlation of dy with the rotated kernel.
+
+    A stride leaves `step_h x step_w` residues of input pixels, each reached by its own taps:
+    each is a pass of the forward kernel with stride 1 over dy.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Shape s = shape_of(shape)
+    cdef Py_ssize_t L = table.lanes, h0, w0
+    cdef Conv a
+    cdef char* out = <char*> pointer(dx, (s.N, s.G, s.C, s.H, s.W, L), itemsize, True)
+    a.x = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
+    a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
+    a.bias = NULL
+    a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
+    a.step_h = a.step_w = 1
+    a.x_w, a.x_h, a.x_c = L, s.Q * L, s.P * s.Q * L
+    a.x_g, a.x_n = s.K * a.x_c, s.G * s.K * a.x_c
+    a.y_w, a.y_h, a.y_k = s.step_w * L, s.step_h * s.W * L, s.H * s.W * L
+    a.y_g, a.y_n = s.C * a.y_k, s.G * s.C * a.y_k
+    a.w_k, a.w_c, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
+    cdef Memory memory
+    cdef Py_ssize_t* taps
+    cdef Py_ssize_t* taps_w
+    for h0 in range(min(s.step_h, s.H)):
+        for w0 in range(min(s.step_w, s.W)):
+            memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
+            taps = taps_of(memory)
+            taps_w = taps + 2 * s.R
+            a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps_w, taps_w + s.S
+            a.taps_h = taps_along(s.R, h0 + s.top, s.step_h, s.gap_h, s.S, taps, taps + s.R)
+            a.taps_w = taps_along(s.S, w0 + s.left, s.step_w, s.gap_w, 1, taps_w, taps_w + s.S)
+            a.P = (s.H - h0 + s.step_h - 1) // s.step_h
+            a.Q = (s.W - w0 + s.step_w - 1) // s.step_w
+            a.y = out + (h0 * s.W + w0) * L * itemsize
+            run_conv(table, &a)
+
+
+def conv2d_weight(dy, x, dw, int itemsize, shape):
+    """dw = sum over images and pixels of dy times the input that each tap saw."""
+    cdef Table* table = table_of(itemsize)
+    cdef Shape s = shape_of(shape)
+    cdef Py_ssize_t L = table.lanes, tasks, images = max(1, WEIGHT_PIXELS // s.P // s.Q)
+    cdef ConvWeight a
+    a.x = pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
+    a.dy = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
+    a.dw = pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
+    a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
+    a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
+    a.top, a.left = s.top, s.left
+    if s.N == 0:
+        memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
+    tasks = table.conv_weight_tasks(&a)
+    a.first = 0
+    while a.first < s.N:
+        a.last = min(s.N, a.first + images)
+        run(table.conv_weight, &a, sizeof(a), 3, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
+            * s.C * s.R * s.S * L)
+        a.first = a.last
+
+
+def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
+    """y = (y if `more` else 0) + the sum over N parts of `count` numbers of x."""
+    cdef Table* table = table_of(itemsize)
+    cdef BlockSum a
+    a.N, a.count, a.chunk, a.more = N, count, 1024, more
+    a.x = pointer(x, (N, count), itemsize)
+    a.y = pointer(y, (count,), itemsize, True)
+    run(table.block_sum, &a, sizeof(a), 2, (count + 1023) // 1024, <double> N * count)
+
+
+def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
+    """db[k] = sum of dy over images and pixels."""
+    cdef Table* table = table_of(itemsize)
+    cdef ChannelSum a
+    a.N, a.K, a.pixels = N, K, pixels
+    a.dy = pointer(dy, (N, K, pixels, table.lanes), itemsize)
+    a.db = pointer(db, (K,), itemsize, True)
+    run(table.channel_sum, &a, sizeof(a), 2, K, <double> N * K * pixels * table.lanes)

@@ -1,0 +1,96 @@
+# Activations, softmax, losses, descent, the way into lanes and out, and the yardstick.
+
+OPS = {"relu": RELU, "relu_back": RELU_BACK, "leaky_relu": LEAKY_RELU,
+       "leaky_relu_back": LEAKY_RELU_BACK, "sigmoid": SIGMOID, "sigmoid_back": SIGMOID_BACK,
+       "tanh": TANH, "tanh_back": TANH_BACK, "scale": SCALE}
+LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+          "squared_error": SQUARED_ERROR}
+
+
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter):
+    """y = op(a, b) for `count` numbers, in any layout; b may be None, y may be a or b."""
+    cdef Table* table = table_of(itemsize)
+    cdef Map m
+    m.count, m.chunk, m.op, m.parameter = count, CHUNK, OPS[op], parameter
+    m.a = pointer(a, (count,), itemsize)
+    m.b = NULL if b is None else pointer(b, (count,), itemsize)
+    m.y = pointer(y, (count,), itemsize, True)
+    run(table.elementwise, &m, sizeof(m), 3, (count + CHUNK - 1) // CHUNK, <double> count)
+
+
+def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
+    """y = softmax(a) over K channels or, given dy, its gradient where a is the output."""
+    cdef Table* table = table_of(itemsize)
+    cdef Softmax args
+    args.N, args.K, args.pixels = N, K, pixels
+    sizes = N, K, pixels, table.lanes
+    at_least_one(&K, 1)
+    at_least_one(&pixels, 1)
+    args.a = pointer(a, sizes, itemsize)
+    args.b = NULL if dy is None else pointer(dy, sizes, itemsize)
+    args.y = pointer(y, sizes, itemsize, True)
+    run(table.softmax if dy is None else table.softmax_back, &args, sizeof(args), 3, N * pixels, 10.0 * N * K * pixels * table.lanes)
+
+
+def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale):
+    """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, LANES)."""
+    cdef Table* table = table_of(itemsize)
+    cdef Loss a
+    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    a.N, a.K, a.op, a.scale = images, K, LOSSES[op], scale
+    at_least_one(&K, 1)
+    a.z = pointer(z, (N, K, table.lanes), itemsize)
+    a.target = pointer(target, (N, K, table.lanes), itemsize)
+    a.cost = pointer(cost, (N, table.lanes), itemsize, True)
+    a.dz = pointer(dz, (N, K, table.lanes), itemsize, True)
+    run(table.loss, &a, sizeof(a), 4, N, 30.0 * images * K)
+
+
+def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,
+        double weight_decay, bint nesterov, bint first):
+    """One step of descent on `count` numbers p, in place; v (or None) is the velocity."""
+    cdef Table* table = table_of(itemsize)
+    cdef Sgd a
+    a.count, a.chunk, a.lr, a.momentum, a.dampening = count, CHUNK, lr, momentum, dampening
+    a.weight_decay, a.nesterov, a.first = weight_decay, nesterov, first
+    a.p = pointer(p, (count,), itemsize, True)
+    a.g = pointer(g, (count,), itemsize)
+    a.v = NULL if v is None else pointer(v, (count,), itemsize, True)
+    run(table.sgd, &a, sizeof(a), 3, (count + CHUNK - 1) // CHUNK, 2.0 * count)
+
+
+cdef int run_pack(kernel loop, Pack* a, Table* table, Py_ssize_t images, Py_ssize_t pixels) except -1:
+    a.N, a.pixels = images, pixels
+    return run(loop, a, sizeof(Pack), 2, (images + table.lanes - 1) // table.lanes, 2.0 * images * pixels)
+
+
+def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale):
+    """Plain images into lanes; images of bytes are multiplied by `scale`."""
+    cdef Table* table = table_of(itemsize)
+    cdef Pack a
+    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    a.bytes = memoryview(x).itemsize == 1
+    a.scale = scale
+    a.a = pointer(x, (images, pixels), 1 if a.bytes else itemsize)
+    a.y = pointer(y, (N, pixels, table.lanes), itemsize, True)
+    run_pack(table.pack, &a, table, images, pixels)
+
+
+def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
+    """Lanes into plain images."""
+    cdef Table* table = table_of(itemsize)
+    cdef Pack a
+    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    a.bytes = 0
+    a.scale = 1
+    a.a = pointer(x, (N, pixels, table.lanes), itemsize)
+    a.y = pointer(y, (images, pixels), itemsize, True)
+    run_pack(table.unpack, &a, table, images, pixels)
+
+
+def peak(int itemsize, Py_ssize_t tasks):
+    """Run multiply-adds in registers; returns how many operations (two for each) were done."""
+    cdef Table* table = table_of(itemsize)
+    cdef int nothing = 0
+    run(table.peak, &nothing, sizeof(nothing), 0, tasks, 1e9, sizeof(double))
+    return 2e6 * table.peak_sums * table.lanes * tasks

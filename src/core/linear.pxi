@@ -1,0 +1,54 @@
+# Linear layers: convolutions whose pixels are blocks of images.
+
+cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K) except -1:
+    # a convolution of one "image" whose pixels are the N blocks
+    at_least_one(&C, 1)
+    at_least_one(&K, 1)
+    if N == 0:
+        return 0
+    a.N = a.G = a.H = a.P = a.step_h = a.step_w = a.taps_h = a.taps_w = 1
+    a.W = a.Q = N
+    a.C, a.K = C, K
+    a.tap_h = a.tap_w = a.weight_h = a.weight_w = &ZERO
+    a.x_n = a.x_g = a.x_h = a.y_n = a.y_g = a.y_h = a.w_g = 0
+    a.x_c = a.y_k = table.lanes
+    a.x_w, a.y_w = C * table.lanes, K * table.lanes
+    return run_conv(table, a)
+
+
+def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K):
+    """y = x w' + bias for N blocks of images, w of shape (K, C)."""
+    cdef Table* table = table_of(itemsize)
+    cdef Conv a
+    a.x = pointer(x, (N, C, table.lanes), itemsize)
+    a.w = pointer(w, (K, C), itemsize)
+    a.bias = NULL if bias is None else pointer(bias, (K,), itemsize)
+    a.y = pointer(y, (N, K, table.lanes), itemsize, True)
+    a.w_k, a.w_c = C, 1
+    run_linear(table, &a, N, C, K)
+
+
+def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K):
+    """dx = dy w."""
+    cdef Table* table = table_of(itemsize)
+    cdef Conv a
+    a.x = pointer(dy, (N, K, table.lanes), itemsize)
+    a.w = pointer(w, (K, C), itemsize)
+    a.bias = NULL
+    a.y = pointer(dx, (N, C, table.lanes), itemsize, True)
+    a.w_k, a.w_c = 1, C
+    run_linear(table, &a, N, K, C)
+
+
+def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K):
+    """dw = dy' x, dy in lanes and x plain rows (images, C) with C at least LANES."""
+    cdef Table* table = table_of(itemsize)
+    cdef LinearWeight a
+    if C < table.lanes:
+        raise ValueError(f"C: expected at least {table.lanes}, got {C}")
+    a.N, a.C, a.K, a.channels = images, C, K, CHANNEL_CUT
+    a.dy = pointer(dy, ((images + table.lanes - 1) // table.lanes, table.lanes, K), itemsize)
+    a.x = pointer(x, (images, C), itemsize)
+    a.dw = pointer(dw, (K, C), itemsize, True)
+    run(table.linear_weight, &a, sizeof(a), 3, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
+        sizeof(Py_ssize_t) * (2 * images + C // table.lanes + 1))
