@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import _dispatch, architectures, filters, initializers, losses, metrics, ops, schedules
-from ._dispatch import get_num_threads, set_num_threads, show_config, threads
+from ._dispatch import (
+    get_num_threads,
+    get_winograd,
+    set_num_threads,
+    set_winograd,
+    show_config,
+    threads,
+)
 from .history import EarlyStopping, Epoch, History
 from .io import load, save
 from .lanes import Lanes
@@ -61,6 +68,7 @@ __all__ = [
     "datasets",
     "filters",
     "get_num_threads",
+    "get_winograd",
     "initializers",
     "load",
     "losses",
@@ -69,6 +77,7 @@ __all__ = [
     "save",
     "schedules",
     "set_num_threads",
+    "set_winograd",
     "show_config",
     "threads",
 ]

@@ -102,6 +102,20 @@ def get_num_threads() -> int:
     return _core.get_num_threads()
 
 
+def set_winograd(on: bool) -> None:
+    """Allow Winograd's algorithm for 3 x 3 convolutions of stride 1 in float32, or forbid it.
+
+    It is allowed from the start unless the environment variable CNN_EXT_WINOGRAD is 0.  It needs a
+    quarter of the multiplications and rounds somewhat more, see docs/performance.md.
+    """
+    _core.set_winograd(bool(on))
+
+
+def get_winograd() -> bool:
+    """Whether Winograd's algorithm is allowed."""
+    return _core.get_winograd()
+
+
 @contextmanager
 def threads(num_threads: int | None) -> Iterator[None]:
     """Use `num_threads` threads inside a `with` block; None changes nothing."""
@@ -125,6 +139,7 @@ def config() -> dict[str, object]:
         "lanes": {"float32": _core.lanes(4), "float64": _core.lanes(8)},
         "openmp": _core.OPENMP,
         "threads": get_num_threads(),
+        "winograd": get_winograd(),
     }
 
 
@@ -143,3 +158,4 @@ def show_config() -> None:
 
 ISA = choose_isa()
 _core.set_num_threads(default_num_threads())
+_core.set_winograd(os.environ.get("CNN_EXT_WINOGRAD") != "0")

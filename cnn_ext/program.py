@@ -162,7 +162,8 @@ class Backpropagation:
 
     def _find(self, x: np.ndarray) -> TrainingProgram | None:
         # the program for such images; None if there can be none
-        key = (x.shape[1:], x.dtype, *(id(parameter.data) for parameter in self.net.parameters()))
+        how = (x.shape[1:], x.dtype, _core.get_winograd())
+        key = (*how, *(id(parameter.data) for parameter in self.net.parameters()))
         if key != self._key:
             self._key = key
             try:

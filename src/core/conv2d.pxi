@@ -35,6 +35,46 @@ cdef int run_conv(Table* table, Conv* a) except -1:
                2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)))
 
 
+# Winograd's way: for single precision, where the channels are many enough to pay for the transforms.
+
+cdef bint WINOGRAD = True
+
+
+def set_winograd(bint on):
+    global WINOGRAD
+    WINOGRAD = on
+
+
+def get_winograd():
+    return WINOGRAD
+
+
+cdef bint winograd_pays(const Shape* s, int itemsize) noexcept:
+    return (WINOGRAD and itemsize == 4 and s.R == 3 and s.S == 3 and s.G == 1
+            and s.step_h == 1 and s.step_w == 1 and s.gap_h == 1 and s.gap_w == 1
+            and s.C >= 16 and s.K >= 16
+            and 3 * 36 * ((s.P + 3) // 4) * ((s.Q + 3) // 4) <= 2 * 9 * s.P * s.Q)
+
+
+cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, Py_ssize_t w_c,
+                      int rotate) except -1:
+    cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
+    cdef Memory memory
+    cdef WinogradFilter f
+    if a.N == 0:
+        return 0
+    memory = Memory(36 * a.K * a.C * table.itemsize)
+    f.w, f.u, f.K, f.C, f.w_k, f.w_c, f.rotate = w, memory.address, a.K, a.C, w_k, w_c, rotate
+    run(table.winograd_filter, &f, sizeof(f), 2, a.K, 20.0 * a.K * a.C)
+    a.u = memory.address
+    a.chunk = (tiles + chunks - 1) // chunks
+    chunks = (tiles + a.chunk - 1) // a.chunk
+    return run(table.winograd, a, sizeof(Winograd), 4, a.N * chunks,
+               72.0 * a.N * a.K * a.C * tiles * table.lanes,
+               36 * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
+               + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
+
+
 def conv2d(x, w, bias, y, int itemsize, shape):
     """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`."""
     cdef Table* table = table_of(itemsize)
@@ -45,6 +85,13 @@ def conv2d(x, w, bias, y, int itemsize, shape):
     a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL if bias is None else pointer(bias, (s.G, s.K), itemsize)
     a.y = pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
+    cdef Winograd fast
+    if winograd_pays(&s, itemsize):
+        fast.x, fast.bias, fast.y = a.x, a.bias, a.y
+        fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
+        fast.top, fast.left = s.top, s.left
+        run_winograd(table, &fast, a.w, 9 * s.C, 9, False)
+        return
     a.N, a.G, a.C, a.K, a.H, a.W, a.P, a.Q = s.N, s.G, s.C, s.K, s.H, s.W, s.P, s.Q
     a.step_h, a.step_w, a.taps_h, a.taps_w = s.step_h, s.step_w, s.R, s.S
     a.x_w, a.x_h, a.x_c = L, s.W * L, s.H * s.W * L
@@ -98,6 +145,13 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     a.x = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
     a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL
+    cdef Winograd fast
+    if winograd_pays(&s, itemsize) and s.top <= 2 and s.left <= 2:
+        fast.x, fast.bias, fast.y = a.x, NULL, out
+        fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
+        fast.top, fast.left = 2 - s.top, 2 - s.left
+        run_winograd(table, &fast, a.w, 9, 9 * s.C, True)
+        return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
     a.step_h = a.step_w = 1
     a.x_w, a.x_h, a.x_c = L, s.Q * L, s.P * s.Q * L

@@ -5,20 +5,23 @@
 # the input, the targets, the gradients of the block), into the *arena* (all other memory that was
 # taken while recording: what lives within one block, so each thread has its own), or elsewhere (the
 # weights), which stays.  A run then takes the blocks depth first, each through all steps while its
-# activations are in the cache, and the threads share the blocks.
+# activations are in the cache, and the threads share the blocks.  What depends on the weights alone
+# (Winograd's transform of them) is done once before, into memory that all blocks share.
 
 cdef struct Step:
     kernel loop
     char* args
     size_t size
     int pointers
-    int place[4]               # of each pointer: FIXED, ARENA or the number of a stream
+    bint once
+    int place[4]               # of each pointer: FIXED, ARENA, SHARED or the number of a stream
     Py_ssize_t offset[4]       # in the arena or in the part of a block
     Py_ssize_t tasks
 
 cdef enum:
     FIXED = -1
     ARENA = -2
+    SHARED = -3
     MOST_STREAMS = 256
 
 cdef Recorder RECORDER = None
@@ -38,9 +41,9 @@ cdef class Recorder:
     cdef int count
     cdef unsigned long thread
     cdef list lives, tables, streams
-    cdef Py_ssize_t arena_size, scratch_size, args_size
+    cdef Py_ssize_t arena_size, shared_size, scratch_size
     cdef Table* table
-    cdef object arena
+    cdef object arena, shared
 
     def __cinit__(self, int itemsize):
         self.table = table_of(itemsize)
@@ -90,6 +93,7 @@ cdef class Recorder:
         self.count += 1
         memcpy(step.args, args, size)
         step.loop, step.size, step.pointers, step.tasks = loop, size, pointers, tasks
+        step.once = loop == self.table.winograd_filter
         cdef int j, i
         cdef uintptr_t address
         for j in range(pointers):
@@ -117,7 +121,9 @@ cdef class Recorder:
         number = {start: s for s, (start, _) in enumerate(self.streams)}
         stream_of = {i: number[life[0]] for i, life in enumerate(self.lives)
                      if life[3] is None and life[0] in number}
-        offsets = self.plan_arena(stream_of)
+        offsets = self.plan_shared()
+        shared = set(offsets)
+        offsets.update(self.plan_arena(shared.union(stream_of)))
         for i in range(self.count):
             for j in range(self.steps[i].pointers):
                 life = self.steps[i].place[j]
@@ -125,7 +131,7 @@ cdef class Recorder:
                 if life in stream_of:
                     self.steps[i].place[j] = stream_of[life]
                 elif life >= 0:
-                    self.steps[i].place[j] = ARENA
+                    self.steps[i].place[j] = SHARED if life in shared else ARENA
                     self.steps[i].offset[j] += offsets[life]
                 elif address:
                     for s, (start, size) in enumerate(known):
@@ -138,13 +144,26 @@ cdef class Recorder:
                         self.steps[i].offset[j] = address - start
         self.lives = None
 
-    cdef dict plan_arena(self, dict stream_of):
-        # Offsets of all lives: the largest first, each as low as those allow that live with it.
+    cdef dict plan_shared(self):
+        # Offsets of what is written once, by the second pointer of its step.
+        cdef int i
+        offsets = {}
+        self.shared_size = 0
+        for i in range(self.count):
+            if self.steps[i].once:
+                offsets[self.steps[i].place[1]] = self.shared_size
+                size = self.lives[self.steps[i].place[1]][1]
+                self.shared_size += (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        self.shared = Memory(self.shared_size)
+        return offsets
+
+    cdef dict plan_arena(self, set others):
+        # Offsets of all other lives: the largest first, each as low as those allow that live with it.
         placed, offsets = [], {}
         self.arena_size = 0
         for i in sorted(range(len(self.lives)), key=lambda i: -self.lives[i][1]):
             _, size, first, end = self.lives[i]
-            if i in stream_of:
+            if i in others:
                 continue
             size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
             end = self.count if end is None else end
@@ -188,6 +207,7 @@ cdef class Recorder:
             self.arena = Memory(each * threads)
         cdef Memory arena = self.arena
         memory = arena.address
+        self.run_once()
         with nogil:
             if threads == 1:
                 for n in range(N):
@@ -195,6 +215,20 @@ cdef class Recorder:
             else:
                 for n in prange(N, num_threads=threads, schedule="dynamic", chunksize=1):
                     self.run_block(n, memory + threadid() * each, bases, strides, images, scale)
+
+    cdef int run_once(self) except -1:
+        cdef int i, j
+        cdef Step* step
+        cdef char** args
+        for i in range(self.count):
+            step = &self.steps[i]
+            if step.once:  # its own arguments may be changed: they are the same for every run
+                args = <char**> step.args
+                for j in range(step.pointers):
+                    if step.place[j] == SHARED:
+                        args[j] = (<Memory> self.shared).address + step.offset[j]
+                run(step.loop, step.args, step.size, step.pointers, step.tasks, 1e6)
+        return 0
 
     cdef Py_ssize_t largest_args(self):
         cdef int i
@@ -212,6 +246,8 @@ cdef class Recorder:
         cdef int i, j
         for i in range(self.count):
             step = &self.steps[i]
+            if step.once:
+                continue
             memcpy(args, step.args, step.size)
             for j in range(step.pointers):
                 if step.place[j] >= 0:
@@ -219,6 +255,8 @@ cdef class Recorder:
                                           + step.offset[j])
                 elif step.place[j] == ARENA:
                     (<char**> args)[j] = memory + step.offset[j]
+                elif step.place[j] == SHARED:
+                    (<char**> args)[j] = (<Memory> self.shared).address + step.offset[j]
             if step.loop == self.table.pack or step.loop == self.table.unpack:
                 (<Pack*> args).N = live
             elif step.loop == self.table.linear_weight:

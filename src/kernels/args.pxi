@@ -41,6 +41,23 @@ cdef struct ConvWeight:
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
 
 
+cdef struct WinogradFilter:
+    # u[36, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
+    const void* w
+    void* u
+    Py_ssize_t K, C, w_k, w_c
+    int rotate
+
+
+cdef struct Winograd:
+    # a 3 x 3 convolution with stride 1 as far as `Conv`; `chunk` tiles of 4 x 4 outputs a task
+    const void* x
+    const void* u
+    const void* bias
+    void* y
+    Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
+
+
 cdef struct LinearWeight:
     # dw[k, c] = sum over N images of dy[n, k] * x[n, c]; dy in lanes, x plain rows
     const void* x
@@ -126,6 +143,6 @@ ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexce
 cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(const void* args) noexcept nogil
-    kernel conv, conv_weight, linear_weight, channel_sum
+    kernel conv, winograd, winograd_filter, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak

@@ -33,6 +33,7 @@ cdef extern from "vec.h" nogil:
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
+include "winograd.pxi"
 include "linear.pxi"
 include "sum.pxi"
 include "pool2d.pxi"
@@ -46,6 +47,8 @@ cdef Table TABLE
 TABLE.lanes = LANES
 TABLE.itemsize = sizeof(real)
 TABLE.conv = conv
+TABLE.winograd = winograd
+TABLE.winograd_filter = winograd_filter
 TABLE.conv_weight = conv_weight
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.linear_weight = linear_weight

@@ -1,0 +1,157 @@
+"""Winograd's convolution against the direct one and against double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cnn_ext
+from cnn_ext import Conv2d, Sequential, _core, ops
+from cnn_ext.losses import LOSSES
+from cnn_ext.program import TrainingProgram
+
+
+@pytest.fixture(autouse=True)
+def switch():
+    before = cnn_ext.get_winograd()
+    cnn_ext.set_winograd(True)
+    yield
+    cnn_ext.set_winograd(before)
+
+
+def arrays(N, C, K, H, W, padding, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, C, H, W)).astype(np.float32)
+    w = (rng.standard_normal((K, C, 3, 3)) / np.sqrt(9 * C)).astype(np.float32)
+    b = rng.standard_normal(K).astype(np.float32)
+    y = ops.conv2d(x.astype(float), w.astype(float), b.astype(float), padding=padding)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    dx = ops.conv2d_backward(dy.astype(float), x.astype(float), w.astype(float), padding=padding)[0]
+    return x, w, b, dy, y, dx
+
+
+def is_different(x, w, b, padding):
+    """Whether the switch changes any bit of the answer, so that the fast way was really taken."""
+    fast = ops.conv2d(x, w, b, padding=padding)
+    cnn_ext.set_winograd(False)
+    slow = ops.conv2d(x, w, b, padding=padding)
+    cnn_ext.set_winograd(True)
+    return fast.tobytes() != slow.tobytes()
+
+
+CASES = [
+    (3, 16, 16, 8, 8, 1),
+    (5, 20, 33, 9, 7, 1),
+    (17, 33, 17, 14, 13, 2),
+    (2, 16, 24, 12, 12, 0),
+    (1, 64, 48, 16, 16, (0, 1, 2, 1)),
+    (33, 16, 16, 6, 30, "same"),
+    (4, 128, 128, 8, 8, 1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_close_to_double_precision(case):
+    padding = case[-1]
+    x, w, b, dy, y, dx = arrays(*case)
+    assert is_different(x, w, b, padding)
+    got = ops.conv2d(x, w, b, padding=padding)
+    # outputs have a standard deviation of about 1.4
+    assert np.abs(got - y).max() < 1e-4
+    assert np.sqrt(np.mean((got - y) ** 2)) < 4e-6
+    got_dx = ops.conv2d_backward(dy, x, w, padding=padding)[0]
+    assert np.abs(got_dx - dx).max() < 1e-4
+
+
+def test_the_naive_reference():
+    x, w, b, _, _, _ = arrays(2, 16, 16, 8, 9, 1)
+    np.testing.assert_allclose(
+        ops.conv2d(x, w, b, padding=1), reference.conv2d(x, w, b, padding=1), atol=5e-5
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    N=st.integers(1, 20),
+    C=st.integers(16, 40),
+    K=st.integers(16, 40),
+    H=st.integers(6, 19),
+    W=st.integers(6, 19),
+    padding=st.integers(0, 3),
+)
+def test_any_shape(N, C, K, H, W, padding):
+    x, w, b, dy, y, dx = arrays(N, C, K, H, W, padding)
+    assert np.abs(ops.conv2d(x, w, b, padding=padding) - y).max() < 1e-4
+    assert np.abs(ops.conv2d_backward(dy, x, w, padding=padding)[0] - dx).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": np.float64},
+        {"stride": 2},
+        {"dilation": 2},
+        {"groups": 2},
+        {"channels": 15},
+        {"size": 2},
+    ],
+    ids=str,
+)
+def test_what_it_is_not_for_goes_the_direct_way(change):
+    rng = np.random.default_rng(0)
+    options = {key: change[key] for key in ("stride", "dilation", "groups") if key in change}
+    C, size = change.get("channels", 32), change.get("size", 12)
+    x = rng.standard_normal((2, C, size, size)).astype(change.get("dtype", np.float32))
+    w = rng.standard_normal((32, C // options.get("groups", 1), 3, 3)).astype(x.dtype)
+    fast = ops.conv2d(x, w, padding=1, **options)
+    cnn_ext.set_winograd(False)
+    assert fast.tobytes() == ops.conv2d(x, w, padding=1, **options).tobytes()
+
+
+def test_the_same_bits_at_any_number_of_threads():
+    x, w, b, dy, _, _ = arrays(40, 32, 32, 16, 16, 1)
+    answers = []
+    for count in (1, 2, 3, 7):
+        with cnn_ext.threads(count):
+            y = ops.conv2d(x, w, b, padding=1)
+            answers.append((y.tobytes(), ops.conv2d_backward(dy, x, w, padding=1)[0].tobytes()))
+    assert len(set(answers)) == 1
+
+
+def test_nan_stays_in_its_image():
+    x, w, b, _, _, _ = arrays(5, 16, 16, 8, 8, 1)
+    clean = ops.conv2d(x, w, b, padding=1)
+    x[2, 3, 4, 4] = np.nan
+    dirty = ops.conv2d(x, w, b, padding=1)
+    assert np.isnan(dirty[2]).any()
+    others = [0, 1, 3, 4]
+    assert dirty[others].tobytes() == clean[others].tobytes()
+
+
+def test_the_recorded_step_transforms_changed_weights():
+    net = Sequential(Conv2d(16, 16, 3, padding=1), Conv2d(16, 4, 3)).train()
+    x = np.random.default_rng(0).standard_normal((20, 16, 8, 8)).astype(np.float32)
+    target = np.random.default_rng(1).standard_normal((20, 4 * 36)).astype(np.float32)
+    net.layers.append(cnn_ext.Flatten())
+    program = TrainingProgram(net, LOSSES["mse"], x)
+    for scale in (1.0, 2.0):
+        for parameter in net.parameters():
+            parameter.data *= scale
+        cost, outputs = program.run(x, target)
+        gradients = [parameter.grad.copy() for parameter in net.parameters()]
+        wanted = net.forward(x)
+        wanted_cost, dz = LOSSES["mse"].cost(wanted, target)
+        net.backward(dz)
+        np.testing.assert_allclose(outputs, wanted, rtol=1e-5, atol=1e-6)
+        assert cost == pytest.approx(wanted_cost, rel=1e-6)
+        for got, parameter in zip(gradients, net.parameters(), strict=True):
+            np.testing.assert_allclose(got, parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_switch():
+    assert _core.get_winograd()
+    cnn_ext.set_winograd(False)
+    assert not cnn_ext.get_winograd()
