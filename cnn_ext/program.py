@@ -17,6 +17,7 @@ import numpy as np
 from . import _core
 from .lanes import Lanes, contiguous, empty
 from .layers import Dropout, Sequential
+from .layers.recorded import identity, worth_it
 from .layers.sequential import BUILT_IN
 from .losses import Loss
 from .ops import _check as check
@@ -24,10 +25,6 @@ from .ops.loss import KERNELS, costs, one_hot, total
 
 RECORDABLE = set(BUILT_IN.values()) - {Dropout}
 WAVE = 16  # blocks whose gradients are kept before they are added up
-ENOUGH_BLOCKS = (
-    4  # to keep threads busy; with fewer, a large block is shared by the threads instead
-)
-SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
 
 
 class TrainingProgram:
@@ -54,7 +51,7 @@ class TrainingProgram:
         self.parameters = net.parameters()
         self.constants = [parameter.data for parameter in self.parameters]
         dtype = net.dtype
-        self.work = 3 * net.multiply_adds(x.shape[1:])
+        self.multiply_adds = 3 * net.multiply_adds(x.shape[1:])
         self.lanes: int = _core.lanes(dtype.itemsize)
         op, self._to_lanes, self._scale = KERNELS[loss.cost]
         self._recorder = _core.Recorder(dtype.itemsize)
@@ -74,18 +71,6 @@ class TrainingProgram:
             self._recorder.cancel()
         self._sums = [empty(data.shape, dtype) for data in self.constants]
         self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
-
-    def fits(self, images: int) -> bool:
-        """Whether the recorded parameters are still in use, and so many images are worth it.
-
-        The answer does not depend on the number of threads, so neither do the gradients.
-        """
-        current = all(
-            parameter.data is data
-            for parameter, data in zip(self.parameters, self.constants, strict=True)
-        )
-        few = images <= (ENOUGH_BLOCKS - 1) * self.lanes
-        return current and not (few and self.work * self.lanes > SMALL_BLOCK)
 
     def run(self, x: np.ndarray, target: Any) -> tuple[float, np.ndarray]:
         """Cost and outputs of a batch; the gradients go to the parameters.
@@ -150,10 +135,9 @@ class Backpropagation:
         net, loss = self.net, self.loss
         x = check.batch(x, "x")
         if isinstance(x, np.ndarray) and len(x):
-            if x.dtype != np.uint8:
-                x = x.astype(net.dtype, copy=False)
+            x = net._input(x)
             program = self._find(x)
-            if program is not None and program.fits(len(x)):
+            if program is not None and worth_it(len(x), program.lanes, program.multiply_adds):
                 return program.run(x, targets_for(net, loss, y, (len(x), program.outputs)))
         outputs = net.forward(x if isinstance(x, Lanes) else net._pack(x))
         cost, gradient = loss.cost(outputs, targets_for(net, loss, y, outputs.shape))
@@ -162,8 +146,7 @@ class Backpropagation:
 
     def _find(self, x: np.ndarray) -> TrainingProgram | None:
         # the program for such images; None if there can be none
-        how = (x.shape[1:], x.dtype, _core.get_winograd())
-        key = (*how, *(id(parameter.data) for parameter in self.net.parameters()))
+        key = identity(self.net, x)
         if key != self._key:
             self._key = key
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -253,3 +255,51 @@ def test_streams_of_another_size_are_refused():
     with pytest.raises(ValueError, match="at least"):
         recorder.run(short, 8, 1.0)
     assert np.isfinite(program.run(x, y)[0])
+
+
+class TestForward:
+    """The recorded forward pass of a network in evaluation mode."""
+
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("images", [1, 8, 50])
+    def test_same_numbers_as_in_training_mode(self, body, images):
+        net = network(body)
+        x, _ = data(images)
+        wanted = net.train()(x)
+        np.testing.assert_allclose(net.eval()(x), wanted, rtol=1e-12, atol=1e-14)
+        assert net._program[1] is not None
+
+    def test_weights_and_options_may_change(self):
+        net = network("same").eval()
+        x, _ = data(5)
+        net(x)
+        net[2].negative_slope = 0.5
+        for parameter in net.parameters():
+            parameter.data *= 1.5
+        got = net(x)
+        np.testing.assert_allclose(got, net.train()(x), rtol=1e-12)
+
+    def test_many_python_threads(self):
+        net = network("lenet", "float32").eval()
+        batches = [data(n, n)[0].astype("f4") for n in (1, 5, 20, 70) * 10]
+        alone = [net(x) for x in batches]
+        with ThreadPoolExecutor(8) as pool:
+            together = list(pool.map(net, batches))
+        for one, other in zip(alone, together, strict=True):
+            assert one.tobytes() == other.tobytes()
+
+    def test_bytes_other_numbers_and_no_image(self):
+        net = network("lenet", "float32")
+        x = np.random.default_rng(0).integers(0, 256, (9, *SHAPE), np.uint8)
+        np.testing.assert_array_equal(net.eval()(x), net.train()(x))
+        np.testing.assert_array_equal(net.eval()(x / 255), net.train()(x / 255))
+        assert net.eval()(x[:0]).shape == (0, 4)
+
+    def test_copies_and_pickles_work(self):
+        net = network("lenet").eval()
+        x, _ = data(3)
+        wanted = net(x)
+        for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            np.testing.assert_array_equal(copied(x), wanted)
+            copied[0].weight.data[...] = 0
+        np.testing.assert_array_equal(net(x), wanted)

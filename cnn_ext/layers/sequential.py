@@ -17,6 +17,7 @@ from .conv import Conv2d
 from .layer import Layer, Parameter, WeightedLayer
 from .linear import Flatten, Linear
 from .pool import MaxPool2d
+from .recorded import ForwardProgram, identity, worth_it
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,6 +52,7 @@ class Sequential(Layer):
     """
 
     takes_lanes = True
+    _program: tuple[Any, ForwardProgram | None] = ((), None)
 
     def __init__(self, *layers: Layer) -> None:
         for i, layer in enumerate(layers):
@@ -85,6 +87,11 @@ class Sequential(Layer):
         TypeError, ValueError
             If the input of a layer does not fit; the message names the layer.
         """
+        if not isinstance(x, Lanes) and not self.training:
+            x = self._input(x)
+            program = self._find_program(x)
+            if program is not None:
+                return program(x)
         here: Any = x if isinstance(x, Lanes) else self._pack(x)
         for i, over in self._order():
             layer = self.layers[i]
@@ -155,10 +162,35 @@ class Sequential(Layer):
             before = layer
         return list(zip(order, over, strict=True))
 
-    def _pack(self, x: ArrayLike) -> Lanes:
+    def _input(self, x: ArrayLike) -> np.ndarray:
+        # a plain batch of the network's number type, or of bytes
         batch: Any = check.batch(x, "x")
+        return batch if batch.dtype == np.uint8 else batch.astype(self.dtype, copy=False)
+
+    def _pack(self, x: ArrayLike) -> Lanes:
+        batch = self._input(x)
         scale = BYTE_SCALE if batch.dtype == np.uint8 else 1.0
         return Lanes.pack(batch, self.dtype, scale)
+
+    def _find_program(self, x: np.ndarray) -> ForwardProgram | None:
+        # the recorded forward pass for such images; None if there is none or it is not worth it
+        key = identity(self, x)
+        known, program = self._program
+        if key != known:
+            try:
+                recordable = all(type(layer) in BUILT_IN.values() for layer in self.walk())
+                program = ForwardProgram(self, x) if recordable and self.layers else None
+            except RuntimeError:  # something is unknown, or another thread is recording
+                return None
+            self._program = key, program
+        if program is None or not len(x):
+            return None
+        return program if worth_it(len(x), program.lanes, program.multiply_adds) else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_program", None)  # recorded anew where it is needed
+        return state
 
     # ------------------------------------------------------------------------------- parameters
 

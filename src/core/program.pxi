@@ -23,6 +23,7 @@ cdef enum:
     ARENA = -2
     SHARED = -3
     MOST_STREAMS = 256
+    MOST_ARGS = 512            # bytes: more than any struct of arguments
 
 cdef Recorder RECORDER = None
 
@@ -43,7 +44,6 @@ cdef class Recorder:
     cdef list lives, tables, streams
     cdef Py_ssize_t arena_size, shared_size, scratch_size
     cdef Table* table
-    cdef object arena, shared
 
     def __cinit__(self, int itemsize):
         self.table = table_of(itemsize)
@@ -82,6 +82,8 @@ cdef class Recorder:
 
     cdef int add(self, kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
                  scratch) except -1:
+        if size > MOST_ARGS:
+            raise RuntimeError("too many arguments to record")
         cdef Step* steps = <Step*> realloc(self.steps, (self.count + 1) * sizeof(Step))
         if steps == NULL:
             raise MemoryError("recording")
@@ -154,7 +156,6 @@ cdef class Recorder:
                 offsets[self.steps[i].place[1]] = self.shared_size
                 size = self.lives[self.steps[i].place[1]][1]
                 self.shared_size += (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        self.shared = Memory(self.shared_size)
         return offsets
 
     cdef dict plan_arena(self, set others):
@@ -201,44 +202,37 @@ cdef class Recorder:
                 last = strides[s] // L * images
             bases[s] = <char*> pointer(array, (last // array.itemsize,), array.itemsize)
         threads = <int> min(threads, N)
-        each = self.arena_size + self.scratch_size + 2 * ALIGNMENT + self.largest_args()
+        each = self.arena_size + self.scratch_size + 2 * ALIGNMENT + MOST_ARGS
         each = (each + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        if self.arena is None or (<Memory> self.arena).size < each * threads:
-            self.arena = Memory(each * threads)
-        cdef Memory arena = self.arena
-        memory = arena.address
-        self.run_once()
+        cdef Memory arena = Memory(each * threads + self.shared_size)
+        cdef char* shared = arena.address
+        memory = shared + self.shared_size
+        self.run_once(shared)
         with nogil:
             if threads == 1:
                 for n in range(N):
-                    self.run_block(n, memory, bases, strides, images, scale)
+                    self.run_block(n, memory, shared, bases, strides, images, scale)
             else:
                 for n in prange(N, num_threads=threads, schedule="dynamic", chunksize=1):
-                    self.run_block(n, memory + threadid() * each, bases, strides, images, scale)
+                    self.run_block(n, memory + threadid() * each, shared, bases, strides,
+                                   images, scale)
 
-    cdef int run_once(self) except -1:
+    cdef int run_once(self, char* shared) except -1:
         cdef int i, j
         cdef Step* step
-        cdef char** args
+        cdef char args[MOST_ARGS]
         for i in range(self.count):
             step = &self.steps[i]
-            if step.once:  # its own arguments may be changed: they are the same for every run
-                args = <char**> step.args
+            if step.once:
+                memcpy(args, step.args, step.size)
                 for j in range(step.pointers):
                     if step.place[j] == SHARED:
-                        args[j] = (<Memory> self.shared).address + step.offset[j]
-                run(step.loop, step.args, step.size, step.pointers, step.tasks, 1e6)
+                        (<char**> args)[j] = shared + step.offset[j]
+                run(step.loop, args, step.size, step.pointers, step.tasks, 1e6)
         return 0
 
-    cdef Py_ssize_t largest_args(self):
-        cdef int i
-        cdef Py_ssize_t most = 0
-        for i in range(self.count):
-            most = max(most, <Py_ssize_t> self.steps[i].size)
-        return most
-
-    cdef void run_block(self, Py_ssize_t n, char* memory, char** bases, Py_ssize_t* strides,
-                        Py_ssize_t images, double scale) noexcept nogil:
+    cdef void run_block(self, Py_ssize_t n, char* memory, char* shared, char** bases,
+                        Py_ssize_t* strides, Py_ssize_t images, double scale) noexcept nogil:
         cdef char* scratch = memory + (self.arena_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef char* args = scratch + (self.scratch_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef Py_ssize_t live = min(self.table.lanes, images - n * self.table.lanes), task
@@ -256,7 +250,7 @@ cdef class Recorder:
                 elif step.place[j] == ARENA:
                     (<char**> args)[j] = memory + step.offset[j]
                 elif step.place[j] == SHARED:
-                    (<char**> args)[j] = (<Memory> self.shared).address + step.offset[j]
+                    (<char**> args)[j] = shared + step.offset[j]
             if step.loop == self.table.pack or step.loop == self.table.unpack:
                 (<Pack*> args).N = live
             elif step.loop == self.table.linear_weight:
