@@ -19,9 +19,12 @@ include "kernels/args.pxi"
 cdef extern from *:
     """
     #ifdef _OPENMP
+    #include <omp.h>
     enum { HAVE_OPENMP = 1 };
+    static int openmp_limit(void) { return omp_get_max_threads(); }
     #else
     enum { HAVE_OPENMP = 0 };
+    static int openmp_limit(void) { return 1; }
     #endif
     /* libgomp's threads do not survive a fork: a child that enters a parallel region hangs. */
     static int forked_child = 0;
@@ -44,6 +47,7 @@ cdef extern from *:
     #endif
     """
     enum: HAVE_OPENMP
+    int openmp_limit()
     Py_ssize_t PY_SSIZE_T_MAX
     int forked_child
     void watch_forks()
@@ -57,7 +61,7 @@ OPENMP = bool(HAVE_OPENMP)
 cdef enum:
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
-    CHANNEL_CUT = 12           # output channels a task: a multiple of every tile's rows
+    CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
     WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
     LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
@@ -65,6 +69,7 @@ cdef enum:
 
 cdef Table* TABLES[2]          # float32, float64
 cdef int THREADS = 1
+cdef int OPENMP_LIMIT = openmp_limit()  # what is below it now was limited by, say, threadpoolctl
 cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer
 
 
@@ -91,7 +96,10 @@ def set_num_threads(int threads):
 
 
 def get_num_threads():
-    return 1 if forked_child or not HAVE_OPENMP else THREADS
+    cdef int limit = openmp_limit()
+    if forked_child or not HAVE_OPENMP:
+        return 1
+    return min(THREADS, limit) if limit < OPENMP_LIMIT else THREADS
 
 
 include "core/memory.pxi"

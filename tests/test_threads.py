@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import threadpoolctl
 from calls import CALLS, DTYPES, Call, assert_same_bytes, by_id
 from cases import normal
 from numpy.testing import assert_array_equal
@@ -239,3 +240,13 @@ def test_multiprocessing(method: str) -> None:
         process.join()
     assert_array_equal(answer, expected)
     assert threads >= 1 if method != "fork" else threads == 1
+
+
+def test_limits_of_threadpoolctl_are_kept():
+    with cnn_ext.threads(4):
+        info = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "openmp"]
+        assert info
+        before = cnn_ext.get_num_threads()
+        with threadpoolctl.threadpool_limits(1):
+            assert cnn_ext.get_num_threads() == 1
+        assert cnn_ext.get_num_threads() == before == 4

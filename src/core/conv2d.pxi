@@ -18,7 +18,7 @@ cdef Shape shape_of(shape) except *:
 cdef int run_conv(Table* table, Conv* a) except -1:
     # Cut one pass into tasks: rows so that the input of a task stays in cache and threads get
     # several tasks each; if there are too few rows, output channels as well.
-    cdef int threads = get_num_threads()
+    cdef int threads = 1 if recording() else get_num_threads()
     cdef Py_ssize_t blocks
     if a.N == 0:
         return 0

@@ -65,7 +65,7 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
        ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
        ROWS6 = 16, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
-       ROWS9 = 12, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 4, COLS11 = 2 };
+       ROWS9 = 10, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 5, COLS11 = 4 };
 #else
 enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
        ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 12, COLS5 = 1,
