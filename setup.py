@@ -33,12 +33,24 @@ DIRECTIVES = {
 MSVC = sysconfig.get_platform().startswith("win")
 INLINE = "__forceinline" if MSVC else "inline __attribute__((always_inline))"
 COMPILE = ["/O2"] if MSVC else ["-O3", "-ffp-contract=fast", "-fno-math-errno", "-g0"]
+COMPILER = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+
+
+def tile_flags() -> list[str]:
+    """What else the compiler needs to keep the accumulators of a tile in registers."""
+    if MSVC:
+        return []
+    version = subprocess.run([*COMPILER, "--version"], capture_output=True, text=True).stdout
+    if "clang" in version:  # its least unrolling leaves some tiles as arrays in memory
+        return ["-mllvm", "-unroll-threshold=2000"]
+    return ["-fno-schedule-insns"]  # on AArch64 GCC would move all loads to the front and spill
 
 
 def kernel_extensions():
     """One stub for each instruction set and number type: all include the same loops."""
     STUBS.mkdir(parents=True, exist_ok=True)
     machine = platform.machine().lower()
+    compile_args = [*COMPILE, *tile_flags()]
     for isa in ISAS:
         if isa.machines and (machine not in isa.machines or MSVC):
             continue
@@ -54,7 +66,7 @@ def kernel_extensions():
                 [str(stub)],
                 include_dirs=["src/kernels"],
                 define_macros=[("CYTHON_INLINE", INLINE), *macros],
-                extra_compile_args=[*COMPILE, *isa.flags],
+                extra_compile_args=[*compile_args, *isa.flags],
                 depends=[str(path) for path in sorted(Path("src/kernels").iterdir())],
             )
 
@@ -63,13 +75,12 @@ def openmp_flags() -> list[str]:
     """The compiler's OpenMP flag, or nothing if a small program does not build with it."""
     if MSVC:
         return ["/openmp"]
-    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"
         source.write_text(
             "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
         )
-        command = [*compiler, "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
+        command = [*COMPILER, "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
         try:
             if subprocess.run(command, capture_output=True).returncode == 0:
                 return ["-fopenmp"]

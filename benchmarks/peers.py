@@ -1,10 +1,16 @@
-"""Speed of training and inference beside PyTorch, with the same nets and steps, in one run.
+"""Speed and memory beside PyTorch and ONNX Runtime: same nets, weights, steps, in one run.
 
-    python benchmarks/peers.py [--nets lenet5 nielsen] [--batches 10 64 256] [--threads 2]
-                               [--rounds 3] [--json FILE]
+    python benchmarks/peers.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 3]
+                               [--seconds 1.5] [--only train|infer] [--json FILE]
 
 Each measurement is a process of its own; the peers take turns, round by round, so that a change
-in the machine's speed meets all of them.  Figures are medians over the rounds of the median step.
+in the machine's speed meets all of them.  A speed is the median over the rounds of that of the
+median step, a ratio the median over the rounds of ours by theirs.  Before it is timed, every peer
+shows that its outputs, or the costs of its first steps, are right to 1e-4.
+
+PyTorch runs eagerly, with inference_mode, fused SGD and its images ready as tensors, once in its
+usual order of memory and once in channels_last; the faster of the two counts.  ONNX Runtime runs
+sequentially with all optimisations of the graph.
 """
 
 from __future__ import annotations
@@ -12,59 +18,156 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from peers_models import INPUTS, prepare
+
+from cnn_ext import _dispatch
+
 WORKER = Path(__file__).with_name("peers_worker.py")
+TRAINING_BATCHES = {"lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,)}
+INFERENCE_BATCHES = (1, 256)
+OURS, TORCH, ONNX = "cnn_ext", "PyTorch", "ONNX Runtime"
+VARIANTS = {OURS: ["cnn_ext"], TORCH: ["torch", "torch channels_last"], ONNX: ["onnxruntime"]}
+PACKAGES = {TORCH: ("torch",), ONNX: ("onnxruntime", "onnx")}
+TITLES = {"train": "Training", "infer": "Inference"}
+Row = dict[str, Any]
 
 
-def measure(peer: str, net: str, batch: int, threads: int) -> dict[str, Any]:
-    """Images per second of one peer, from a fresh process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, str(WORKER), peer, net, str(batch), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+def measure(folder: str, variant: str, what: str, batch: int, row: Row, seconds: float) -> Row:
+    """The figures of one peer, from a fresh process."""
+    threads = str(row["threads"])
+    command = [sys.executable, str(WORKER), folder, variant, what, str(batch), threads]
+    done = subprocess.run(
+        [*command, str(seconds)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": threads},
+    )
+    if done.returncode:
+        raise SystemExit(f"{row['net']}, batch {batch}, {variant}:\n{done.stderr}")
+    figures: Row = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def compare(folder: str, row: Row, peers: list[str], rounds: int, seconds: float) -> Row:
+    """All peers in turns; the row with the medians of each, and the ratios to them."""
+    variants = [variant for peer in peers for variant in VARIANTS[peer]]
+    turns: dict[str, list[Row]] = {variant: [] for variant in variants}
+    for _ in range(rounds):
+        for variant in variants:
+            turns[variant].append(measure(folder, variant, row["what"], row["batch"], row, seconds))
+
+    def median(variant: str, figure: str) -> float:
+        return statistics.median(turn[figure] for turn in turns[variant])
+
+    figures, ratios = {}, {}
+    for peer in peers:
+        best = max(VARIANTS[peer], key=lambda variant: median(variant, "speed"))
+        medians = {figure: median(best, figure) for figure in turns[best][0]}
+        figures[peer] = {"variant": best, **medians}
+        if peer != OURS:
+            pairs = zip(turns["cnn_ext"], turns[best], strict=True)
+            ratios[peer] = statistics.median(a["speed"] / b["speed"] for a, b in pairs)
+    return {**row, "figures": figures, "ratios": ratios, "rounds": turns}
+
+
+def table(head: list[str]) -> None:
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}", flush=True)
+
+
+def print_row(row: Row, cells: list[str]) -> None:
+    known = [str(row[key]) for key in ("net", "threads", "batch")]
+    print(f"| {' | '.join(known + cells)} |", flush=True)
+
+
+def speed_cells(row: Row, peers: list[str]) -> list[str]:
+    cells = []
+    for peer in peers:
+        figures = row["figures"][peer]
+        mark = " (cl)" if "channels_last" in figures["variant"] else ""
+        cells.append(f"{figures['speed']:,.0f}{mark}")
+    return cells + [f"{row['ratios'][peer]:.2f} x" for peer in peers if peer != OURS]
+
+
+def memory_cells(row: Row, peers: list[str]) -> list[str]:
+    def megabytes(figure: str) -> list[str]:
+        return [f"{row['figures'][peer][figure] / 1e6:,.1f}" for peer in peers]
+
+    return megabytes("training_bytes") + megabytes("process_bytes")
+
+
+def cases(what: str, nets: list[str], threads: list[int]) -> Iterator[Row]:
+    for net in nets:
+        for count in threads:
+            for batch in TRAINING_BATCHES[net] if what == "train" else INFERENCE_BATCHES:
+                yield {"what": what, "net": net, "threads": count, "batch": batch}
+
+
+def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
+    """Measure and print; all rows."""
+    for net in options.nets:
+        (root / net).mkdir()
+        prepare(root / net, net, TRAINING_BATCHES[net])
+    rows: list[Row] = []
+    start = ["net", "threads", "batch"]
+    for what in options.only:
+        peers = [peer for peer in there if what == "infer" or peer != ONNX]
+        print(f"\n{TITLES[what]}, images per second\n")
+        table(start + peers + [f"ratio to {peer}" for peer in peers if peer != OURS])
+        for case in cases(what, options.nets, options.threads):
+            folder = str(root / case["net"])
+            rows.append(compare(folder, case, peers, options.rounds, options.seconds))
+            print_row(rows[-1], speed_cells(rows[-1], peers))
+    if "train" in options.only:
+        peers = [peer for peer in there if peer != ONNX]
+        print("\nPeak memory in MB: what training adds to the loaded net, and the whole process\n")
+        table(start + [f"{peer} {part}" for part in ("adds", "whole") for peer in peers])
+        for row in rows:
+            if row["what"] == "train":
+                print_row(row, memory_cells(row, peers))
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nets", nargs="+", default=["lenet5", "nielsen"])
-    parser.add_argument("--batches", nargs="+", type=int, default=[10, 64, 256])
-    parser.add_argument("--threads", nargs="+", type=int, default=[2])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--nets", nargs="+", choices=INPUTS, default=list(INPUTS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--only", choices=TITLES, help="training or inference alone")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     options = parser.parse_args()
+    options.only = [options.only] if options.only else list(TITLES)
 
-    rows = []
-    head = ["net", "threads", "batch"]
-    for what in ("train", "infer"):
-        head += [f"{what} cnn_ext", "PyTorch", "ratio"]
-    print(f"| {' | '.join(head)} |")
-    print("|" + " --- |" * len(head))
-    for net in options.nets:
-        for threads in options.threads:
-            for batch in options.batches:
-                figures: dict[str, dict[str, list[float]]] = {}
-                for _ in range(options.rounds):
-                    for peer in ("cnn_ext", "torch"):
-                        for what, speed in measure(peer, net, batch, threads).items():
-                            figures.setdefault(peer, {}).setdefault(what, []).append(speed)
-                row: dict[str, Any] = {"net": net, "threads": threads, "batch": batch}
-                cells = []
-                for what in ("train", "infer"):
-                    ours = statistics.median(figures["cnn_ext"][what])
-                    theirs = statistics.median(figures["torch"][what])
-                    row[what] = {"cnn_ext": ours, "torch": theirs, "ratio": ours / theirs}
-                    cells += [f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.1f} x"]
-                row["all"] = figures
-                rows.append(row)
-                print(f"| {net} | {threads} | {batch} | {' | '.join(cells)} |", flush=True)
+    machine = {"python": platform.python_version(), **_dispatch.config()}
+    there = [OURS]
+    for peer, packages in PACKAGES.items():
+        missing = [package for package in packages if not find_spec(package)]
+        if missing:
+            print(f"{peer} is left out: {' and '.join(missing)} not installed")
+        else:
+            there.append(peer)
+            machine[peer] = version(packages[0])
+    versions = "".join(f", {peer} {machine[peer]}" for peer in there[1:])
+    print(
+        f"{machine['cpu']}, {os.cpu_count()} CPUs, instruction set {machine['instruction_set']}; "
+        f"cnn_ext {machine['version']}{versions}; (cl): PyTorch in channels_last"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run(options, there, Path(folder))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        result = {"machine": machine, "seconds": options.seconds, "rows": rows}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

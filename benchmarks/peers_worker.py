@@ -1,95 +1,163 @@
-"""One measurement for `peers.py`: images per second of one peer with one net, as a line of JSON."""
+"""One measurement for `peers.py`: one peer, one net, one batch, in a process that has no other.
+
+    python peers_worker.py FOLDER PEER train|infer BATCH THREADS SECONDS
+
+Prints a line of JSON: images per second; for training also bytes of memory, the peak of the process
+and what training adds to the loaded net.  Ends with an error if the peer's costs or outputs differ
+from the truth in the folder: other work is not worth timing.
+"""
 
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from timing import median_seconds, peak_memory, reset_peak
 
-INPUTS = {"lenet5": (1, 28, 28), "nielsen": (1, 28, 28), "vgg6": (3, 32, 32)}
-SECONDS = 1.5  # of each measurement, after as long a warm-up as a fifth of it
-
-
-def median_seconds(step: Callable[[], object]) -> float:
-    """The median time of a step, warm."""
-    end = time.perf_counter() + SECONDS / 5
-    while time.perf_counter() < end:
-        step()
-    times: list[float] = []
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(times) < 5:
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+Arrays = dict[str, np.ndarray]
+Step = Callable[[], Any]
+TOLERANCE = 1e-4  # of the largest number, or of 1
 
 
-def cnn_ext_steps(
-    net: str, x: np.ndarray, y: np.ndarray, threads: int
-) -> tuple[Callable[[], object], Callable[[], object]]:
+class Task:
+    """What there is to do: the files of the folder, and the batch."""
+
+    def __init__(self, folder: Path, batch: int, threads: int) -> None:
+        self.folder, self.threads, self.batch = folder, threads, batch
+        settings = json.loads((folder / "config.json").read_text())
+        self.layers: list[dict[str, Any]] = settings["layers"]
+        self.sgd: dict[str, Any] = {key: settings[key] for key in ("lr", "momentum")}
+        with np.load(folder / "data.npz") as data:
+            self.x, self.y = data["x"][:batch], data["y"][:batch]
+            self.outputs = data["outputs"][:batch]
+            self.costs = data.get(f"costs_{batch}")
+
+    def weights(self) -> Arrays:
+        with np.load(self.folder / "weights.npz") as data:
+            return dict(data)
+
+
+def cnn_ext_net(task: Task) -> Any:
     import cnn_ext
 
-    cnn_ext.set_num_threads(threads)
-    model = cnn_ext.architectures.build(net, x.shape[1:], 10, rng=np.random.default_rng(0))
-    optimizer = cnn_ext.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    trainer = cnn_ext.Trainer(model, optimizer=optimizer)
-
-    def infer() -> object:
-        model.eval()
-        return model(x)
-
-    return lambda: trainer.train_on_batch(x, y), infer
+    cnn_ext.set_num_threads(task.threads)
+    net = cnn_ext.Sequential.from_config(task.layers)
+    net.load_state_dict(task.weights())
+    return net
 
 
-def torch_steps(
-    net: str, x: np.ndarray, y: np.ndarray, threads: int
-) -> tuple[Callable[[], object], Callable[[], object]]:
+def cnn_ext_train(task: Task) -> Step:
+    import cnn_ext
+
+    net = cnn_ext_net(task)
+    trainer = cnn_ext.Trainer(net, optimizer=cnn_ext.SGD(net.parameters(), **task.sgd))
+    return lambda: trainer.train_on_batch(task.x, task.y)
+
+
+def cnn_ext_infer(task: Task) -> Step:
+    net = cnn_ext_net(task).eval()
+    return lambda: net(task.x)
+
+
+def torch_net(task: Task, channels_last: bool) -> tuple[Any, Any]:
+    """The net and the images; weights and images in the order of memory that is asked for."""
     import torch
     from torch import nn
 
-    import cnn_ext
-
-    torch.set_num_threads(threads)
-    described = cnn_ext.architectures.build(net, x.shape[1:], 10).to_config()["layers"]
+    torch.set_num_threads(task.threads)
     layers = []
-    for arguments in described:
-        kind = arguments.pop("type")
-        layers.append(getattr(nn, kind)(**arguments))
-    model = nn.Sequential(*layers)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    loss = nn.CrossEntropyLoss()
-    images, labels = torch.tensor(x), torch.tensor(y)
+    for layer in task.layers:
+        arguments = {key: value for key, value in layer.items() if key != "type"}
+        layers.append(getattr(nn, layer["type"])(**arguments))
+    net: Any = nn.Sequential(*layers)
+    net.load_state_dict({key: torch.from_numpy(data) for key, data in task.weights().items()})
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    return net.to(memory_format=order), torch.from_numpy(task.x).to(memory_format=order)
 
-    def train() -> object:
-        model.train()
+
+def torch_train(task: Task, channels_last: bool = False) -> Step:
+    import torch
+
+    net, x = torch_net(task, channels_last)
+    y = torch.from_numpy(task.y)
+    optimizer = torch.optim.SGD(net.parameters(), fused=True, **task.sgd)
+    loss = torch.nn.CrossEntropyLoss()
+
+    def step() -> float:
         optimizer.zero_grad()
-        cost = loss(model(images), labels)
+        cost = loss(net(x), y)
         cost.backward()
         optimizer.step()
-        return cost.item()
+        return float(cost.item())
 
-    def infer() -> object:
-        model.eval()
+    return step
+
+
+def torch_infer(task: Task, channels_last: bool = False) -> Step:
+    import torch
+
+    net, x = torch_net(task, channels_last)
+    net.eval()
+
+    def step() -> Any:
         with torch.inference_mode():
-            return model(images)
+            return net(x).numpy()
 
-    return train, infer
+    return step
+
+
+def onnxruntime_infer(task: Task) -> Step:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = task.threads
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(
+        task.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(["y"], {"x": task.x})[0]
+
+
+STEPS: dict[tuple[str, str], Callable[[Task], Step]] = {
+    ("cnn_ext", "train"): cnn_ext_train,
+    ("cnn_ext", "infer"): cnn_ext_infer,
+    ("torch", "train"): torch_train,
+    ("torch", "infer"): torch_infer,
+    ("torch channels_last", "train"): lambda task: torch_train(task, channels_last=True),
+    ("torch channels_last", "infer"): lambda task: torch_infer(task, channels_last=True),
+    ("onnxruntime", "infer"): onnxruntime_infer,
+}
+
+
+def check(found: np.ndarray, truth: np.ndarray, what: str) -> None:
+    """End the process if numbers are not those that they should be."""
+    error = float(np.abs(found - truth).max())
+    if not error <= TOLERANCE * max(1.0, float(np.abs(truth).max())):
+        raise SystemExit(f"{what} differ from the truth by {error:g}")
 
 
 def main() -> None:
-    peer, net, batch, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    rng = np.random.default_rng(0)
-    x = rng.random((batch, *INPUTS[net]), np.float32)
-    y = rng.integers(0, 10, batch)
-    steps = {"cnn_ext": cnn_ext_steps, "torch": torch_steps}[peer]
-    train, infer = steps(net, x, y, threads)
-    print(
-        json.dumps({"train": batch / median_seconds(train), "infer": batch / median_seconds(infer)})
-    )
+    folder, peer, what, batch, threads, seconds = sys.argv[1:]
+    task = Task(Path(folder), int(batch), int(threads))
+    step = STEPS[peer, what](task)
+    figures: dict[str, float] = {}
+    if what == "train":
+        loading = peak_memory()
+        reset_peak()
+        before = peak_memory()
+        check(np.array([step() for _ in task.costs]), task.costs, f"{peer}: costs of training")
+    else:
+        check(step(), task.outputs, f"{peer}: outputs")
+    figures["speed"] = task.batch / median_seconds(step, float(seconds))
+    if what == "train":
+        figures["training_bytes"] = peak_memory() - before
+        figures["process_bytes"] = max(loading, peak_memory())
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from ._dispatch import threads
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet
 from .history import EarlyStopping, Epoch, History
-from .layers import Dropout, Layer, Sequential, Sigmoid, Softmax
+from .layers import Dropout, Sequential, Sigmoid, Softmax
+from .layers.sequential import evaluation_mode
 from .losses import Cost, Loss, loss_of
 from .metrics import accuracy
 from .ops import _check as check
@@ -353,7 +354,7 @@ class Trainer:
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Outputs of the network in evaluation mode, (N, K), batch by batch."""
-        with self._threads(), _evaluation_mode(self.net):
+        with self._threads(), evaluation_mode(self.net):
             return np.concatenate(
                 [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
                 or [self.net(np.asarray(x))]
@@ -389,20 +390,3 @@ def _stopping(
     stopping = rule if isinstance(rule, EarlyStopping) else EarlyStopping(rule)
     stopping.start()
     return stopping
-
-
-@contextmanager
-def _evaluation_mode(net: Sequential) -> Iterator[None]:
-    # every layer gets back the mode that it had; an outer network comes before its layers
-    def all_of(layer: Layer) -> Iterator[Layer]:
-        yield layer
-        for inner in layer if isinstance(layer, Sequential) else ():
-            yield from all_of(inner)
-
-    modes = [(layer, layer.training) for layer in all_of(net)]
-    net.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in modes:
-            layer.train(mode)

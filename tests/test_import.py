@@ -8,6 +8,7 @@ import sys
 import cnn_ext
 
 LATER = (
+    "matplotlib",
     "cnn_ext.cli",
     "cnn_ext.data.datasets",
     "cnn_ext.data.download",

@@ -91,6 +91,44 @@ def load_data(
     return datasets.load(source, size, MODES.get(channels or 1, "L"))
 
 
+def load_tested(path: str, source: str) -> tuple[Model, Dataset]:
+    """A model, and data that have images for a test of it.
+
+    Raises
+    ------
+    UsageError
+        If the two do not fit together.
+    ValueError, OSError
+        If a file is missing or broken, or there are no images for a test.
+    """
+    model = load_model(path)
+    if model.input_shape is None:
+        data = load_data(source)
+    else:
+        channels, height, width = model.input_shape
+        data = load_data(source, (height, width), channels)
+    shape = data.x_test.shape[1:]
+    if model.input_shape not in (None, shape):
+        raise UsageError(f"{path} takes images of shape {model.input_shape}, {source} has {shape}")
+    try:
+        outputs = model.net.output_shape(shape)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path} does not fit {source}: {error}") from error
+    if outputs != (len(data.classes),) or model.classes not in (None, data.classes):
+        raise UsageError(
+            f"{path} tells {_names(model.classes or outputs)} apart, "
+            f"{source} has the classes {_names(data.classes)}"
+        )
+    if not len(data.x_test):
+        raise ValueError(f"{source}: no images for a test")
+    return model, data
+
+
+def _names(classes: tuple[object, ...]) -> str:
+    shown = ", ".join(map(str, classes[:10]))
+    return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)})"
+
+
 def check_output(option: str, path: str) -> None:
     """Find out before long work whether a file can be written.
 

@@ -11,8 +11,8 @@ import math
 
 from .. import metrics
 from ..trainer import CostError, Trainer
-from ._files import load_data, load_model
-from ._options import UsageError, add_data, add_json, add_threads
+from ._files import load_tested
+from ._options import add_data, add_json, add_threads
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,37 +23,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model = load_model(arguments.model)
-    if model.input_shape is None:
-        data = load_data(arguments.data)
-    else:
-        channels, height, width = model.input_shape
-        data = load_data(arguments.data, (height, width), channels)
-    shape, classes = data.x_test.shape[1:], len(data.classes)
-    if model.input_shape not in (None, shape):
-        raise UsageError(
-            f"{arguments.model} takes images of shape {model.input_shape}, "
-            f"{arguments.data} has {shape}"
-        )
-    try:
-        outputs = model.net.output_shape(shape)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{arguments.model} does not fit {arguments.data}: {error}") from error
-    if outputs != (classes,) or model.classes not in (None, data.classes):
-        raise UsageError(
-            f"{arguments.model} tells {_names(model.classes or outputs)} apart, "
-            f"{arguments.data} has the classes {_names(data.classes)}"
-        )
-    if not len(data.x_test):
-        raise ValueError(f"{arguments.data}: no images for a test")
-
+    model, data = load_tested(arguments.model, arguments.data)
     trainer = Trainer(model.net, model.loss, num_threads=arguments.threads)
     scores = trainer.evaluate(data.x_test, data.y_test)
     if not math.isfinite(scores["cost"]):
         raise CostError(f"{arguments.model}: the cost is {scores['cost']}")
     predicted = trainer.predict(data.x_test)
     accuracy = metrics.accuracy(data.y_test, predicted)
-    matrix = metrics.confusion_matrix(data.y_test, predicted, classes).tolist()
+    matrix = metrics.confusion_matrix(data.y_test, predicted, len(data.classes)).tolist()
     if arguments.json:
         result = {
             "images": len(data.x_test),
@@ -72,11 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
     print("confusion matrix, a row for each true class, a column for each predicted one")
     _print_table(["", *data.classes], [data.classes, *zip(*matrix, strict=True)])
     return 0
-
-
-def _names(classes: tuple[object, ...]) -> str:
-    shown = ", ".join(map(str, classes[:10]))
-    return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)})"
 
 
 def _print_table(heads: list[str], columns: list[tuple[object, ...]]) -> None:

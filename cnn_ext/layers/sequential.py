@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,17 +95,46 @@ class Sequential(Layer):
                 return program(x)
         here: Any = x if isinstance(x, Lanes) else self._pack(x)
         for i, over in self._order():
-            layer = self.layers[i]
-            try:
-                if over and isinstance(layer, ReLU):
-                    here = layer.forward(here, out=here)
-                elif layer.takes_lanes:
-                    here = layer.forward(here)
-                else:
-                    here = _plainly(layer.forward, here)
-            except (TypeError, ValueError) as error:
-                raise _named(error, i, type(layer).__name__) from error
+            here = self._step(i, here, over)
         return here if isinstance(x, Lanes) else here.unpack()
+
+    def activations(self, x: ArrayLike | Lanes) -> list[np.ndarray]:
+        """What every layer gives for a batch, in evaluation mode.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, ...), or Lanes
+
+        Returns
+        -------
+        list of ndarray, shape (N, ...) each
+            One for each layer, in their order; the last one is the output of the network.  A
+            network within the network is one layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the input of a layer does not fit; the message names the layer.
+        """
+        here: Any = x if isinstance(x, Lanes) else self._pack(x)
+        outputs = []
+        with evaluation_mode(self):
+            for i in range(len(self)):
+                here = self._step(i, here)
+                outputs.append(here.unpack())
+        return outputs
+
+    def _step(self, i: int, here: Lanes, over: bool = False) -> Any:
+        # one layer forward; `over` lets a ReLU write over its input
+        layer = self.layers[i]
+        try:
+            if over and isinstance(layer, ReLU):
+                return layer.forward(here, out=here)
+            if layer.takes_lanes:
+                return layer.forward(here)
+            return _plainly(layer.forward, here)
+        except (TypeError, ValueError) as error:
+            raise _named(error, i, type(layer).__name__) from error
 
     def backward(self, dy: ArrayLike | Lanes, need_dx: bool = True) -> Any:
         """Gradients of all parameters, and the one at the input.
@@ -320,6 +350,24 @@ class Sequential(Layer):
             + "".join(f"  ({i}): {layer!r}\n" for i, layer in enumerate(self.layers))
             + ")"
         )
+
+
+@contextmanager
+def evaluation_mode(net: Sequential) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every layer has the mode that it had."""
+
+    def all_of(layer: Layer) -> Iterator[Layer]:  # an outer network before its layers
+        yield layer
+        for inner in layer if isinstance(layer, Sequential) else ():
+            yield from all_of(inner)
+
+    modes = [(layer, layer.training) for layer in all_of(net)]
+    net.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.train(mode)
 
 
 def _plainly(step: Callable[[np.ndarray], Any], here: Lanes) -> Lanes:

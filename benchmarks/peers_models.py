@@ -1,0 +1,92 @@
+"""The files that the peers of `peers.py` start from: one net as weights, ONNX, data and the truth.
+
+The truth is what the net gives in float64: outputs, and the costs of the first training steps.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn_ext
+
+INPUTS = {"lenet5": (1, 28, 28), "nielsen": (1, 28, 28), "vgg6": (3, 32, 32)}
+IMAGES = 256
+CHECKED_STEPS = 3  # momentum tells in the third; later ones amplify rounding too much
+LEARNING_RATE, MOMENTUM = 0.001, 0.9
+OPSET, IR_VERSION = 17, 8  # of ONNX; known to every release since 2022
+
+
+def prepare(folder: Path, name: str, training_batches: tuple[int, ...]) -> None:
+    """Write config.json, weights.npz, data.npz and, if onnx is installed, model.onnx."""
+    shape = INPUTS[name]
+    net = cnn_ext.architectures.build(name, shape, 10, rng=np.random.default_rng(0))
+    config = net.to_config()["layers"]
+    weights: dict[str, Any] = net.state_dict()
+    rng = np.random.default_rng(1)
+    x = rng.random((IMAGES, *shape), np.float32)
+    y = rng.integers(0, 10, IMAGES)
+    arrays: dict[str, Any] = {"x": x, "y": y, "outputs": net.astype(np.float64).eval()(x)}
+    for batch in training_batches:
+        net.load_state_dict(weights)
+        optimizer = cnn_ext.SGD(net.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        trainer = cnn_ext.Trainer(net, optimizer=optimizer)
+        costs = [trainer.train_on_batch(x[:batch], y[:batch]) for _ in range(CHECKED_STEPS)]
+        arrays[f"costs_{batch}"] = np.array(costs)
+    settings = {"layers": config, "lr": LEARNING_RATE, "momentum": MOMENTUM}
+    (folder / "config.json").write_text(json.dumps(settings))
+    np.savez(folder / "weights.npz", **weights)
+    np.savez(folder / "data.npz", **arrays)
+    if find_spec("onnx"):
+        write_onnx(folder / "model.onnx", config, weights, shape)
+
+
+def write_onnx(
+    path: Path,
+    config: list[dict[str, Any]],
+    weights: dict[str, np.ndarray],
+    shape: tuple[int, int, int],
+) -> None:
+    """The net as an ONNX file with a free batch size, input "x" and output "y"."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = []
+    for i, layer in enumerate(config):
+        inputs = ["x" if i == 0 else f"after {i - 1}"]
+        inputs += [f"{i}.{key}" for key in ("weight", "bias") if f"{i}.{key}" in weights]
+        output = "y" if i == len(config) - 1 else f"after {i}"
+        kind, attributes = onnx_operator(layer)
+        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+    floats = TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", floats, ["N", *shape])],
+        [helper.make_tensor_value_info("y", floats, ["N", 10])],
+        [numpy_helper.from_array(data, name) for name, data in weights.items()],
+    )
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def onnx_operator(layer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and attributes of the operator for a layer of these nets."""
+    kind = layer["type"]
+    if kind in ("Conv2d", "MaxPool2d"):
+        padding = layer["padding"]
+        attributes = {
+            "kernel_shape": layer["kernel_size"],
+            "strides": layer["stride"],
+            "pads": [padding] * 4 if isinstance(padding, int) else [*padding, *padding],
+        }
+        return ("Conv" if kind == "Conv2d" else "MaxPool"), attributes
+    if kind == "Linear":
+        return "Gemm", {"transB": 1}
+    return {"ReLU": "Relu", "Flatten": "Flatten"}[kind], {}
