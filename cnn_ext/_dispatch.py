@@ -132,6 +132,25 @@ def threads(num_threads: int | None) -> Iterator[None]:
             _core.set_num_threads(before)
 
 
+def memory_use() -> dict[str, int]:
+    """Memory of the package's arrays and scratch, without that of NumPy and of parameters.
+
+    Returns
+    -------
+    dict
+        Bytes "in_use" now, at the "peak" and "kept" for the next arrays of these sizes (at most
+        twice the peak), and "allocations", how often the system was asked for memory: a training
+        step asks for none after the first of its shape.
+    """
+    names = ("in_use", "peak", "kept", "allocations")
+    return dict(zip(names, _core.memory_use(), strict=True))
+
+
+def release_memory() -> None:
+    """Give kept memory back to the system, and begin to count the peak anew."""
+    _core.release_memory()
+
+
 def config() -> dict[str, object]:
     """Version, CPU, instruction sets and threads as a dictionary."""
     return {

@@ -150,28 +150,25 @@ cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_
         return 0
     cdef int threads = get_num_threads()
     cdef Py_ssize_t task, each = 0, share
-    cdef char* memory = NULL
+    cdef char* base = NULL
+    cdef Memory memory
     if work < SMALL_WORK or tasks < 2:
         threads = 1
     elif threads > tasks:
         threads = <int> tasks
     if scratch:
         scratch = (scratch + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        if scratch * threads <= PY_SSIZE_T_MAX - ALIGNMENT:
-            each = scratch
-            memory = <char*> allocate(each * threads)
-        if memory == NULL:
-            raise MemoryError(f"scratch memory of {scratch} bytes a thread")
+        memory = Memory(scratch * threads)
+        base = memory.address
+        each = scratch
     share = max(1, tasks // (threads * 16))
     with nogil:
         if threads == 1:
             for task in range(tasks):
-                loop(args, task, memory)
+                loop(args, task, base)
         else:
             for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=share):
-                loop(args, task, memory + threadid() * each)
-    if memory != NULL:
-        release(memory)
+                loop(args, task, base + threadid() * each)
     return 0
 
 

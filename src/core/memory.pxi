@@ -2,10 +2,10 @@
 #
 # Arrays of a training step have the same sizes again and again, and fresh pages cost more than the
 # arithmetic on them: memory that an array gives back is kept for the next one of that size.  What
-# is kept is never more than what was in use at once.
+# is kept is never more than twice what was in use at once: not all sizes are in use together.
 
 cdef dict SPARE = {}           # size -> addresses
-cdef Py_ssize_t in_use = 0, most_in_use = 0, kept = 0
+cdef Py_ssize_t in_use = 0, most_in_use = 0, kept = 0, taken = 0
 
 
 cdef class Memory:
@@ -15,7 +15,7 @@ cdef class Memory:
     cdef Py_ssize_t size
 
     def __cinit__(self, size):
-        global in_use, most_in_use, kept
+        global in_use, most_in_use, kept, taken
         if size < 0:
             raise ValueError(f"expected a size of at least 0, got {size}")
         if size > PY_SSIZE_T_MAX - 2 * ALIGNMENT:
@@ -31,6 +31,7 @@ cdef class Memory:
             self.address = <char*> allocate(max(self.size, 1))
             if self.address == NULL:
                 raise MemoryError(f"{size} bytes")
+            taken += 1
         if recording():
             RECORDER.born(self.address, self.size)
         in_use += self.size
@@ -48,7 +49,7 @@ cdef class Memory:
         in_use -= self.size
         SPARE.setdefault(self.size, []).append(<uintptr_t> self.address)
         kept += self.size
-        while kept > most_in_use:
+        while kept > 2 * most_in_use:
             forget_oldest()
 
 
@@ -64,8 +65,8 @@ cdef int forget_oldest() except -1:
 
 
 def memory_use():
-    """Bytes of arrays of the package: in use, at most in use so far, kept for reuse."""
-    return in_use, most_in_use, kept
+    """Bytes in use, at most in use so far, kept for reuse; how often the system was asked."""
+    return in_use, most_in_use, kept, taken
 
 
 def release_memory():
