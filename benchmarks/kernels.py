@@ -4,7 +4,8 @@
 
 Convolution and linear passes in GFLOP/s and percent of the multiply-add peak (sums in registers, on
 as many threads); kernels that move memory in GB/s and percent of the speed of copying an array.
-Medians; the peak is measured again before each row, since the machine's speed drifts.
+Medians; the peak is measured again for each shape, since the machine's speed drifts.  Winograd's
+algorithm is measured beside the direct one, by the operations of the direct one.
 CNN_EXT_CPU chooses the instruction set.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import median_seconds
 
 import cnn_ext
 from cnn_ext import _core
@@ -44,22 +45,15 @@ CONVOLUTIONS = [
 LINEARS = [(400, 120), (640, 100), (2048, 128)]
 
 
-def seconds(work: Callable[[], object], least: float = 0.15) -> float:
+def seconds(work: Callable[[], object]) -> float:
     """Median time of `work`, warm."""
-    work()
-    times: list[float] = []
-    end = time.perf_counter() + least
-    while time.perf_counter() < end or len(times) < 5:
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    return median_seconds(work, 0.15)
 
 
 def peak(threads: int) -> float:
     """Operations per second of multiply-adds in registers."""
     best = 0.0
-    for _ in range(3):
+    for _ in range(10):
         started = time.perf_counter()
         operations = _core.peak(4, threads)
         best = max(best, operations / (time.perf_counter() - started))
@@ -176,14 +170,15 @@ def main() -> None:
         for N in options.batches:
             most = peak(options.threads)
             for what, (work, call) in make(case, N).items():
-                speed = work / seconds(call)
-                rows.append(
-                    {"kernel": name, "batch": N, "pass": what, "flops": speed, "peak": most}
-                )
-                print(
-                    f"| {name} | {N} | {what} | {speed / 1e9:.0f} | {speed / most:.0%} |",
-                    flush=True,
-                )
+                both = ", 3 x 3" in name and what != "to weights" and case[0] >= 16
+                for winograd in (False, True) if both else (False,):
+                    cnn_ext.set_winograd(winograd)
+                    way = f"{what}, Winograd" if winograd else what
+                    speed = work / seconds(call)
+                    row = {"kernel": name, "batch": N, "pass": way, "flops": speed, "peak": most}
+                    rows.append(row)
+                    share = f"{speed / 1e9:.0f} | {speed / most:.0%}"
+                    print(f"| {name} | {N} | {way} | {share} |", flush=True)
     print("\n| kernel | GB/s | of copying |\n| --- | --- | --- |")
     most = copy_speed(options.threads)
     for what, (moved, call) in memory_bound(options.batches[0]).items():
