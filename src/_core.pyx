@@ -141,6 +141,11 @@ cdef int within_reach(const Py_ssize_t* numbers, int count) except -1:
     return 0
 
 
+cdef Py_ssize_t blocks_of(Py_ssize_t images, Table* table) except? -1:
+    within_reach(&images, 1)
+    return (images + table.lanes - 1) // table.lanes
+
+
 cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
              double work, scratch=0) except -1:
     # Every task once, on as many threads as the work is worth; each has its own scratch memory.
@@ -149,18 +154,15 @@ cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_
         RECORDER.add(loop, args, size, pointers, tasks, scratch)
         return 0
     cdef int threads = get_num_threads()
-    cdef Py_ssize_t task, each = 0, share
-    cdef char* base = NULL
-    cdef Memory memory
+    cdef Py_ssize_t task, each, share
     if work < SMALL_WORK or tasks < 2:
         threads = 1
     elif threads > tasks:
         threads = <int> tasks
-    if scratch:
-        scratch = (scratch + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        memory = Memory(scratch * threads)
-        base = memory.address
-        each = scratch
+    scratch = (scratch + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    cdef Memory memory = Memory(scratch * threads)
+    cdef char* base = memory.address
+    each = scratch
     share = max(1, tasks // (threads * 16))
     with nogil:
         if threads == 1:

@@ -36,7 +36,7 @@ def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K,
     """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, LANES)."""
     cdef Table* table = table_of(itemsize)
     cdef Loss a
-    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    cdef Py_ssize_t N = blocks_of(images, table)
     a.N, a.K, a.op, a.scale = images, K, LOSSES[op], scale
     at_least_one(&K, 1)
     a.z = pointer(z, (N, K, table.lanes), itemsize)
@@ -61,14 +61,14 @@ def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, dou
 
 cdef int run_pack(kernel loop, Pack* a, Table* table, Py_ssize_t images, Py_ssize_t pixels) except -1:
     a.N, a.pixels = images, pixels
-    return run(loop, a, sizeof(Pack), 2, (images + table.lanes - 1) // table.lanes, 2.0 * images * pixels)
+    return run(loop, a, sizeof(Pack), 2, blocks_of(images, table), 2.0 * images * pixels)
 
 
 def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale):
     """Plain images into lanes; images of bytes are multiplied by `scale`."""
     cdef Table* table = table_of(itemsize)
     cdef Pack a
-    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    cdef Py_ssize_t N = blocks_of(images, table)
     a.bytes = memoryview(x).itemsize == 1
     a.scale = scale
     a.a = pointer(x, (images, pixels), 1 if a.bytes else itemsize)
@@ -80,7 +80,7 @@ def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
     """Lanes into plain images."""
     cdef Table* table = table_of(itemsize)
     cdef Pack a
-    cdef Py_ssize_t N = (images + table.lanes - 1) // table.lanes
+    cdef Py_ssize_t N = blocks_of(images, table)
     a.bytes = 0
     a.scale = 1
     a.a = pointer(x, (N, pixels, table.lanes), itemsize)

@@ -47,7 +47,7 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
     if C < table.lanes:
         raise ValueError(f"C: expected at least {table.lanes}, got {C}")
     a.N, a.C, a.K, a.channels = images, C, K, CHANNEL_CUT
-    a.dy = pointer(dy, ((images + table.lanes - 1) // table.lanes, table.lanes, K), itemsize)
+    a.dy = pointer(dy, (blocks_of(images, table), table.lanes, K), itemsize)
     a.x = pointer(x, (images, C), itemsize)
     a.dw = pointer(dw, (K, C), itemsize, True)
     run(table.linear_weight, &a, sizeof(a), 3, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,

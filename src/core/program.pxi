@@ -67,7 +67,8 @@ cdef class Recorder:
     def cancel(self):
         """End the recording, whatever was recorded."""
         global RECORDER
-        RECORDER = None
+        if RECORDER is self:  # by now it may be another thread's
+            RECORDER = None
 
     cdef int born(self, char* address, Py_ssize_t size) except -1:
         self.lives.append([<uintptr_t> address, size, self.count, None])
@@ -188,7 +189,7 @@ cdef class Recorder:
         `streams` are the arrays that replace those of `stop`, with a part for each block; `scale`
         multiplies the gradient of the loss.
         """
-        cdef Py_ssize_t L = self.table.lanes, N = (images + L - 1) // L, n, each
+        cdef Py_ssize_t L = self.table.lanes, N = blocks_of(images, self.table), n, each
         cdef int threads = get_num_threads(), i, s
         cdef char* bases[MOST_STREAMS]
         cdef Py_ssize_t strides[MOST_STREAMS]
