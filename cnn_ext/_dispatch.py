@@ -120,7 +120,7 @@ def set_num_threads(num_threads: int) -> None:
 def get_num_threads() -> int:
     """How many threads the kernels may use; 1 in a forked child and in a build without OpenMP.
 
-    A limit that was set for OpenMP after the import, as by threadpoolctl, is kept.
+    A limit that OpenMP was given since the last `set_num_threads`, as by threadpoolctl, is kept.
     """
     return _core.get_num_threads()
 

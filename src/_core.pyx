@@ -69,7 +69,7 @@ cdef enum:
 
 cdef Table* TABLES[2]          # float32, float64
 cdef int THREADS = 1
-cdef int OPENMP_LIMIT = openmp_limit()  # what is below it now was limited by, say, threadpoolctl
+cdef int OPENMP_LIMIT = 1      # of OpenMP when THREADS was set; it may be lowered later
 cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer
 
 
@@ -91,8 +91,9 @@ def lanes(int itemsize):
 
 
 def set_num_threads(int threads):
-    global THREADS
+    global THREADS, OPENMP_LIMIT
     THREADS = threads
+    OPENMP_LIMIT = openmp_limit()
 
 
 def get_num_threads():
