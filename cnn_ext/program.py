@@ -17,7 +17,7 @@ import numpy as np
 from . import _core
 from .lanes import Lanes, contiguous, empty
 from .layers import Dropout, Sequential
-from .layers.recorded import identity, worth_it
+from .layers.recorded import identity, recording, worth_it
 from .layers.sequential import BUILT_IN
 from .losses import Loss
 from .ops import _check as check
@@ -56,8 +56,7 @@ class TrainingProgram:
         op, self._to_lanes, self._scale = KERNELS[loss.cost]
         self._recorder = _core.Recorder(dtype.itemsize)
         block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
-        self._recorder.start()
-        try:
+        with recording(self._recorder):
             outputs = net.forward(net._pack(block))
             self.outputs: int = math.prod(outputs.shape[1:])
             target = Lanes.empty((self.lanes, self.outputs), dtype)
@@ -67,8 +66,6 @@ class TrainingProgram:
             gradients = [parameter.grad for parameter in self.parameters]
             streams = [block, target.data, rows, cost, *gradients]
             self._recorder.stop(streams, self.constants)
-        finally:
-            self._recorder.cancel()
         self._sums = [empty(data.shape, dtype) for data in self.constants]
         self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
 

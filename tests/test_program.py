@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,6 +33,7 @@ from cnn_ext import (
     _core,
     ops,
 )
+from cnn_ext.layers.recorded import recording
 from cnn_ext.losses import LOSSES
 from cnn_ext.program import Backpropagation, TrainingProgram, targets_for
 
@@ -242,6 +245,41 @@ def test_two_trainers_in_two_threads():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(train, range(4)))
     assert alone == together
+
+
+def test_recordings_at_the_same_time_do_not_disturb_each_other():
+    x, y = data(20)
+    wanted = [w.tobytes() for w in programmed(network("pools"), "cross_entropy", x, y)]
+    wanted_forward = network("lenet").eval()(x).tobytes()
+    interval = sys.getswitchinterval()
+
+    def record(_):
+        got = [g.tobytes() for g in programmed(network("pools"), "cross_entropy", x, y)]
+        return got == wanted and network("lenet").eval()(x).tobytes() == wanted_forward
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(record, range(80)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_forked_during_a_recording_can_record():
+    net = network("lenet").eval()
+    x, _ = data(20)
+    wanted = net(x)
+    recorder = _core.Recorder(8)
+    with recording(recorder):
+        child = os.fork()
+        if child == 0:
+            same = False
+            try:
+                same = bool((network("lenet").eval()(x) == wanted).all())
+            finally:
+                os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_streams_of_another_size_are_refused():

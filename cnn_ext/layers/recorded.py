@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +18,31 @@ if TYPE_CHECKING:
 
 ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by the threads
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
+
+
+_recording = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    # the thread that held the lock is not here
+    global _recording
+    _recording = threading.Lock()
+    _core.abandon_recording()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@contextmanager
+def recording(recorder: Any) -> Iterator[None]:
+    """Record what this thread calls inside a `with` block; other threads wait for their turn."""
+    with _recording:
+        recorder.start()
+        try:
+            yield
+        finally:
+            recorder.cancel()
 
 
 def worth_it(images: int, lanes: int, multiply_adds: float) -> bool:
@@ -56,12 +85,9 @@ class ForwardProgram:
         self.multiply_adds = net.multiply_adds(x.shape[1:])
         self._recorder = _core.Recorder(self.dtype.itemsize)
         block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
-        self._recorder.start()
-        try:
+        with recording(self._recorder):
             rows = net.forward(net._pack(block)).unpack()
             self._recorder.stop([block, rows], self.constants)
-        finally:
-            self._recorder.cancel()
         self.features = rows.shape[1:]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

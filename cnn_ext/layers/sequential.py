@@ -210,8 +210,8 @@ class Sequential(Layer):
             try:
                 recordable = all(type(layer) in BUILT_IN.values() for layer in self.walk())
                 program = ForwardProgram(self, x) if recordable and self.layers else None
-            except RuntimeError:  # something is unknown, or another thread is recording
-                return None
+            except RuntimeError:
+                program = None
             self._program = key, program
         if program is None or not len(x):
             return None

@@ -32,6 +32,12 @@ cdef inline bint recording() noexcept:
     return RECORDER is not None and RECORDER.thread == PyThread_get_thread_ident()
 
 
+def abandon_recording():
+    """Forget a recorder that another thread left active, for a child process after a fork."""
+    global RECORDER
+    RECORDER = None
+
+
 cdef class Recorder:
     """Records the kernels that this Python thread calls from `start` to `stop`, and runs them.
 
