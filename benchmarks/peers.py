@@ -35,7 +35,7 @@ from cnn_ext import _dispatch
 
 WORKER = Path(__file__).with_name("peers_worker.py")
 TRAINING_BATCHES = {"lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,)}
-INFERENCE_BATCHES = (1, 256)
+INFERENCE_BATCHES = (1, 10, 64, 256)
 OURS, TORCH, ONNX = "cnn_ext", "PyTorch", "ONNX Runtime"
 VARIANTS = {OURS: ["cnn_ext"], TORCH: ["torch", "torch channels_last"], ONNX: ["onnxruntime"]}
 PACKAGES = {TORCH: ("torch",), ONNX: ("onnxruntime", "onnx")}
