@@ -50,7 +50,7 @@ class TrainingProgram:
             raise RuntimeError("only built-in layers and losses without chance can be recorded")
         self.parameters = net.parameters()
         self.constants = [parameter.data for parameter in self.parameters]
-        dtype = net.dtype
+        self.dtype = dtype = net.dtype
         self.multiply_adds = 3 * net.multiply_adds(x.shape[1:])
         self.lanes: int = _core.lanes(dtype.itemsize)
         op, self._to_lanes, self._scale = KERNELS[loss.cost]
@@ -83,7 +83,7 @@ class TrainingProgram:
         cost : float
         outputs : ndarray, shape (N, K)
         """
-        images, dtype = x.shape[0], self.constants[0].dtype
+        images, dtype = x.shape[0], self.dtype
         x = contiguous(x)
         target = self._to_lanes(target, images, self.outputs, dtype)
         blocks = target.blocks

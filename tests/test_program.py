@@ -194,6 +194,24 @@ def test_few_features():
     assert last < first
 
 
+def test_a_network_without_parameters():
+    net = Sequential(AvgPool2d(2), Flatten())
+    x = np.random.default_rng(0).random((5, 1, 4, 4), np.float32)
+    back = Backpropagation(net.train(), LOSSES["mse"])
+    cost, outputs = back(x, np.zeros((5, 4)))
+    np.testing.assert_allclose(cost, np.mean(outputs**2), rtol=1e-5)
+
+
+def test_more_parameters_than_there_are_streams():
+    net = Sequential(*(Linear(16, 16) for _ in range(130)))
+    x = np.random.default_rng(0).random((5, 16), np.float32)
+    with pytest.raises(RuntimeError, match="streams"):
+        TrainingProgram(net.train(), LOSSES["mse"], x)
+    cost, _ = Backpropagation(net, LOSSES["mse"])(x, np.zeros((5, 16)))
+    assert np.isfinite(cost)
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 def test_new_arrays_and_new_shapes_are_recorded_anew():
     net = network("relu-pool")
     back = Backpropagation(net.train(), LOSSES["cross_entropy"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,8 +15,6 @@ from ..lanes import Lanes, contiguous
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 LARGEST = 2**31 - 1  # of any extent, stride, padding or dilation
-
-Batch = TypeVar("Batch", np.ndarray, Lanes)
 
 
 def real_array(x: ArrayLike, name: str) -> np.ndarray:

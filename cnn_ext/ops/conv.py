@@ -84,7 +84,8 @@ def conv2d(
     bias : array_like, shape (K,), optional
     stride, dilation : int or (int, int)
     padding : int, (int, int), (top, bottom, left, right), "valid", "same" or "full"
-        Zeros around the input; see the tutorial for the three words.
+        Zeros around the input: none for "valid", as many as keep H x W for "same" (stride 1), so
+        many that every tap meets every pixel for "full".
     groups : int
         Output channel k sees the input channels of its group alone.
     out : ndarray, shape (N, K, P, Q), optional

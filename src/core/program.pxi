@@ -124,6 +124,8 @@ cdef class Recorder:
         """
         cdef int i, j
         self.cancel()
+        if len(streams) > MOST_STREAMS:
+            raise RuntimeError(f"{len(streams)} streams are more than {MOST_STREAMS}")
         known = [(<uintptr_t> pointer(array, (), array.itemsize), array.nbytes)
                  for array in (*streams, *constants)]
         self.streams = known[:len(streams)]
@@ -200,7 +202,7 @@ cdef class Recorder:
         cdef char* bases[MOST_STREAMS]
         cdef Py_ssize_t strides[MOST_STREAMS]
         cdef char* memory
-        if len(streams) != len(self.streams) or len(streams) > MOST_STREAMS:
+        if len(streams) != len(self.streams):
             raise ValueError(f"expected {len(self.streams)} streams, got {len(streams)}")
         for s, array in enumerate(streams):
             strides[s] = self.streams[s][1]
