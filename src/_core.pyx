@@ -65,6 +65,8 @@ cdef enum:
     WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
     LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
+    TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each place
+    TILES = 8                  # whose transforms are kept at once for the gradient to the weights
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
 
 cdef Table* TABLES[2]          # float32, float64

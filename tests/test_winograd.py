@@ -22,70 +22,81 @@ def switch():
     cnn_ext.set_winograd(before)
 
 
-def arrays(N, C, K, H, W, padding, seed=0):
+def arrays(N, C, K, H, W, R, padding, seed=0):
+    """x, w, b, dy in single precision; y, dx, dw in double."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((N, C, H, W)).astype(np.float32)
-    w = (rng.standard_normal((K, C, 3, 3)) / np.sqrt(9 * C)).astype(np.float32)
+    w = (rng.standard_normal((K, C, R, R)) / np.sqrt(R * R * C)).astype(np.float32)
     b = rng.standard_normal(K).astype(np.float32)
     y = ops.conv2d(x.astype(float), w.astype(float), b.astype(float), padding=padding)
     dy = rng.standard_normal(y.shape).astype(np.float32)
-    dx = ops.conv2d_backward(dy.astype(float), x.astype(float), w.astype(float), padding=padding)[0]
-    return x, w, b, dy, y, dx
+    dx, dw, _ = ops.conv2d_backward(
+        dy.astype(float), x.astype(float), w.astype(float), padding=padding
+    )
+    return x, w, b, dy, y, dx, dw
 
 
-def is_different(x, w, b, padding):
-    """Whether the switch changes any bit of the answer, so that the fast way was really taken."""
-    fast = ops.conv2d(x, w, b, padding=padding)
-    cnn_ext.set_winograd(False)
-    slow = ops.conv2d(x, w, b, padding=padding)
+def are_close(x, w, b, dy, y, dx, dw, padding):
+    # y and dx have a standard deviation of about 1.4 and 1
+    assert np.abs(ops.conv2d(x, w, b, padding=padding) - y).max() < 1e-4
+    got_dx, got_dw, _ = ops.conv2d_backward(dy, x, w, padding=padding)
+    assert np.abs(got_dx - dx).max() < 1e-4
+    assert np.abs(got_dw - dw).max() < 1e-4 * dw.std()
+
+
+def what_is_fast(x, w, b, dy, padding):
+    """For y, dx and dw, whether the switch changes any bit: then the fast way was really taken."""
+    answers = []
+    for on in (True, False):
+        cnn_ext.set_winograd(on)
+        gradients = ops.conv2d_backward(dy, x, w, padding=padding)
+        answers.append([ops.conv2d(x, w, b, padding=padding), *gradients[:2]])
     cnn_ext.set_winograd(True)
-    return fast.tobytes() != slow.tobytes()
+    return [fast.tobytes() != slow.tobytes() for fast, slow in zip(*answers, strict=True)]
 
 
 CASES = [
-    (3, 16, 16, 8, 8, 1),
-    (5, 20, 33, 9, 7, 1),
-    (17, 33, 17, 14, 13, 2),
-    (2, 16, 24, 12, 12, 0),
-    (1, 64, 48, 16, 16, (0, 1, 2, 1)),
-    (33, 16, 16, 6, 30, "same"),
-    (4, 128, 128, 8, 8, 1),
+    (3, 64, 64, 8, 8, 3, 1),
+    (5, 40, 65, 12, 11, 3, 1),
+    (17, 65, 33, 14, 16, 3, 2),
+    (1, 64, 48, 16, 16, 3, (0, 1, 2, 1)),
+    (33, 64, 64, 8, 30, 3, "same"),
+    (4, 128, 128, 8, 8, 3, 1),
+    (19, 20, 40, 12, 12, 5, 0),
+    (3, 21, 38, 11, 8, 5, 2),
+    (2, 40, 40, 9, 9, 5, (4, 3, 2, 1)),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_close_to_double_precision(case):
     padding = case[-1]
-    x, w, b, dy, y, dx = arrays(*case)
-    assert is_different(x, w, b, padding)
-    got = ops.conv2d(x, w, b, padding=padding)
-    # outputs have a standard deviation of about 1.4
-    assert np.abs(got - y).max() < 1e-4
-    assert np.sqrt(np.mean((got - y) ** 2)) < 4e-6
-    got_dx = ops.conv2d_backward(dy, x, w, padding=padding)[0]
-    assert np.abs(got_dx - dx).max() < 1e-4
+    x, w, b, dy, y, dx, dw = arrays(*case)
+    assert what_is_fast(x, w, b, dy, padding) == [True, True, True]
+    are_close(x, w, b, dy, y, dx, dw, padding)
+    error = ops.conv2d(x, w, b, padding=padding) - y
+    assert np.sqrt(np.mean(error**2)) < 6e-6
 
 
 def test_the_naive_reference():
-    x, w, b, _, _, _ = arrays(2, 16, 16, 8, 9, 1)
+    x, w, b, *_ = arrays(2, 64, 40, 8, 8, 3, 1)
     np.testing.assert_allclose(
         ops.conv2d(x, w, b, padding=1), reference.conv2d(x, w, b, padding=1), atol=5e-5
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     N=st.integers(1, 20),
     C=st.integers(16, 40),
     K=st.integers(16, 40),
     H=st.integers(6, 19),
     W=st.integers(6, 19),
-    padding=st.integers(0, 3),
+    R=st.sampled_from([3, 5]),
+    padding=st.integers(0, 5),
 )
-def test_any_shape(N, C, K, H, W, padding):
-    x, w, b, dy, y, dx = arrays(N, C, K, H, W, padding)
-    assert np.abs(ops.conv2d(x, w, b, padding=padding) - y).max() < 1e-4
-    assert np.abs(ops.conv2d_backward(dy, x, w, padding=padding)[0] - dx).max() < 1e-4
+def test_any_shape(N, C, K, H, W, R, padding):
+    are_close(*arrays(N, C, K, H, W, R, padding), padding)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,7 @@ def test_any_shape(N, C, K, H, W, padding):
         {"stride": 2},
         {"dilation": 2},
         {"groups": 2},
-        {"channels": 15},
+        {"channels": 4},
         {"size": 2},
     ],
     ids=str,
@@ -112,17 +123,20 @@ def test_what_it_is_not_for_goes_the_direct_way(change):
 
 
 def test_the_same_bits_at_any_number_of_threads():
-    x, w, b, dy, _, _ = arrays(40, 32, 32, 16, 16, 1)
+    x, w, b, dy, *_ = arrays(40, 32, 32, 16, 16, 3, 1)
+    assert all(what_is_fast(x, w, b, dy, 1))
     answers = []
     for count in (1, 2, 3, 7):
         with cnn_ext.threads(count):
             y = ops.conv2d(x, w, b, padding=1)
-            answers.append((y.tobytes(), ops.conv2d_backward(dy, x, w, padding=1)[0].tobytes()))
+            dx, dw, _ = ops.conv2d_backward(dy, x, w, padding=1)
+            answers.append((y.tobytes(), dx.tobytes(), dw.tobytes()))
     assert len(set(answers)) == 1
 
 
 def test_nan_stays_in_its_image():
-    x, w, b, _, _, _ = arrays(5, 16, 16, 8, 8, 1)
+    x, w, b, dy, *_ = arrays(5, 64, 64, 8, 8, 3, 1)
+    assert all(what_is_fast(x, w, b, dy, 1))
     clean = ops.conv2d(x, w, b, padding=1)
     x[2, 3, 4, 4] = np.nan
     dirty = ops.conv2d(x, w, b, padding=1)
@@ -132,8 +146,8 @@ def test_nan_stays_in_its_image():
 
 
 def test_the_recorded_step_transforms_changed_weights():
-    net = Sequential(Conv2d(16, 16, 3, padding=1), Conv2d(16, 4, 3)).train()
-    x = np.random.default_rng(0).standard_normal((20, 16, 8, 8)).astype(np.float32)
+    net = Sequential(Conv2d(48, 48, 3, padding=1), Conv2d(48, 4, 3)).train()
+    x = np.random.default_rng(0).standard_normal((20, 48, 8, 8)).astype(np.float32)
     target = np.random.default_rng(1).standard_normal((20, 4 * 36)).astype(np.float32)
     net.layers.append(cnn_ext.Flatten())
     program = TrainingProgram(net, LOSSES["mse"], x)

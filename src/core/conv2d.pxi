@@ -49,29 +49,35 @@ def get_winograd():
     return WINOGRAD
 
 
-cdef bint winograd_pays(const Shape* s, int itemsize) noexcept:
-    return (WINOGRAD and itemsize == 4 and s.R == 3 and s.S == 3 and s.G == 1
+cdef bint winograd_pays(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
+    # The products saved against what the transforms cost, for tiles that cover P x Q.
+    cdef double tiles = ((P + 3) // 4) * ((Q + 3) // 4), places = (s.R + 3) * (s.R + 3)
+    cdef double pairs = <double> s.C * s.K
+    return (WINOGRAD and itemsize == 4 and s.R == s.S and (s.R == 3 or s.R == 5) and s.G == 1
             and s.step_h == 1 and s.step_w == 1 and s.gap_h == 1 and s.gap_w == 1
-            and s.C >= 16 and s.K >= 16
-            and 3 * 36 * ((s.P + 3) // 4) * ((s.Q + 3) // 4) <= 2 * 9 * s.P * s.Q)
+            and s.top < s.R and s.left < s.S
+            and s.R * s.S * <double> (s.P * s.Q) * pairs
+            > tiles * places * (pairs + TRANSFORM * (s.C + s.K)))
 
 
 cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, Py_ssize_t w_c,
                       int rotate) except -1:
     cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
+    cdef int places = (a.taps + 3) * (a.taps + 3)
     cdef Memory memory
     cdef WinogradFilter f
     if a.N == 0:
         return 0
-    memory = Memory(36 * a.K * a.C * table.itemsize)
+    memory = Memory(places * a.K * a.C * table.itemsize)
     f.w, f.u, f.K, f.C, f.w_k, f.w_c, f.rotate = w, memory.address, a.K, a.C, w_k, w_c, rotate
-    run(table.winograd_filter, &f, sizeof(f), 2, a.K, 20.0 * a.K * a.C)
+    f.taps = a.taps
+    run(table.winograd_filter, &f, sizeof(f), 2, a.K, 0.5 * places * a.K * a.C)
     a.u = memory.address
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
     return run(table.winograd, a, sizeof(Winograd), 4, a.N * chunks,
-               72.0 * a.N * a.K * a.C * tiles * table.lanes,
-               36 * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
+               2.0 * places * a.N * a.K * a.C * tiles * table.lanes,
+               places * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
                + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
 
 
@@ -86,11 +92,11 @@ def conv2d(x, w, bias, y, int itemsize, shape):
     a.bias = NULL if bias is None else pointer(bias, (s.G, s.K), itemsize)
     a.y = pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
-    if winograd_pays(&s, itemsize):
+    if winograd_pays(&s, itemsize, s.P, s.Q):
         fast.x, fast.bias, fast.y = a.x, a.bias, a.y
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
-        fast.top, fast.left = s.top, s.left
-        run_winograd(table, &fast, a.w, 9 * s.C, 9, False)
+        fast.top, fast.left, fast.taps = s.top, s.left, <int> s.R
+        run_winograd(table, &fast, a.w, s.R * s.S * s.C, s.R * s.S, False)
         return
     a.N, a.G, a.C, a.K, a.H, a.W, a.P, a.Q = s.N, s.G, s.C, s.K, s.H, s.W, s.P, s.Q
     a.step_h, a.step_w, a.taps_h, a.taps_w = s.step_h, s.step_w, s.R, s.S
@@ -121,12 +127,13 @@ cdef Py_ssize_t* taps_of(Memory memory) noexcept:
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
                            Py_ssize_t stride, Py_ssize_t* tap, Py_ssize_t* weight) noexcept:
-    # The taps r with (start - r*gap) divisible by step: their places and those of their weights.
+    # The taps r with (start - r*gap) divisible by step: their places and those of their weights in
+    # the rotated kernel.
     cdef Py_ssize_t r, count = 0
-    for r in range(size):
+    for r in range(size - 1, -1, -1):  # upwards through the pixels, as memory likes it
         if (start - r * gap) % step == 0:
             tap[count] = (start - r * gap) // step
-            weight[count] = r * stride
+            weight[count] = (size - 1 - r) * stride
             count += 1
     return count
 
@@ -141,16 +148,17 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     cdef Shape s = shape_of(shape)
     cdef Py_ssize_t L = table.lanes, h0, w0
     cdef Conv a
+    cdef Turn turned
     cdef char* out = <char*> pointer(dx, (s.N, s.G, s.C, s.H, s.W, L), itemsize, True)
     a.x = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
     a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL
     cdef Winograd fast
-    if winograd_pays(&s, itemsize) and s.top <= 2 and s.left <= 2:
+    if winograd_pays(&s, itemsize, s.H, s.W):
         fast.x, fast.bias, fast.y = a.x, NULL, out
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
-        fast.top, fast.left = 2 - s.top, 2 - s.left
-        run_winograd(table, &fast, a.w, 9, 9 * s.C, True)
+        fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
+        run_winograd(table, &fast, a.w, s.R * s.S, s.R * s.S * s.C, True)
         return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
     a.step_h = a.step_w = 1
@@ -158,8 +166,12 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     a.x_g, a.x_n = s.K * a.x_c, s.G * s.K * a.x_c
     a.y_w, a.y_h, a.y_k = s.step_w * L, s.step_h * s.W * L, s.H * s.W * L
     a.y_g, a.y_n = s.C * a.y_k, s.G * s.C * a.y_k
-    a.w_k, a.w_c, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
-    cdef Memory memory
+    a.w_c, a.w_k, a.w_g = s.R * s.S, s.K * s.R * s.S, s.K * s.C * s.R * s.S
+    cdef Memory rotated = Memory(<object> s.G * s.K * s.C * s.R * s.S * itemsize), memory
+    turned.w, turned.u, turned.C, turned.K, turned.taps = a.w, rotated.address, s.C, s.K, s.R * s.S
+    if s.N:
+        run(table.turn, &turned, sizeof(turned), 2, s.G * s.C, 2.0 * s.G * s.C * s.K * s.R * s.S)
+    a.w = rotated.address
     cdef Py_ssize_t* taps
     cdef Py_ssize_t* taps_w
     for h0 in range(min(s.step_h, s.H)):
@@ -190,6 +202,9 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
     a.top, a.left = s.top, s.left
     if s.N == 0:
         memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
+    if s.N and winograd_pays(&s, itemsize, s.P, s.Q):
+        run_winograd_weight(table, &a, s.N)
+        return
     tasks = table.conv_weight_tasks(&a)
     a.first = 0
     while a.first < s.N:
@@ -197,6 +212,29 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
         run(table.conv_weight, &a, sizeof(a), 3, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
             * s.C * s.R * s.S * L)
         a.first = a.last
+
+
+cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t N) except -1:
+    # each block gives a part of its own, so that they can be added up in a fixed order
+    cdef WinogradWeight a
+    cdef BlockSum total
+    cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
+    cdef Py_ssize_t places = (direct.R + 3) * (direct.R + 3), L = table.lanes
+    cdef Py_ssize_t count = direct.K * direct.C * direct.R * direct.S
+    cdef Memory parts = Memory((N if N > 1 else 0) * <object> count * table.itemsize)
+    a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw if N == 1 else <void*> parts.address
+    a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
+    a.top, a.left, a.taps = direct.top, direct.left, <int> direct.R
+    chunks = (tiles + TILES - 1) // TILES
+    a.chunk = (tiles + chunks - 1) // chunks
+    sums = (a.C + 3) // 4 * ((a.K + 3) // 4) * max(L, 16)
+    run(table.winograd_weight, &a, sizeof(a), 3, N, 1e6,
+        places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize)
+    if N > 1:
+        total.x, total.y, total.N, total.count = parts.address, direct.dw, N, count
+        total.chunk, total.more = 1024, False
+        run(table.block_sum, &total, sizeof(total), 2, (count + 1023) // 1024, <double> N * count)
+    return 0
 
 
 def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):

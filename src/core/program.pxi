@@ -102,7 +102,7 @@ cdef class Recorder:
         self.count += 1
         memcpy(step.args, args, size)
         step.loop, step.size, step.pointers, step.tasks = loop, size, pointers, tasks
-        step.once = loop == self.table.winograd_filter
+        step.once = loop == self.table.winograd_filter or loop == self.table.turn
         cdef int j, i
         cdef uintptr_t address
         for j in range(pointers):

@@ -32,6 +32,13 @@ cdef struct Conv:
     Py_ssize_t rows, channels  # of a task
 
 
+cdef struct Turn:
+    # u[g, c, k] = w[g, k, c] rotated by 180 degrees, `taps` numbers each
+    const void* w
+    void* u
+    Py_ssize_t C, K, taps
+
+
 cdef struct ConvWeight:
     # dw[k, c, r, s] += sum over images first..last-1 and pixels of dy * x
     const void* x
@@ -39,23 +46,34 @@ cdef struct ConvWeight:
     void* dw
     Py_ssize_t G, C, K, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
+    int shape  # of the tiles
 
 
 cdef struct WinogradFilter:
-    # u[36, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
+    # u[places, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
     const void* w
     void* u
     Py_ssize_t K, C, w_k, w_c
-    int rotate
+    int rotate, taps  # 3 or 5, along each side
 
 
 cdef struct Winograd:
-    # a 3 x 3 convolution with stride 1 as far as `Conv`; `chunk` tiles of 4 x 4 outputs a task
+    # a convolution with stride 1 as far as `Conv`; `chunk` tiles of 4 x 4 outputs a task
     const void* x
     const void* u
     const void* bias
     void* y
     Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
+    int taps  # 3 or 5, along each side
+
+
+cdef struct WinogradWeight:
+    # dw[part, K, C, taps, taps]: the gradient to the weights of one block of images each
+    const void* x
+    const void* dy
+    void* dw
+    Py_ssize_t C, K, H, W, P, Q, top, left, chunk
+    int taps  # 3 or 5, along each side
 
 
 cdef struct LinearWeight:
@@ -142,7 +160,7 @@ ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexce
 
 cdef struct Table:
     int lanes, itemsize, peak_sums
-    Py_ssize_t (*conv_weight_tasks)(const void* args) noexcept nogil
-    kernel conv, winograd, winograd_filter, conv_weight, linear_weight, channel_sum
+    Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
+    kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak

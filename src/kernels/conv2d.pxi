@@ -100,6 +100,20 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
         p0 = p1
 
 
+cdef void turn(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # The kernel of the gradient to the input, laid out as the forward pass likes it.  A task is an
+    # input channel of a group.
+    cdef const Turn* a = <const Turn*> args
+    cdef Py_ssize_t g = task // a.C, c = task % a.C, k, t
+    cdef const real* w
+    cdef real* u
+    for k in range(a.K):
+        w = <const real*> a.w + ((g * a.K + k) * a.C + c) * a.taps
+        u = <real*> a.u + ((g * a.C + c) * a.K + k) * a.taps
+        for t in range(a.taps):
+            u[t] = w[a.taps - 1 - t]
+
+
 # Gradient to the weights.  One task: a tile of output channels x taps of one kernel row, the taps
 # counted through (c, s).  Rows and columns where a tap falls outside the input are left out.
 
@@ -113,6 +127,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     cdef real* dw
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t channel[8]
+    cdef Py_ssize_t place[8]
     cdef Py_ssize_t n, p, q, c, w, h, least, most
     cdef Py_ssize_t offset = r * a.gap_h - a.top
     cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
@@ -122,6 +137,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
         c = min(t0 + j, a.C * a.S - 1)
         shift[j] = c % a.S * a.gap_w - a.left
         channel[j] = g * a.C + c // a.S
+        place[j] = (c // a.S * a.R + r) * a.S + c % a.S
     least = most = shift[0]
     for j in range(1, cols):
         least = min(least, shift[j])
@@ -157,8 +173,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     for i in range(rows):
         for j in range(cols):
             if k0 + i < a.K and t0 + j < a.C * a.S:
-                c = (t0 + j) // a.S
-                dw = <real*> a.dw + (((g * a.K + k0 + i) * a.C + c) * a.R + r) * a.S + (t0 + j) % a.S
+                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + place[j]
                 dw[0] = vec_sum(acc[i][j]) + (dw[0] if a.first else <real> 0)
 
 
@@ -173,17 +188,10 @@ cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_
     return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
 
 
-cdef inline int weight_shape(const ConvWeight* a) noexcept nogil:
-    # Every operand is a whole vector here, and many rows of dy at a distance of a power of two
-    # would drive each other out of the first-level cache.
-    return best_tile(a.K, a.C * a.S, 5, 8)
-
-
 cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # task = (g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
     cdef const ConvWeight* a = <const ConvWeight*> args
-    cdef int shape = weight_shape(a)
-    cdef int rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
+    cdef int shape = a.shape, rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
     cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
     cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
     cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down
@@ -213,8 +221,10 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
         weight_tile(a, g, r, k0, t0, ROWS11, COLS11)
 
 
-cdef Py_ssize_t conv_weight_tasks(const void* args) noexcept nogil:
-    cdef const ConvWeight* a = <const ConvWeight*> args
-    cdef int shape = weight_shape(a)
-    cdef Py_ssize_t down = (a.K + TILE_ROWS[shape] - 1) // TILE_ROWS[shape]
-    return a.G * down * a.R * ((a.C * a.S + TILE_COLS[shape] - 1) // TILE_COLS[shape])
+cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:
+    # Chooses the tile.  Every operand is a whole vector here, and many rows of dy at a distance of a
+    # power of two would drive each other out of the first-level cache.
+    cdef ConvWeight* a = <ConvWeight*> args
+    a.shape = best_tile(a.K, a.C * a.S, 5, 8)
+    cdef Py_ssize_t down = (a.K + TILE_ROWS[a.shape] - 1) // TILE_ROWS[a.shape]
+    return a.G * down * a.R * ((a.C * a.S + TILE_COLS[a.shape] - 1) // TILE_COLS[a.shape])

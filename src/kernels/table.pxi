@@ -30,10 +30,16 @@ cdef extern from "vec.h" nogil:
     vec vec_tanh(vec)
     vec vec_log1p(vec)
 
+cdef extern from "square.h" nogil:
+    void vec_turn(vec*)
+    vec vec_sums(vec*)
+    enum: DOWN, ACROSS, GROUPS
+
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
 include "winograd.pxi"
+include "winograd_weight.pxi"
 include "linear.pxi"
 include "sum.pxi"
 include "pool2d.pxi"
@@ -47,8 +53,10 @@ cdef Table TABLE
 TABLE.lanes = LANES
 TABLE.itemsize = sizeof(real)
 TABLE.conv = conv
+TABLE.turn = turn
 TABLE.winograd = winograd
 TABLE.winograd_filter = winograd_filter
+TABLE.winograd_weight = winograd_weight
 TABLE.conv_weight = conv_weight
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.linear_weight = linear_weight

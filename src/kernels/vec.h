@@ -13,6 +13,7 @@
 
 #ifdef CNN_EXT_DOUBLE
 typedef double real;
+#define REAL_BYTES 8
 typedef int64_t bits;
 #define REAL_HUGE HUGE_VAL
 #define EXP_TERMS 13     /* 1/k! up to here: relative error below 2**-53 for |r| <= ln(2)/2 */
@@ -25,6 +26,7 @@ typedef int64_t bits;
 #define LN2_LOW 1.90821492927058770002e-10
 #else
 typedef float real;
+#define REAL_BYTES 4
 typedef int32_t bits;
 #define REAL_HUGE HUGE_VALF
 #define EXP_TERMS 7      /* likewise 2**-24 */
@@ -50,13 +52,13 @@ typedef bits mask __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), 
 #define VEC_ZERO ((vec){0})
 static inline vec vec_select(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
 #else
-#define VEC_BYTES ((int)sizeof(real))
+#define VEC_BYTES REAL_BYTES
 typedef real vec;
 typedef bits mask;
 #define VEC_ZERO ((real)0)
 static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 #endif
-#define LANES (VEC_BYTES / (int)sizeof(real))
+#define LANES (VEC_BYTES / REAL_BYTES)
 
 /* Register tiles (rows x columns of accumulators): up to 24 of them where there are 32 vector
  * registers, 12 where there are 16, so that operands fit beside them; and smaller ones for what is

@@ -1,110 +1,206 @@
-# Winograd's minimal filtering F(4 x 4, 3 x 3) for 3 x 3 convolutions with stride 1 (Lavin and Gray,
-# "Fast Algorithms for Convolutional Neural Networks", 2015): 36 products for 16 outputs and 144
-# weights' worth of work.  Y = A' [(G g G') . (B' d B)] A, elementwise in the lanes, so that each of
-# the 36 places is a product of matrices over the channels: the inner loop of `tile.pxi` again.
+# Winograd's minimal filtering F(4 x 4, R x R) for kernels of R = 3 or 5 and stride 1 (Lavin and Gray,
+# "Fast Algorithms for Convolutional Neural Networks", 2015).  A line of 4 outputs of an R-tap filter
+# takes n = R + 3 products instead of 4 R: both are seen as polynomials, evaluated at n points,
+# multiplied there, and the product's coefficients found again.  In two dimensions
 #
-# A task is a run of tiles of one block: transform their 6 x 6 inputs, multiply, transform back.
+#     Y = A' [(G g G') . (B' d B)] A,   36 products instead of 144 (R = 3), 64 instead of 400 (R = 5),
+#
+# elementwise in the lanes, so that each of the n x n places is a product of matrices over the
+# channels: the inner loop of `tile.pxi` again.  The points are 0, pairs 1, -1, 2, -2 (and 1/2, -1/2),
+# and infinity.  A task is a run of tiles of one block: transform their inputs, multiply, transform
+# back.
 
-cdef inline void input_line(vec* d, int step) noexcept nogil:
-    # B' d for six values, in place
-    cdef vec a = d[4 * step] - 4 * d[2 * step]
-    cdef vec b = d[3 * step] - 4 * d[step]
-    cdef vec c = d[4 * step] - d[2 * step]
-    cdef vec e = 2 * (d[3 * step] - d[step])
-    d[0] = 4 * d[0] - 5 * d[2 * step] + d[4 * step]
-    d[5 * step] = 4 * d[step] - 5 * d[3 * step] + d[5 * step]
-    d[step] = a + b
-    d[2 * step] = a - b
-    d[3 * step] = c + e
-    d[4 * step] = c - e
-
-
-cdef inline void output_line(vec* m, int step) noexcept nogil:
-    # A' m for six values; four results, in place
-    cdef vec p = m[step] + m[2 * step], q = m[step] - m[2 * step]
-    cdef vec r = m[3 * step] + m[4 * step], s = m[3 * step] - m[4 * step]
-    m[0] = m[0] + p + r
-    m[step] = q + 2 * s
-    m[2 * step] = p + 4 * r
-    m[3 * step] = q + 8 * s + m[5 * step]
+cdef inline real power(int pair, int exponent) noexcept nogil:
+    # of the positive point of a pair; the compiler knows both
+    cdef real base = <real> 1 if pair == 0 else <real> 2 if pair == 1 else <real> 0.5
+    cdef real product = 1
+    for _ in range(exponent):
+        product = product * base
+    return product
 
 
-cdef inline void filter_line(vec* g, int step) noexcept nogil:
-    # G g for three values; six results, in place
-    cdef vec a = (g[0] + g[2 * step]) * <real> (-1.0 / 6), b = g[step] * <real> (1.0 / 6)
-    cdef vec c = g[0] * <real> (1.0 / 24) + g[2 * step] * <real> (1.0 / 6)
-    cdef vec e = g[step] * <real> (1.0 / 12)
-    g[5 * step] = g[2 * step]
-    g[0] = g[0] * <real> 0.25
-    g[step] = a - b
-    g[2 * step] = a + b
-    g[3 * step] = c + e
-    g[4 * step] = c - e
+cdef inline real share(int pair, int n) noexcept nogil:
+    # 1 / the product of the differences to all other points
+    if n == 6:
+        return <real> (-1.0 / 6) if pair == 0 else <real> (1.0 / 24)
+    return <real> (-2.0 / 9) if pair == 0 else <real> (1.0 / 90) if pair == 1 else <real> (32.0 / 45)
+
+
+cdef inline void input_line(const vec* d, vec* y, int step, int n) noexcept nogil:
+    # y = B' d for n values; y goes in steps
+    cdef vec even, odd
+    if n == 6:
+        y[0] = 4 * d[0] - 5 * d[2] + d[4]
+        y[5 * step] = 4 * d[1] - 5 * d[3] + d[5]
+        even = d[4] - 4 * d[2]
+        odd = d[3] - 4 * d[1]
+        y[step] = even + odd
+        y[2 * step] = even - odd
+        even = d[4] - d[2]
+        odd = 2 * (d[3] - d[1])
+        y[3 * step] = even + odd
+        y[4 * step] = even - odd
+        return
+    y[0] = d[0] - d[6] + (d[4] - d[2]) * <real> 5.25
+    y[7 * step] = d[7] - d[1] + (d[3] - d[5]) * <real> 5.25
+    even = d[2] + d[6] - d[4] * <real> 4.25
+    odd = d[1] + d[5] - d[3] * <real> 4.25
+    y[step] = even + odd
+    y[2 * step] = even - odd
+    even = d[6] + d[2] * <real> 0.25 - d[4] * <real> 1.25
+    odd = d[5] * <real> 2 - d[3] * <real> 2.5 + d[1] * <real> 0.5
+    y[3 * step] = even + odd
+    y[4 * step] = even - odd
+    even = d[6] + d[2] * <real> 4 - d[4] * <real> 5
+    odd = d[5] * <real> 0.5 - d[3] * <real> 2.5 + d[1] * <real> 2
+    y[5 * step] = even + odd
+    y[6 * step] = even - odd
+
+
+cdef inline void output_line(const vec* m, vec* y, int step, int n, int outputs) noexcept nogil:
+    # y = A' m for n values; `outputs` results, in steps
+    cdef vec total[5]
+    cdef vec even, odd
+    cdef int pair, j
+    for j in range(outputs):
+        total[j] = VEC_ZERO
+    total[0] = m[0]
+    total[outputs - 1] += m[n - 1]
+    for pair in range(n // 2 - 1):
+        even = m[2 * pair + 1] + m[2 * pair + 2]
+        odd = m[2 * pair + 1] - m[2 * pair + 2]
+        for j in range(outputs):
+            total[j] += (odd if j % 2 else even) * power(pair, j)
+    for j in range(outputs):
+        y[j * step] = total[j]
+
+
+cdef inline void filter_line(const vec* g, vec* y, int step, int n, int taps) noexcept nogil:
+    # y = G g for so many taps; n results, in steps
+    cdef vec even, odd
+    cdef int pair, j
+    y[0] = g[0] * <real> (0.25 if n == 6 else 1)
+    y[(n - 1) * step] = g[taps - 1]
+    for pair in range(n // 2 - 1):
+        even = odd = VEC_ZERO
+        for j in range(taps):
+            if j % 2:
+                odd += g[j] * (power(pair, j) * share(pair, n))
+            else:
+                even += g[j] * (power(pair, j) * share(pair, n))
+        y[(2 * pair + 1) * step] = even + odd
+        y[(2 * pair + 2) * step] = even - odd
+
+
+cdef inline void filter_square(const vec* g, vec* u, Py_ssize_t step, int n, int taps) noexcept nogil:
+    # u = G g G' for taps x taps values (in rows of taps); u goes in steps
+    cdef vec line[8]
+    cdef vec half[64]
+    cdef int i, j
+    for j in range(taps):
+        for i in range(taps):
+            line[i] = g[i * taps + j]
+        filter_line(line, &half[j], taps, n, taps)
+    for i in range(n):
+        filter_line(&half[i * taps], line, 1, n, taps)
+        for j in range(n):
+            u[(i * n + j) * step] = line[j]
+
+
+cdef inline void filters(const WinogradFilter* a, Py_ssize_t k, int n) noexcept nogil:
+    cdef int taps = n - 3, i, count
+    cdef const real* w
+    cdef real* u = <real*> a.u + k * a.C
+    cdef real column[25][LANES]
+    cdef vec g[25]
+    cdef vec y[64]
+    cdef Py_ssize_t c = 0, l
+    while c < a.C:
+        count = <int> min(LANES, a.C - c)
+        for l in range(count):
+            w = <const real*> a.w + k * a.w_k + (c + l) * a.w_c
+            for i in range(taps * taps):
+                column[i][l] = w[taps * taps - 1 - i if a.rotate else i]
+        for i in range(taps * taps):
+            g[i] = vec_load_part(column[i], count)
+        filter_square(g, y, 1, n, taps)
+        for i in range(n * n):
+            vec_store_part(u + i * a.K * a.C + c, y[i], count)
+        c += LANES
 
 
 cdef void winograd_filter(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # u[place, k, c] for one output channel k = task, as many c at once as there are lanes
     cdef const WinogradFilter* a = <const WinogradFilter*> args
-    cdef const real* w
-    cdef real* u = <real*> a.u + task * a.C
-    cdef real column[9][LANES]
-    cdef vec g[36]
-    cdef Py_ssize_t c = 0, l
-    cdef int i, j, count
-    while c < a.C:
-        count = <int> min(LANES, a.C - c)
-        for l in range(count):
-            w = <const real*> a.w + task * a.w_k + (c + l) * a.w_c
-            for i in range(9):
-                column[i][l] = w[8 - i if a.rotate else i]
-        for i in range(3):
-            for j in range(3):
-                g[6 * i + j] = vec_load_part(column[3 * i + j], count)
-            filter_line(&g[6 * i], 1)
-        for j in range(6):
-            filter_line(&g[j], 6)
-        for i in range(36):
-            vec_store_part(u + i * a.K * a.C + c, g[i], count)
-        c += LANES
+    if a.taps == 3:
+        filters(a, task, 6)
+    else:
+        filters(a, task, 8)
 
 
-cdef inline void gather_patch(const Winograd* a, const real* x, Py_ssize_t h, Py_ssize_t w,
-                              vec* d) noexcept nogil:
-    # the 6 x 6 pixels from (h, w) on, zero outside
-    cdef Py_ssize_t i, j
-    cdef bint inside = h >= 0 and w >= 0 and h + 6 <= a.H and w + 6 <= a.W
-    for i in range(6):
-        for j in range(6):
-            d[6 * i + j] = VEC_ZERO
-            if inside or (0 <= h + i < a.H and 0 <= w + j < a.W):
-                d[6 * i + j] = (<const vec*> (x + ((h + i) * a.W + w + j) * LANES))[0]
+cdef real NOTHING[LANES]  # a pixel outside the image
 
 
-cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    cdef const Winograd* a = <const Winograd*> args
+cdef inline void input_pixels(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+                              vec* v, Py_ssize_t step, int n, bint inside) noexcept nogil:
+    cdef vec half[64]
+    cdef vec line[8]
+    cdef const real* here
+    cdef int i, j
+    for j in range(n):
+        for i in range(n):
+            here = x + ((h + i) * W + w + j) * LANES
+            if not inside and not (0 <= h + i < H and 0 <= w + j < W):
+                here = NOTHING
+            line[i] = (<const vec*> here)[0]
+        input_line(line, &half[j], n, n)
+    for i in range(n):
+        input_line(&half[i * n], line, 1, n)
+        for j in range(n):
+            v[(i * n + j) * step] = line[j]
+
+
+cdef inline void input_square(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+                              vec* v, Py_ssize_t step, int n) noexcept nogil:
+    # v = B' d B of the n x n pixels from (h, w) on, zero outside; v goes in steps
+    if h >= 0 and w >= 0 and h + n <= H and w + n <= W:
+        input_pixels(x, H, W, h, w, v, step, n, True)
+    else:
+        input_pixels(x, H, W, h, w, v, step, n, False)
+
+
+cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs) noexcept nogil:
+    # y = A' m A, outputs x outputs values; m comes in steps
+    cdef vec half[40]
+    cdef vec line[8]
+    cdef int i, j
+    for j in range(n):
+        for i in range(n):
+            line[i] = m[(i * n + j) * step]
+        output_line(line, &half[j], n, n, outputs)
+    for i in range(outputs):
+        output_line(&half[i * n], &y[i * outputs], 1, n, outputs)
+
+
+cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
-    cdef Py_ssize_t n = task // chunks, first = task % chunks * a.chunk
+    cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
-    cdef vec* v = <vec*> scratch              # (36, C, count)
-    cdef vec* m = v + 36 * a.C * a.chunk      # (36, K, count)
-    cdef Py_ssize_t* table = <Py_ssize_t*> (m + 36 * a.K * a.chunk)
+    cdef vec* v = <vec*> scratch              # (n * n, C, count)
+    cdef vec* m = v + n * n * a.C * a.chunk   # (n * n, K, count)
+    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * a.K * a.chunk)
     cdef const real* x
     cdef real* y
-    cdef vec d[36]
+    cdef vec bias
+    cdef vec square[16]
     cdef Tile tile_args
     for c in range(a.C):
-        x = <const real*> a.x + (n * a.C + c) * a.H * a.W * LANES
+        x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
         for t in range(count):
             p = (first + t) // across * 4
             q = (first + t) % across * 4
-            gather_patch(a, x, p - a.top, q - a.left, d)
-            for i in range(6):
-                input_line(&d[i], 6)
-            for i in range(6):
-                input_line(&d[6 * i], 1)
-            for i in range(36):
-                v[(i * a.C + c) * count + t] = d[i]
+            input_square(x, a.H, a.W, p - a.top, q - a.left, v + c * count + t, a.C * count, n)
     for t in range(count):
         table[t] = t * LANES
     for c in range(a.C):
@@ -120,24 +216,28 @@ cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept no
     tile_args.x_tap = table + count
     tile_args.w_tap = table + count + a.C
     tile_args.bias = NULL
-    for i in range(36):
+    for i in range(n * n):
         tile_args.x = <const real*> (v + i * a.C * count)
         tile_args.w = <const real*> a.u + i * a.K * a.C
         tile_args.y = <real*> (m + i * a.K * count)
         run_tiles(&tile_args, 0, a.K)
     for k in range(a.K):
-        y = <real*> a.y + (n * a.K + k) * a.P * a.Q * LANES
+        y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
+        bias = VEC_ZERO
+        if a.bias != NULL:
+            bias = vec_all((<const real*> a.bias)[k])
         for t in range(count):
-            for i in range(36):
-                d[i] = m[(i * a.K + k) * count + t]
-            for i in range(6):
-                output_line(&d[i], 6)
-            for i in range(4):
-                output_line(&d[6 * i], 1)
+            output_square(m + k * count + t, a.K * count, square, n, 4)
             p = (first + t) // across * 4
             q = (first + t) % across * 4
             for i in range(min(4, a.P - p)):
                 for j in range(min(4, a.Q - q)):
-                    if a.bias != NULL:
-                        d[6 * i + j] = d[6 * i + j] + (<const real*> a.bias)[k]
-                    (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = d[6 * i + j]
+                    (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j] + bias
+
+
+cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const Winograd* a = <const Winograd*> args
+    if a.taps == 3:
+        winograd_tiles(a, task, scratch, 6)
+    else:
+        winograd_tiles(a, task, scratch, 8)

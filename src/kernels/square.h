@@ -1,0 +1,83 @@
+/* Squares of LANES x LANES numbers in registers: turned about their diagonal, and summed row by row.
+ *
+ * Both go by steps h = LANES/2 ... 1 that exchange lanes whose numbers differ in the bit h.
+ */
+#ifndef CNN_EXT_SQUARE_H
+#define CNN_EXT_SQUARE_H
+#include "vec.h"
+
+#if LANES > 1 && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HAVE_SHUFFLES
+#endif
+#endif
+
+#ifdef HAVE_SHUFFLES
+/* where lane l of a result comes from: a has the numbers 0 ... LANES-1, b those behind */
+#define TURN_LOW(l, h) ((l) & (h) ? LANES + ((l) ^ (h)) : (l))
+#define TURN_HIGH(l, h) ((l) & (h) ? LANES + (l) : (l) ^ (h))
+#define OWN(l, h) ((l) & (h) ? LANES + (l) : (l))
+#define OTHER(l, h) ((l) & (h) ? LANES + ((l) ^ (h)) : (l) ^ (h))
+#define PLACES_2(f, l, h) f(l, h), f(l + 1, h)
+#define PLACES_4(f, l, h) PLACES_2(f, l, h), PLACES_2(f, l + 2, h)
+#define PLACES_8(f, l, h) PLACES_4(f, l, h), PLACES_4(f, l + 4, h)
+#define PLACES_16(f, l, h) PLACES_8(f, l, h), PLACES_8(f, l + 8, h)
+#if LANES == 16
+#define PLACES PLACES_16
+#define STEPS(step) step(8) step(4) step(2) step(1)
+#elif LANES == 8
+#define PLACES PLACES_8
+#define STEPS(step) step(4) step(2) step(1)
+#elif LANES == 4
+#define PLACES PLACES_4
+#define STEPS(step) step(2) step(1)
+#else
+#define PLACES PLACES_2
+#define STEPS(step) step(1)
+#endif
+#define SHUFFLE(f, h) __builtin_shufflevector(a, b, PLACES(f, 0, h))
+
+#define TURN_STEP(h)                                   \
+    for (int i = 0; i < LANES; i++)                    \
+        if (!(i & h)) {                                \
+            vec a = x[i], b = x[i + h];                \
+            x[i] = SHUFFLE(TURN_LOW, h);               \
+            x[i + h] = SHUFFLE(TURN_HIGH, h);          \
+        }
+#define SUM_STEP(h)                                    \
+    for (int i = 0; i < h; i++) {                      \
+        vec a = x[i], b = x[i + h];                    \
+        x[i] = SHUFFLE(OWN, h) + SHUFFLE(OTHER, h);    \
+    }
+
+/* lane l of x[i] and lane i of x[l] change places */
+static inline void vec_turn(vec *x) { STEPS(TURN_STEP) }
+
+/* lane i of the result is the sum of x[i]; x is overwritten */
+static inline vec vec_sums(vec *x)
+{
+    STEPS(SUM_STEP)
+    return x[0];
+}
+#else
+static inline void vec_turn(vec *x)
+{
+    real from[LANES][LANES], to[LANES][LANES];
+    memcpy(from, x, sizeof from);
+    for (int i = 0; i < LANES; i++)
+        for (int l = 0; l < LANES; l++) to[i][l] = from[l][i];
+    memcpy(x, to, sizeof to);
+}
+static inline vec vec_sums(vec *x)
+{
+    real sum[LANES];
+    vec y;
+    for (int i = 0; i < LANES; i++) sum[i] = vec_sum(x[i]);
+    memcpy(&y, sum, sizeof y);
+    return y;
+}
+#endif
+
+/* A register tile of sums over lanes: output channels x input channels, in groups of LANES sums. */
+enum { DOWN = 4, ACROSS = LANES == 16 ? 4 : 2, GROUPS = (DOWN * ACROSS + LANES - 1) / LANES };
+#endif
