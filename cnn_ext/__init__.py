@@ -16,7 +16,7 @@ from ._dispatch import (
     threads,
 )
 from .history import EarlyStopping, Epoch, History
-from .io import load, save
+from .io import load, load_weights, save
 from .lanes import Lanes
 from .layers import (
     AvgPool2d,
@@ -73,6 +73,7 @@ __all__ = [
     "get_winograd",
     "initializers",
     "load",
+    "load_weights",
     "losses",
     "memory_use",
     "metrics",

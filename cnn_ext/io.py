@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from reprlib import repr as short
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from .layers.layer import float_dtype
 ARCHITECTURE = "cnn_ext.architecture"
 VERSION = "cnn_ext.format"
 FORMAT = "1"
+INPUT_SHAPE = "input_shape"
 LONGEST = 1_000_000  # characters of a description: some ten thousand layers
 
 
@@ -28,23 +30,35 @@ def save(
     Parameters
     ----------
     net : Sequential
+        Its `input_shape`, if it is set, is written too.
     path : str or path
         Replaced only when the new file is complete and on the disk.
     metadata : mapping of str to str, optional
-        More to keep with it.
+        More to keep with it. An ``input_shape`` here, ``"[1, 28, 28]"``, comes before the
+        network's.
 
     Raises
     ------
     TypeError, ValueError, OSError
-        If the network cannot be described as JSON or the file cannot be written.
+        If the network cannot be described as JSON, a weight is not finite, its input shape does
+        not fit or the file cannot be written.
     """
     if not isinstance(net, Sequential):
         raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
     text = json.dumps(net.to_config())
     if len(text) > LONGEST:
         raise ValueError(f"net: its description may have {LONGEST} characters, got {len(text)}")
-    own = {VERSION: FORMAT, ARCHITECTURE: text}
-    safetensors.write(path, net.state_dict(), {**(metadata or {}), **own})
+    state = net.state_dict()
+    kept = dict(metadata or {})
+    if net.input_shape is not None:
+        kept.setdefault(INPUT_SHAPE, json.dumps(net.input_shape))
+    try:  # what `load` would refuse shall not replace an old file
+        _check_finite(state)
+        if isinstance(kept.get(INPUT_SHAPE), str):
+            _input_shape(net, kept[INPUT_SHAPE])
+    except ValueError as error:
+        raise ValueError(f"net: {error}") from error
+    safetensors.write(path, state, {**kept, VERSION: FORMAT, ARCHITECTURE: text})
 
 
 def load(
@@ -58,10 +72,16 @@ def load(
     custom : mapping of names to classes, optional
         Layers of your own.
 
+    Returns
+    -------
+    Sequential
+        With its `input_shape`, if the file has one.
+
     Raises
     ------
     ValueError
-        If the file is damaged or not a network; the message names the file and the fault.
+        If the file is damaged or not a network, or a weight is not finite; the message names the
+        file and the fault.
     OSError
         If it cannot be read.
     """
@@ -76,20 +96,122 @@ def load_with_metadata(
     if ARCHITECTURE not in metadata:
         raise ValueError(f"{path}: no architecture in the metadata; saved by another program?")
     if metadata.get(VERSION) != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT}, got {metadata.get(VERSION)!r}")
+        raise ValueError(f"{path}: expected format {FORMAT}, got {short(metadata.get(VERSION))}")
     text = metadata[ARCHITECTURE]
     try:
         if len(text) > LONGEST:
             raise ValueError(f"the description may have {LONGEST} characters, got {len(text)}")
-        net = Sequential.from_config(json.loads(text), custom, initializer=_room_for(tensors))
+        config = json.loads(text, object_pairs_hook=safetensors.unique_keys)
+        net = Sequential.from_config(config, custom, initializer=_room_for(tensors))
         for name, parameter in net.named_parameters():
             if name in tensors:
                 parameter.data = parameter.data.astype(float_dtype(tensors[name].dtype))
         net.load_state_dict(tensors)
-    except (TypeError, ValueError, KeyError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path}: not a network of this package: {error}") from error
+        _check_finite(tensors)
+        if INPUT_SHAPE in metadata:
+            net.input_shape = _input_shape(net, metadata[INPUT_SHAPE])
+    except Exception as error:  # a layer of one's own may raise anything on a hostile argument
+        raise ValueError(f"{path}: not a network of this package: {error!s:.999}") from error
     own = (ARCHITECTURE, VERSION)
     return net.eval(), {key: value for key, value in metadata.items() if key not in own}
+
+
+def load_weights(
+    net: Sequential, path: str | os.PathLike[str], modules: Sequence[str] | None = None
+) -> None:
+    """Take over the weights of any safetensors file, such as PyTorch's, into a network there is.
+
+    Parameters
+    ----------
+    net : Sequential
+        Gets all weights of the file, in its own number type, or none if anything does not fit.
+    path : str or path
+        Holds floating-point numbers; half precision and bfloat16 too.
+    modules : sequence of str, optional
+        What the file calls the layers of `net` that have weights, in their order:
+        ``["conv1", "conv2", "fc"]`` reads ``conv1.weight``, ``conv1.bias`` and so on. Without it
+        the names are those of `net.state_dict()`, which are those of PyTorch's ``nn.Sequential``.
+
+    Raises
+    ------
+    TypeError
+        If `net` is not a `Sequential`.
+    ValueError
+        If the file is damaged, its names and shapes are not those of `net`, or it holds integers
+        or numbers that are not finite; the message names the file and the fault.
+    OSError
+        If it cannot be read.
+    """
+    if not isinstance(net, Sequential):
+        raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+    parameters = dict(net.named_parameters())
+    names = _names_in_file(parameters, modules)
+    tensors, _ = safetensors.read(path)
+    wanted = {names[name]: parameter.data.shape for name, parameter in parameters.items()}
+    found = {name: array.shape for name, array in tensors.items()}
+    try:
+        if wanted != found:
+            missing = [item for item in wanted.items() if item not in found.items()]
+            unknown = [item for item in found.items() if item not in wanted.items()]
+            raise ValueError(
+                f"the network takes {_listed(missing)}, which the file lacks; "
+                f"the file has {_listed(unknown)}, which the network does not take"
+            )
+        for name, array in tensors.items():
+            if array.dtype.kind != "f":
+                raise ValueError(f"{name}: expected floating-point numbers, got {array.dtype}")
+        with np.errstate(over="ignore"):  # what becomes infinite is found below
+            state = {
+                name: tensors[names[name]].astype(parameter.data.dtype)
+                for name, parameter in parameters.items()
+            }
+        _check_finite(state)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    net.load_state_dict(state)
+
+
+def _names_in_file(names: Collection[str], modules: Sequence[str] | None) -> dict[str, str]:
+    # what the file calls the network's parameters
+    if modules is None:
+        return {name: name for name in names}
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    if isinstance(modules, str) or len(modules) != len(layers):
+        raise ValueError(
+            f"modules: expected {len(layers)} names, for the layers {', '.join(layers)}, "
+            f"got {modules!r}"
+        )
+    theirs = dict(zip(layers, modules, strict=True))
+    pairs = [(name, *name.rpartition(".")[::2]) for name in names]
+    return {name: f"{theirs[layer]}.{last}".removeprefix(".") for name, layer, last in pairs}
+
+
+def _listed(items: Sequence[tuple[str, tuple[int, ...]]]) -> str:
+    # names and shapes, not more than a message can hold
+    texts = [f"{name:.60} {shape}" for name, shape in items[:20]]
+    more = [f"{len(items) - 20} more"] if len(items) > 20 else []
+    return ", ".join(texts + more) or "nothing"
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        finite = np.isfinite(array)
+        if not finite.all():
+            raise ValueError(f"{name:.60}: expected finite numbers, got {array[~finite][0]}")
+
+
+def _input_shape(net: Sequential, text: str) -> tuple[int, ...] | None:
+    # the shape that the metadata give, once `net` takes such inputs; null stands for none
+    try:
+        shape = json.loads(text)
+        if shape is None:
+            return None
+        if not isinstance(shape, list) or len(shape) not in (1, 3):
+            raise ValueError(f"expected [C, H, W], got {short(shape)}")
+        net.output_shape(tuple(shape))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"metadata input_shape {short(text)}: {error!s:.999}") from error
+    return tuple(shape)
 
 
 def _room_for(tensors: Mapping[str, np.ndarray]) -> Initializer:

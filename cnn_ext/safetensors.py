@@ -181,18 +181,20 @@ def _read_header(file: BufferedReader) -> tuple[dict[str, Any], int]:
         raise ValueError(f"the header should begin with '{{', it begins with {text[:1]!r}")
     try:
         header = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+            text.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_refuse_constant
         )
     except RecursionError as error:
         raise ValueError("the header is nested too deeply") from error
+    except MemoryError as error:  # as JSON, it takes some 25 times its bytes
+        raise ValueError(f"a header of {length} bytes is too large for the memory") from error
     return header, size - 8 - length
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of the header, whose keys must differ and whose strings must be sound."""
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.loads`: its keys must differ and its strings must be sound."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key of the header occurs twice")
+        raise ValueError("a key occurs twice")
     for text in (text for pair in pairs for text in pair if isinstance(text, str)):
         text.encode("utf-8")  # refuses half of a surrogate pair, which JSON can escape
     return result

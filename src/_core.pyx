@@ -67,6 +67,9 @@ cdef enum:
     LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
     TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each place
     TILES = 8                  # whose transforms are kept at once for the gradient to the weights
+    TASK_WORK = 500000         # operations a task of a single image
+    PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows
+    SHARED_WORK = 2000000      # operations of a step that several threads share for one image
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
 
 cdef Table* TABLES[2]          # float32, float64
@@ -154,7 +157,7 @@ cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_
     # Every task once, on as many threads as the work is worth; each has its own scratch memory.
     # `args` is a struct of `size` bytes that begins with so many pointers to data.
     if recording():
-        RECORDER.add(loop, args, size, pointers, tasks, scratch)
+        RECORDER.add(loop, args, size, pointers, tasks, work, scratch)
         return 0
     cdef int threads = get_num_threads()
     cdef Py_ssize_t task, each, share
@@ -181,3 +184,4 @@ include "core/conv2d.pxi"
 include "core/linear.pxi"
 include "core/pool2d.pxi"
 include "core/elementwise.pxi"
+include "core/channels.pxi"

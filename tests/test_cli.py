@@ -229,7 +229,15 @@ def test_info():
 def test_every_option_has_a_help_text_with_its_default():
     parser = build_parser()
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    assert list(commands.choices) == ["train", "evaluate", "predict", "plot", "filter", "info"]
+    assert list(commands.choices) == [
+        "train",
+        "evaluate",
+        "predict",
+        "plot",
+        "export",
+        "filter",
+        "info",
+    ]
     for name, command in commands.choices.items():
         options = [a for a in command._actions if a.dest != "help"]
         assert all(action.help for action in options)

@@ -23,6 +23,8 @@ from .recorded import ForwardProgram, identity, worth_it
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ..inference import Plan
+
 BUILT_IN: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
@@ -53,6 +55,8 @@ class Sequential(Layer):
     """
 
     takes_lanes = True
+    #: shape of one image, (C, H, W), where it is known: from a file, or from training
+    input_shape: tuple[int, ...] | None = None
     _program: tuple[Any, ForwardProgram | None] = ((), None)
 
     def __init__(self, *layers: Layer) -> None:
@@ -201,6 +205,33 @@ class Sequential(Layer):
         batch = self._input(x)
         scale = BYTE_SCALE if batch.dtype == np.uint8 else 1.0
         return Lanes.pack(batch, self.dtype, scale)
+
+    def compile(self, input_shape: tuple[int, ...] | None = None, max_batch: int = 256) -> Plan:
+        """The network as it is now, made ready to answer in one call into C.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            (C, H, W) or (F,) of one image; by default that of the network, where it is known.
+        max_batch : int
+            The most images of a call.
+
+        Returns
+        -------
+        Plan
+            Immutable: later changes of the network do not reach it.  It computes in float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the network has layers that are not built in, or an input does not fit.
+        """
+        from ..inference import graph_of
+
+        shape = self.input_shape if input_shape is None else input_shape
+        if shape is None:
+            raise ValueError("input_shape: expected the shape of one image, (C, H, W)")
+        return graph_of(self, shape).compile(max_batch)
 
     def _find_program(self, x: np.ndarray) -> ForwardProgram | None:
         # the recorded forward pass for such images; None if there is none or it is not worth it

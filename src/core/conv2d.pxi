@@ -49,7 +49,7 @@ def get_winograd():
     return WINOGRAD
 
 
-cdef bint winograd_pays(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
+cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
     # The products saved against what the transforms cost, for tiles that cover P x Q.
     cdef double tiles = ((P + 3) // 4) * ((Q + 3) // 4), places = (s.R + 3) * (s.R + 3)
     cdef double pairs = <double> s.C * s.K
@@ -58,6 +58,12 @@ cdef bint winograd_pays(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q
             and s.top < s.R and s.left < s.S
             and s.R * s.S * <double> (s.P * s.Q) * pairs
             > tiles * places * (pairs + TRANSFORM * (s.C + s.K)))
+
+
+def winograd_pays(int itemsize, shape):
+    """Whether `conv2d` would take Winograd's way."""
+    cdef Shape s = shape_of(shape)
+    return winograd_is_faster(&s, itemsize, s.P, s.Q)
 
 
 cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, Py_ssize_t w_c,
@@ -81,8 +87,11 @@ cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, 
                + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
 
 
-def conv2d(x, w, bias, y, int itemsize, shape):
-    """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`."""
+def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
+    """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`.
+
+    `clip` is None or the (low, high) that y is clipped to.
+    """
     cdef Table* table = table_of(itemsize)
     cdef Shape s = shape_of(shape)
     cdef Py_ssize_t L = table.lanes, r, c
@@ -92,12 +101,16 @@ def conv2d(x, w, bias, y, int itemsize, shape):
     a.bias = NULL if bias is None else pointer(bias, (s.G, s.K), itemsize)
     a.y = pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
-    if winograd_pays(&s, itemsize, s.P, s.Q):
+    if winograd_is_faster(&s, itemsize, s.P, s.Q):
         fast.x, fast.bias, fast.y = a.x, a.bias, a.y
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
         fast.top, fast.left, fast.taps = s.top, s.left, <int> s.R
+        fast.clip = clip is not None
+        fast.low, fast.high = clip or (0, 0)
         run_winograd(table, &fast, a.w, s.R * s.S * s.C, s.R * s.S, False)
         return
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
     a.N, a.G, a.C, a.K, a.H, a.W, a.P, a.Q = s.N, s.G, s.C, s.K, s.H, s.W, s.P, s.Q
     a.step_h, a.step_w, a.taps_h, a.taps_w = s.step_h, s.step_w, s.R, s.S
     a.x_w, a.x_h, a.x_c = L, s.W * L, s.H * s.W * L
@@ -154,14 +167,16 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL
     cdef Winograd fast
-    if winograd_pays(&s, itemsize, s.H, s.W):
+    if winograd_is_faster(&s, itemsize, s.H, s.W):
         fast.x, fast.bias, fast.y = a.x, NULL, out
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
         fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
+        fast.clip = False
         run_winograd(table, &fast, a.w, s.R * s.S, s.R * s.S * s.C, True)
         return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
     a.step_h = a.step_w = 1
+    a.clip = False
     a.x_w, a.x_h, a.x_c = L, s.Q * L, s.P * s.Q * L
     a.x_g, a.x_n = s.K * a.x_c, s.G * s.K * a.x_c
     a.y_w, a.y_h, a.y_k = s.step_w * L, s.step_h * s.W * L, s.H * s.W * L
@@ -202,7 +217,7 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
     a.top, a.left = s.top, s.left
     if s.N == 0:
         memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
-    if s.N and winograd_pays(&s, itemsize, s.P, s.Q):
+    if s.N and winograd_is_faster(&s, itemsize, s.P, s.Q):
         run_winograd_weight(table, &a, s.N)
         return
     tasks = table.conv_weight_tasks(&a)

@@ -2,27 +2,31 @@
 
 OPS = {"relu": RELU, "relu_back": RELU_BACK, "leaky_relu": LEAKY_RELU,
        "leaky_relu_back": LEAKY_RELU_BACK, "sigmoid": SIGMOID, "sigmoid_back": SIGMOID_BACK,
-       "tanh": TANH, "tanh_back": TANH_BACK, "scale": SCALE}
+       "tanh": TANH, "tanh_back": TANH_BACK, "scale": SCALE, "add": ADD, "clip": CLIP}
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
           "squared_error": SQUARED_ERROR}
 
 
-def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter):
-    """y = op(a, b) for `count` numbers, in any layout; b may be None, y may be a or b."""
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter, double high=0):
+    """y = op(a, b) for `count` numbers, in any layout; b may be None, y may be a or b.
+
+    `parameter` is the slope of a leaky ReLU, or what "clip" clips to, up to `high`.
+    """
     cdef Table* table = table_of(itemsize)
     cdef Map m
-    m.count, m.chunk, m.op, m.parameter = count, CHUNK, OPS[op], parameter
+    m.count, m.chunk, m.op, m.parameter, m.high = count, CHUNK, OPS[op], parameter, high
     m.a = pointer(a, (count,), itemsize)
     m.b = NULL if b is None else pointer(b, (count,), itemsize)
     m.y = pointer(y, (count,), itemsize, True)
     run(table.elementwise, &m, sizeof(m), 3, (count + CHUNK - 1) // CHUNK, <double> count)
 
 
-def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
-    """y = softmax(a) over K channels or, given dy, its gradient where a is the output."""
+def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
+            bint logarithm=False):
+    """y = softmax(a) over K channels, or its logarithm; given dy, its gradient where a is the output."""
     cdef Table* table = table_of(itemsize)
     cdef Softmax args
-    args.N, args.K, args.pixels = N, K, pixels
+    args.N, args.K, args.pixels, args.logarithm = N, K, pixels, logarithm
     sizes = N, K, pixels, table.lanes
     at_least_one(&K, 1)
     at_least_one(&pixels, 1)

@@ -16,8 +16,8 @@ cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_
     return run_conv(table, a)
 
 
-def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K):
-    """y = x w' + bias for N blocks of images, w of shape (K, C)."""
+def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, clip=None):
+    """y = x w' + bias for N blocks of images, w of shape (K, C); y clipped to `clip`, (low, high)."""
     cdef Table* table = table_of(itemsize)
     cdef Conv a
     a.x = pointer(x, (N, C, table.lanes), itemsize)
@@ -25,6 +25,8 @@ def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K
     a.bias = NULL if bias is None else pointer(bias, (K,), itemsize)
     a.y = pointer(y, (N, K, table.lanes), itemsize, True)
     a.w_k, a.w_c = C, 1
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
     run_linear(table, &a, N, C, K)
 
 
@@ -37,6 +39,7 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
     a.bias = NULL
     a.y = pointer(dx, (N, C, table.lanes), itemsize, True)
     a.w_k, a.w_c = 1, C
+    a.clip = False
     run_linear(table, &a, N, K, C)
 
 

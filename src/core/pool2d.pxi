@@ -6,6 +6,8 @@ cdef int run_pool(kernel loop, Pool* a, Table* table, shape, count_include_pad) 
     at_least_one(&a.H, 10)  # up to gap_w
     within_reach(&a.H, 14)
     a.count_include_pad = count_include_pad
+    a.x_row, a.y_row = a.W * table.lanes, a.Q * table.lanes
+    a.x_plane, a.y_plane = a.H * a.x_row, a.P * a.y_row
     return run(loop, a, sizeof(Pool), 3, a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
 

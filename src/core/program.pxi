@@ -17,6 +17,7 @@ cdef struct Step:
     int place[4]               # of each pointer: FIXED, ARENA, SHARED or the number of a stream
     Py_ssize_t offset[4]       # in the arena or in the part of a block
     Py_ssize_t tasks
+    double work
 
 cdef enum:
     FIXED = -1
@@ -48,11 +49,14 @@ cdef class Recorder:
     cdef int count
     cdef unsigned long thread
     cdef list lives, tables, streams
-    cdef Py_ssize_t arena_size, shared_size, scratch_size
+    cdef Py_ssize_t arena_size, shared_size, scratch_size, images
+    cdef double work
+    cdef Py_ssize_t stride[MOST_STREAMS]
     cdef Table* table
 
-    def __cinit__(self, int itemsize):
+    def __cinit__(self, int itemsize, Py_ssize_t images=0):
         self.table = table_of(itemsize)
+        self.images = images or self.table.lanes  # of a block
         self.lives = []        # of memory: [address, size, first step, end], end None if still taken
         self.tables = []       # of taps
         self.streams = []      # (address, bytes a block)
@@ -88,7 +92,7 @@ cdef class Recorder:
         return 0
 
     cdef int add(self, kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
-                 scratch) except -1:
+                 double work, scratch) except -1:
         if size > MOST_ARGS:
             raise RuntimeError("too many arguments to record")
         cdef Step* steps = <Step*> realloc(self.steps, (self.count + 1) * sizeof(Step))
@@ -101,7 +105,7 @@ cdef class Recorder:
             raise MemoryError("recording")
         self.count += 1
         memcpy(step.args, args, size)
-        step.loop, step.size, step.pointers, step.tasks = loop, size, pointers, tasks
+        step.loop, step.size, step.pointers, step.tasks, step.work = loop, size, pointers, tasks, work
         step.once = loop == self.table.winograd_filter or loop == self.table.turn
         cdef int j, i
         cdef uintptr_t address
@@ -113,6 +117,7 @@ cdef class Recorder:
                 if end is None and start <= address < start + extent:
                     step.place[j], step.offset[j] = i, address - start
                     break
+        self.work += work
         self.scratch_size = max(self.scratch_size, scratch)
         return 0
 
@@ -129,6 +134,8 @@ cdef class Recorder:
         known = [(<uintptr_t> pointer(array, (), array.itemsize), array.nbytes)
                  for array in (*streams, *constants)]
         self.streams = known[:len(streams)]
+        for i, (_, size) in enumerate(self.streams):
+            self.stride[i] = size
         number = {start: s for s, (start, _) in enumerate(self.streams)}
         stream_of = {i: number[life[0]] for i, life in enumerate(self.lives)
                      if life[3] is None and life[0] in number}
@@ -195,36 +202,46 @@ cdef class Recorder:
         """All steps for the blocks of `images` images.
 
         `streams` are the arrays that replace those of `stop`, with a part for each block; `scale`
-        multiplies the gradient of the loss.
+        multiplies the gradient of the loss.  Threads share the blocks or, if there are fewer, the
+        tasks of each step that is worth it.
         """
-        cdef Py_ssize_t L = self.table.lanes, N = blocks_of(images, self.table), n, each
-        cdef int threads = get_num_threads(), i, s
+        within_reach(&images, 1)
+        cdef Py_ssize_t L = self.images, N = (images + L - 1) // L, n, each, room
+        cdef int threads = get_num_threads(), sharing, s
         cdef char* bases[MOST_STREAMS]
         cdef Py_ssize_t strides[MOST_STREAMS]
+        cdef Py_buffer view
         cdef char* memory
         if len(streams) != len(self.streams):
             raise ValueError(f"expected {len(self.streams)} streams, got {len(streams)}")
-        for s, array in enumerate(streams):
-            strides[s] = self.streams[s][1]
-            last = strides[s] * N
-            if s == 0:         # the input, which has no part for lanes without an image
-                last = strides[s] // L * images
-            bases[s] = <char*> pointer(array, (last // array.itemsize,), array.itemsize)
-        threads = <int> min(threads, N)
-        each = self.arena_size + self.scratch_size + 2 * ALIGNMENT + MOST_ARGS
-        each = (each + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        for s in range(len(streams)):
+            strides[s] = self.stride[s]
+            PyObject_GetBuffer(streams[s], &view, PyBUF_C_CONTIGUOUS)
+            PyBuffer_Release(&view)  # the caller holds the array
+            bases[s] = <char*> view.buf
+            # the input has no part for lanes without an image
+            if view.len < (self.stride[s] // L * images if s == 0 else self.stride[s] * N):
+                raise ValueError(f"stream {s}: {view.len} bytes are too few for {images} images")
+        if self.work * N < SMALL_WORK:
+            threads = 1
+        sharing = 1 if N >= threads else threads
+        threads = <int> min(threads, N) if sharing == 1 else 1
+        scratch = (self.scratch_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        room = (self.arena_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+        each = room + scratch * sharing + (MOST_ARGS + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef Memory arena = Memory(each * threads + self.shared_size)
         cdef char* shared = arena.address
         memory = shared + self.shared_size
-        self.run_once(shared)
+        if self.shared_size:
+            self.run_once(shared)
         with nogil:
             if threads == 1:
                 for n in range(N):
-                    self.run_block(n, memory, shared, bases, strides, images, scale)
+                    self.run_block(n, memory, shared, bases, strides, images, scale, sharing)
             else:
                 for n in prange(N, num_threads=threads, schedule="dynamic", chunksize=1):
                     self.run_block(n, memory + threadid() * each, shared, bases, strides,
-                                   images, scale)
+                                   images, scale, 1)
 
     cdef int run_once(self, char* shared) except -1:
         cdef int i, j
@@ -241,16 +258,19 @@ cdef class Recorder:
         return 0
 
     cdef void run_block(self, Py_ssize_t n, char* memory, char* shared, char** bases,
-                        Py_ssize_t* strides, Py_ssize_t images, double scale) noexcept nogil:
+                        Py_ssize_t* strides, Py_ssize_t images, double scale, int sharing) noexcept nogil:
+        cdef Py_ssize_t room = (self.scratch_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
         cdef char* scratch = memory + (self.arena_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        cdef char* args = scratch + (self.scratch_size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        cdef Py_ssize_t live = min(self.table.lanes, images - n * self.table.lanes), task
+        cdef char* args = scratch + room * sharing
+        cdef Py_ssize_t live = min(self.images, images - n * self.images), task
         cdef Step* step
+        cdef kernel loop
         cdef int i, j
         for i in range(self.count):
             step = &self.steps[i]
             if step.once:
                 continue
+            loop = step.loop
             memcpy(args, step.args, step.size)
             for j in range(step.pointers):
                 if step.place[j] >= 0:
@@ -260,12 +280,18 @@ cdef class Recorder:
                     (<char**> args)[j] = memory + step.offset[j]
                 elif step.place[j] == SHARED:
                     (<char**> args)[j] = shared + step.offset[j]
-            if step.loop == self.table.pack or step.loop == self.table.unpack:
+            if self.images == 1:
+                pass           # whatever is packed are not images
+            elif loop == self.table.pack or loop == self.table.unpack:
                 (<Pack*> args).N = live
-            elif step.loop == self.table.linear_weight:
+            elif loop == self.table.linear_weight:
                 (<LinearWeight*> args).N = live
-            elif step.loop == self.table.loss:
+            elif loop == self.table.loss:
                 (<Loss*> args).N = live
                 (<Loss*> args).scale = (<Loss*> args).scale * scale
-            for task in range(step.tasks):
-                step.loop(args, task, scratch)
+            if sharing > 1 and step.tasks > 1 and step.work >= SHARED_WORK:
+                for task in prange(step.tasks, num_threads=sharing, schedule="dynamic", chunksize=1):
+                    loop(args, task, scratch + threadid() * room)
+            else:
+                for task in range(step.tasks):
+                    loop(args, task, scratch)

@@ -3,7 +3,7 @@
 # ReLU 1[y > 0], leaky ReLU the slope where y < 0, sigmoid y (1 - y), tanh 1 - y^2,
 # softmax y (dy - sum of y dy).
 
-cdef inline vec activate(vec a, vec b, int op, real parameter) noexcept nogil:
+cdef inline vec activate(vec a, vec b, int op, real parameter, real high) noexcept nogil:
     # a is x forward and y backward, b is dy
     if op == RELU:
         return vec_relu(a)
@@ -21,6 +21,10 @@ cdef inline vec activate(vec a, vec b, int op, real parameter) noexcept nogil:
         return vec_tanh(a)
     elif op == TANH_BACK:
         return b * (<real> 1 - a * a)
+    elif op == ADD:
+        return a + b
+    elif op == CLIP:
+        return vec_clip(a, parameter, high)
     else:  # SCALE: a * b, what dropout does both ways
         return a * b
 
@@ -29,19 +33,19 @@ cdef inline void run_map(const Map* m, Py_ssize_t task, int op) noexcept nogil:
     cdef const real* a = <const real*> m.a
     cdef const real* b = <const real*> m.b
     cdef real* y = <real*> m.y
-    cdef real parameter = <real> m.parameter
+    cdef real parameter = <real> m.parameter, high = <real> m.high
     cdef Py_ssize_t i = task * m.chunk, last = min(m.count, (task + 1) * m.chunk)
     cdef int rest
     if b == NULL:
         b = a
     while i + LANES <= last:
         (<vec*> (y + i))[0] = activate((<const vec*> (a + i))[0], (<const vec*> (b + i))[0], op,
-                                       parameter)
+                                       parameter, high)
         i += LANES
     if i < last:
         rest = <int> (last - i)
         vec_store_part(y + i, activate(vec_load_part(a + i, rest), vec_load_part(b + i, rest), op,
-                                       parameter), rest)
+                                       parameter, high), rest)
 
 
 cdef void elementwise(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -62,6 +66,10 @@ cdef void elementwise(const void* args, Py_ssize_t task, char* scratch) noexcept
         run_map(m, task, TANH)
     elif m.op == TANH_BACK:
         run_map(m, task, TANH_BACK)
+    elif m.op == ADD:
+        run_map(m, task, ADD)
+    elif m.op == CLIP:
+        run_map(m, task, CLIP)
     else:
         run_map(m, task, SCALE)
 
@@ -81,6 +89,13 @@ cdef void softmax(const void* args, Py_ssize_t task, char* scratch) noexcept nog
     cdef const vec* z = <const vec*> (<const real*> a.a + start)
     cdef vec* y = <vec*> (<real*> a.y + start)
     cdef vec best = channel_max(z, a.K, a.pixels), total = VEC_ZERO
+    if a.logarithm:
+        for k in range(a.K):
+            total += vec_exp(z[k * a.pixels] - best)
+        total = best + vec_log1p(total - <real> 1)  # the sum is at least 1
+        for k in range(a.K):
+            y[k * a.pixels] = z[k * a.pixels] - total
+        return
     for k in range(a.K):
         y[k * a.pixels] = vec_exp(z[k * a.pixels] - best)
         total += y[k * a.pixels]

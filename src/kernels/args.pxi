@@ -6,7 +6,7 @@
 # come first in every struct, so that a recorded call can be moved to other data.
 
 cdef enum:
-    RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE
+    RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE, ADD, CLIP
 
 cdef enum:
     CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
@@ -30,6 +30,8 @@ cdef struct Conv:
     Py_ssize_t y_n, y_g, y_k, y_h, y_w
     Py_ssize_t w_g, w_k, w_c
     Py_ssize_t rows, channels  # of a task
+    int clip                   # results to low ... high
+    double low, high
 
 
 cdef struct Turn:
@@ -65,6 +67,8 @@ cdef struct Winograd:
     void* y
     Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
     int taps  # 3 or 5, along each side
+    int clip
+    double low, high
 
 
 cdef struct WinogradWeight:
@@ -92,12 +96,14 @@ cdef struct ChannelSum:
 
 
 cdef struct Pool:
-    # planes of H x W -> P x Q; place holds which tap of the window was the maximum
+    # planes of H x W -> P x Q; place holds which tap of the window was the maximum.  Forward, planes
+    # and rows may lie apart.
     const void* x
     void* y
     void* place
     Py_ssize_t planes, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, bottom, right
+    Py_ssize_t x_plane, x_row, y_plane, y_row
     int count_include_pad
 
 
@@ -108,7 +114,7 @@ cdef struct Map:
     void* y
     Py_ssize_t count, chunk
     int op
-    double parameter
+    double parameter, high
 
 
 cdef struct Softmax:
@@ -117,6 +123,7 @@ cdef struct Softmax:
     const void* b
     void* y
     Py_ssize_t N, K, pixels
+    int logarithm  # of the result, forward
 
 
 cdef struct Loss:
@@ -156,6 +163,58 @@ cdef struct Pack:
     double scale
 
 
+cdef struct ChannelConv:
+    # One image, a vector of output channels at a time: y[block, pixel] = bias[block] + sum over taps
+    # of w[block, tap] * x[pixel + tap]; w[block, tap] is a vector, and so is y.  The tables say where
+    # the pixels and taps lie in x, and the pixels in y.
+    const void* x
+    const void* w
+    const void* bias
+    void* y
+    const Py_ssize_t* x_pixel
+    const Py_ssize_t* y_pixel
+    const Py_ssize_t* x_tap
+    const Py_ssize_t* w_tap
+    const Py_ssize_t* w_block
+    const Py_ssize_t* y_block
+    Py_ssize_t pixels, taps, blocks, pixel_cut, block_cut  # the cuts: of a task
+    Py_ssize_t x_block                                     # of a depthwise convolution alone
+    int clip, bias_of_pixels                               # a number for each pixel, not a vector
+    double low, high
+
+
+cdef struct ChannelWinograd:
+    # As `Winograd`, for one image: C and K count blocks of LANES channels, `channels` input channels;
+    # u[places, K, channels, LANES].
+    const void* x
+    const void* u
+    const void* bias
+    void* y
+    Py_ssize_t C, channels, K, H, W, P, Q, top, left, y_plane, y_row, chunk, block_cut
+    int taps, clip
+    double low, high
+
+
+cdef struct Place:
+    # rows of W plain numbers (or bytes, times scale) to where they belong among zeros; for pooling
+    # the maxima of 2 x 2 of them, W a row
+    const void* x
+    void* y
+    Py_ssize_t planes, H, W, x_plane, x_row, y_plane, y_row, first, size
+    int bytes
+    double scale
+
+
+cdef struct Move:
+    # y[target[i]] = x[source[i]], `width` numbers each; Fill: y[i] = value
+    const void* x
+    void* y
+    const Py_ssize_t* source
+    const Py_ssize_t* target
+    Py_ssize_t count, width
+    double value
+
+
 ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
 
 cdef struct Table:
@@ -164,3 +223,4 @@ cdef struct Table:
     kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak
+    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill

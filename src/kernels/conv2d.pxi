@@ -66,7 +66,7 @@ cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1
                 table[n] = c * a.x_c + a.tap_h[i] * a.x_h + a.tap_w[j] * a.x_w
                 table[t.taps + n] = c * a.w_c + a.weight_h[i] + a.weight_w[j]
                 n += 1
-    run_tiles(t, k0, k1)
+    run_tiles(t, k0, k1, best_tile(k1 - k0, t.pixels, 2, 16))
 
 
 cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -79,13 +79,16 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef Py_ssize_t n = task // a.G // cuts // row_blocks
     cdef Py_ssize_t last = min(p0 + a.rows, a.P), p1, q0, q1, i0, i1, j0, j1
     cdef Tile t
+    memset(&t, 0, sizeof(t))
     t.x_c = a.x_c
     t.w_c = a.w_c
     t.w_k = a.w_k
     t.y_k = a.y_k
+    t.clip = a.clip
+    t.low = <real> a.low
+    t.high = <real> a.high
     t.x = <const real*> a.x + n * a.x_n + g * a.x_g
     t.w = <const real*> a.w + g * a.w_g
-    t.bias = NULL
     if a.bias != NULL:
         t.bias = <const real*> a.bias + g * a.K
     t.y = <real*> a.y + n * a.y_n + g * a.y_g
@@ -217,8 +220,14 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
         weight_tile(a, g, r, k0, t0, ROWS9, COLS9)
     elif shape == 10:
         weight_tile(a, g, r, k0, t0, ROWS10, COLS10)
-    else:
+    elif shape == 11:
         weight_tile(a, g, r, k0, t0, ROWS11, COLS11)
+    elif shape == 12:
+        weight_tile(a, g, r, k0, t0, ROWS12, COLS12)
+    elif shape == 13:
+        weight_tile(a, g, r, k0, t0, ROWS13, COLS13)
+    else:
+        weight_tile(a, g, r, k0, t0, ROWS14, COLS14)
 
 
 cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:

@@ -10,8 +10,8 @@ cdef inline void window(Py_ssize_t start, Py_ssize_t gap, Py_ssize_t size, Py_ss
 cdef void max_pool(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # As PyTorch: the first of equal maxima wins, and a NaN always does.
     cdef const Pool* a = <const Pool*> args
-    cdef const real* x = <const real*> a.x + task * a.H * a.W * LANES
-    cdef vec* y = <vec*> (<real*> a.y + task * a.P * a.Q * LANES)
+    cdef const real* x = <const real*> a.x + task * a.x_plane
+    cdef real* y = <real*> a.y + task * a.y_plane
     cdef vec* place = NULL
     cdef vec here, best, where
     cdef mask wins
@@ -28,11 +28,11 @@ cdef void max_pool(const void* args, Py_ssize_t task, char* scratch) noexcept no
             where = vec_all(<real> (r0 * a.S + s0))
             for r in range(r0, r1):
                 for s in range(s0, s1):
-                    here = (<const vec*> (x + ((h + r * a.gap_h) * a.W + w + s * a.gap_w) * LANES))[0]
+                    here = (<const vec*> (x + (h + r * a.gap_h) * a.x_row + (w + s * a.gap_w) * LANES))[0]
                     wins = mask_or(vec_above(here, best), vec_nan(here))
                     best = vec_select(wins, here, best)
                     where = vec_select(wins, vec_all(<real> (r * a.S + s)), where)
-            y[p * a.Q + q] = best
+            (<vec*> (y + p * a.y_row + q * LANES))[0] = best
             if place != NULL:
                 place[p * a.Q + q] = where
 
@@ -69,8 +69,8 @@ cdef inline Py_ssize_t average_extent(Py_ssize_t start, Py_ssize_t size, Py_ssiz
 
 cdef void avg_pool(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const Pool* a = <const Pool*> args
-    cdef const real* x = <const real*> a.x + task * a.H * a.W * LANES
-    cdef vec* y = <vec*> (<real*> a.y + task * a.P * a.Q * LANES)
+    cdef const real* x = <const real*> a.x + task * a.x_plane
+    cdef real* y = <real*> a.y + task * a.y_plane
     cdef vec total
     cdef real share
     cdef Py_ssize_t p, q, r, s, r0, r1, s0, s1, h, w, tall, wide
@@ -85,9 +85,9 @@ cdef void avg_pool(const void* args, Py_ssize_t task, char* scratch) noexcept no
             total = VEC_ZERO
             for r in range(r0, r1):
                 for s in range(s0, s1):
-                    total += (<const vec*> (x + ((h + r) * a.W + w + s) * LANES))[0]
+                    total += (<const vec*> (x + (h + r) * a.x_row + (w + s) * LANES))[0]
             share = <real> 1 / <real> max(tall * wide, 1)
-            y[p * a.Q + q] = total * share
+            (<vec*> (y + p * a.y_row + q * LANES))[0] = total * share
 
 
 cdef void avg_pool_back(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

@@ -18,6 +18,8 @@
 #define TURN_HIGH(l, h) ((l) & (h) ? LANES + (l) : (l) ^ (h))
 #define OWN(l, h) ((l) & (h) ? LANES + (l) : (l))
 #define OTHER(l, h) ((l) & (h) ? LANES + ((l) ^ (h)) : (l) ^ (h))
+#define EVEN(l, h) (2 * (l))
+#define ODD(l, h) (2 * (l) + 1)
 #define PLACES_2(f, l, h) f(l, h), f(l + 1, h)
 #define PLACES_4(f, l, h) PLACES_2(f, l, h), PLACES_2(f, l + 2, h)
 #define PLACES_8(f, l, h) PLACES_4(f, l, h), PLACES_4(f, l + 4, h)
@@ -59,7 +61,21 @@ static inline vec vec_sums(vec *x)
     STEPS(SUM_STEP)
     return x[0];
 }
+/* the numbers 0, 2, 4 ... and 1, 3, 5 ... of a and b, one behind the other */
+static inline vec vec_evens(vec a, vec b) { return SHUFFLE(EVEN, 0); }
+static inline vec vec_odds(vec a, vec b) { return SHUFFLE(ODD, 0); }
 #else
+static inline vec every_second(vec a, vec b, int first)
+{
+    real from[2 * LANES], to[LANES];
+    memcpy(from, &a, sizeof a);
+    memcpy(from + LANES, &b, sizeof b);
+    for (int l = 0; l < LANES; l++) to[l] = from[2 * l + first];
+    memcpy(&a, to, sizeof a);
+    return a;
+}
+static inline vec vec_evens(vec a, vec b) { return every_second(a, b, 0); }
+static inline vec vec_odds(vec a, vec b) { return every_second(a, b, 1); }
 static inline void vec_turn(vec *x)
 {
     real from[LANES][LANES], to[LANES][LANES];

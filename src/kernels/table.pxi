@@ -11,8 +11,8 @@ cdef extern from "vec.h" nogil:
     real REAL_HUGE
     enum: LANES
     enum: SHAPES, FEWEST
-    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11
-    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11
+    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
+    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
     mask vec_nan(vec)
     mask vec_above(vec, vec)
     mask vec_equal(vec, vec)
@@ -21,6 +21,7 @@ cdef extern from "vec.h" nogil:
     vec vec_select(mask, vec, vec)
     vec vec_all(real)
     vec vec_relu(vec)
+    vec vec_clip(vec, real, real)
     vec vec_abs(vec)
     real vec_sum(vec)
     vec vec_load_part(const real*, int)
@@ -33,6 +34,8 @@ cdef extern from "vec.h" nogil:
 cdef extern from "square.h" nogil:
     void vec_turn(vec*)
     vec vec_sums(vec*)
+    vec vec_evens(vec, vec)
+    vec vec_odds(vec, vec)
     enum: DOWN, ACROSS, GROUPS
 
 include "args.pxi"
@@ -47,6 +50,7 @@ include "activation.pxi"
 include "loss.pxi"
 include "sgd.pxi"
 include "lanes.pxi"
+include "channels.pxi"
 include "peak.pxi"
 
 cdef Table TABLE
@@ -73,6 +77,13 @@ TABLE.block_sum = block_sum
 TABLE.sgd = sgd
 TABLE.peak_sums = ROWS0 * COLS0
 TABLE.peak = peak
+TABLE.channel_conv = channel_conv
+TABLE.channel_winograd = channel_winograd
+TABLE.pool_pairs = pool_pairs
+TABLE.depthwise = depthwise
+TABLE.place = place
+TABLE.move = move
+TABLE.fill = fill
 TABLE.pack = pack
 TABLE.unpack = unpack
 

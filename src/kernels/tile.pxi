@@ -6,6 +6,9 @@
 # Pixels and taps are tables of offsets, so stride, dilation, padding, rotation and the layout of
 # the weights are somebody else's business.  Edges are clamped: a tile that hangs over computes its
 # last channel or pixel again and stores the same result twice.
+#
+# For a single image the two operands change places (`channels.pxi`): then the rows are pixels, numbers
+# that go to all lanes, the columns are vectors of output channels, and x is the weights.
 
 cdef struct Tile:
     Py_ssize_t K, pixels, C, taps
@@ -14,10 +17,15 @@ cdef struct Tile:
     const Py_ssize_t* w_tap
     const Py_ssize_t* x_pixel
     const Py_ssize_t* y_pixel
+    const Py_ssize_t* w_row     # places of the rows, where they are not multiples of w_k and y_k
+    const Py_ssize_t* y_row
     const real* x
     const real* w
-    const real* bias
+    const real* bias            # a number for each row
+    const real* bias_col        # or a vector for each column
     real* y
+    bint clip                   # results to low ... high
+    real low, high
 
 
 cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
@@ -32,11 +40,13 @@ cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int
         x[j] = a.x + a.x_pixel[min(q0 + j, a.pixels - 1)]
     for i in range(rows):
         k = min(k0 + i, a.K - 1)
-        w[i] = a.w + k * a.w_k
+        w[i] = a.w + (k * a.w_k if a.w_row == NULL else a.w_row[k])
         for j in range(cols):
             acc[i][j] = VEC_ZERO
             if a.bias != NULL:
                 acc[i][j] = acc[i][j] + a.bias[k]
+            if a.bias_col != NULL:
+                acc[i][j] = (<const vec*> (a.bias_col + min(q0 + j, a.pixels - 1) * LANES))[0]
     for c in range(a.C):
         for t in range(a.taps):
             x_tap = c * a.x_c + a.x_tap[t]
@@ -55,16 +65,23 @@ cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int
                     here = (<const vec*> (x[j] + x_tap))[0]
                     for i in range(rows):
                         acc[i][j] += here * held[i]
+    if a.clip:
+        for i in range(rows):
+            for j in range(cols):
+                acc[i][j] = vec_clip(acc[i][j], a.low, a.high)
     for i in range(rows):
         k = min(k0 + i, a.K - 1)
+        k = k * a.y_k if a.y_row == NULL else a.y_row[k]
         for j in range(cols):
-            (<vec*> (a.y + k * a.y_k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
+            (<vec*> (a.y + k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
 
 
 cdef int TILE_ROWS[SHAPES]
 cdef int TILE_COLS[SHAPES]
-TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11]
-TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11]
+TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11,
+                ROWS12, ROWS13, ROWS14]
+TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11,
+                COLS12, COLS13, COLS14]
 
 
 cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
@@ -91,8 +108,14 @@ cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcep
         tile(a, k, q, ROWS9, COLS9)
     elif shape == 10:
         tile(a, k, q, ROWS10, COLS10)
-    else:
+    elif shape == 11:
         tile(a, k, q, ROWS11, COLS11)
+    elif shape == 12:
+        tile(a, k, q, ROWS12, COLS12)
+    elif shape == 13:
+        tile(a, k, q, ROWS13, COLS13)
+    else:
+        tile(a, k, q, ROWS14, COLS14)
 
 
 cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows) noexcept nogil:
@@ -110,11 +133,10 @@ cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_r
     return best
 
 
-cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    # Output channels first..last-1 of all pixels.  K bounds the clamping, so that it never
-    # reaches into the channels of another task.
+cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
+    # Rows first..last-1 of all pixels.  K bounds the clamping, so that it never reaches into the
+    # channels of another task.
     cdef Tile t = a[0]
-    cdef int shape = best_tile(last - first, a.pixels, 2, 16)
     cdef Py_ssize_t k = first, q
     t.K = last
     while k < last:

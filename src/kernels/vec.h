@@ -67,14 +67,16 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
        ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
        ROWS6 = 16, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
-       ROWS9 = 10, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 5, COLS11 = 4 };
+       ROWS9 = 10, COLS9 = 1, ROWS10 = 6, COLS10 = 1, ROWS11 = 5, COLS11 = 4,
+       ROWS12 = 1, COLS12 = 8, ROWS13 = 8, COLS13 = 2, ROWS14 = 8, COLS14 = 1 };
 #else
 enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
        ROWS3 = 5, COLS3 = 2, ROWS4 = 2, COLS4 = 6, ROWS5 = 12, COLS5 = 1,
        ROWS6 = 3, COLS6 = 3, ROWS7 = 4, COLS7 = 2, ROWS8 = 3, COLS8 = 2,
-       ROWS9 = 6, COLS9 = 1, ROWS10 = 2, COLS10 = 3, ROWS11 = 8, COLS11 = 1 };
+       ROWS9 = 6, COLS9 = 1, ROWS10 = 2, COLS10 = 3, ROWS11 = 8, COLS11 = 1,
+       ROWS12 = 1, COLS12 = 8, ROWS13 = 1, COLS13 = 4, ROWS14 = 5, COLS14 = 1 };
 #endif
-#define SHAPES 12
+#define SHAPES 15
 #if defined(__AVX2__) && !defined(__AVX512F__) || defined(__aarch64__)
 #define FEWEST 8
 #else
@@ -102,6 +104,12 @@ static inline mask mask_or(mask a, mask b) { return a | b; }
 
 /* max(x, 0) that lets NaN through */
 static inline vec vec_relu(vec x) { return vec_select((mask)(VEC_ZERO > x), VEC_ZERO, x); }
+/* min(max(x, low), high) that lets NaN through */
+static inline vec vec_clip(vec x, real low, real high)
+{
+    x = vec_select((mask)(vec_all(low) > x), vec_all(low), x);
+    return vec_select((mask)(x > vec_all(high)), vec_all(high), x);
+}
 static inline vec vec_abs(vec x) { return vec_select((mask)(VEC_ZERO > x), -x, x); }
 
 static inline real vec_sum(vec x)

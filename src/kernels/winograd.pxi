@@ -195,6 +195,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     cdef vec bias
     cdef vec square[16]
     cdef Tile tile_args
+    cdef int shape
     for c in range(a.C):
         x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
         for t in range(count):
@@ -206,21 +207,21 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     for c in range(a.C):
         table[count + c] = c * count * LANES
         table[count + a.C + c] = c
+    memset(&tile_args, 0, sizeof(tile_args))
     tile_args.pixels = count
     tile_args.C = 1
     tile_args.taps = a.C
-    tile_args.x_c = tile_args.w_c = 0
     tile_args.w_k = a.C
     tile_args.y_k = count * LANES
     tile_args.x_pixel = tile_args.y_pixel = table
     tile_args.x_tap = table + count
     tile_args.w_tap = table + count + a.C
-    tile_args.bias = NULL
+    shape = best_tile(a.K, count, 2, 16)
     for i in range(n * n):
         tile_args.x = <const real*> (v + i * a.C * count)
         tile_args.w = <const real*> a.u + i * a.K * a.C
         tile_args.y = <real*> (m + i * a.K * count)
-        run_tiles(&tile_args, 0, a.K)
+        run_tiles(&tile_args, 0, a.K, shape)
     for k in range(a.K):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
         bias = VEC_ZERO
@@ -232,7 +233,10 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
             q = (first + t) % across * 4
             for i in range(min(4, a.P - p)):
                 for j in range(min(4, a.Q - q)):
-                    (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j] + bias
+                    square[4 * i + j] += bias
+                    if a.clip:
+                        square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
+                    (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j]
 
 
 cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

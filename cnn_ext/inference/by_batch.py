@@ -1,0 +1,154 @@
+"""A graph as calls of kernels for a block of LANES images, lanes over the images."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..lanes import empty
+from .by_image import FLOAT, SIZE, clip_of, constant, conv_shape, places
+from .graph import Graph, Node
+
+Array = np.ndarray
+
+
+class ByBatch:
+    """Calls the kernels for a block of images, while a recorder listens.
+
+    Parameters
+    ----------
+    graph : Graph
+    packed : dict
+        Constants in the layout of the kernels, by node; filled here.
+    """
+
+    def __init__(self, graph: Graph, packed: dict[str, list[Array]]) -> None:
+        self.graph = graph
+        self.packed = packed
+        self.lanes: int = _core.lanes(SIZE)
+        self.left = graph.uses()  # that are still to come
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """From plain `x`, (LANES, ...), to plain `out`."""
+        graph = self.graph
+        scale = graph.byte_scale if x.dtype == np.uint8 else 1.0
+        packed = self._empty(graph.input)
+        _core.pack(x, packed, SIZE, len(x), math.prod(graph.input_shape), scale)
+        values = {graph.input: packed}
+        del packed
+        i = 0
+        while i < len(graph.nodes):
+            node, clip = graph.nodes[i], None
+            name = node.output
+            if i + 1 < len(graph.nodes) and clip_of(graph, node, graph.nodes[i + 1], self.left):
+                clip = (graph.nodes[i + 1].attributes["low"], graph.nodes[i + 1].attributes["high"])
+                name = graph.nodes[i + 1].output
+                i += 1
+            inputs = [values[key] for key in node.inputs]
+            values[name] = getattr(self, "_" + node.op)(node, *inputs, clip=clip)
+            del inputs
+            for key in node.inputs:
+                self.left[key] -= 1
+                if not self.left[key]:
+                    values.pop(key, None)  # its memory may go to others
+            i += 1
+        _core.unpack(values[graph.output], out, SIZE, len(x), math.prod(graph.output_shape))
+
+    def _empty(self, name: str) -> Array:
+        return empty((math.prod(self.graph.shapes[name]) * self.lanes,), FLOAT)
+
+    def _conv2d(self, node: Node, x: Array, clip: Any) -> Array:
+        y = self._empty(node.output)
+        w, bias = node.weights["weight"], node.weights.get("bias")
+        _core.conv2d(x, w, bias, y, SIZE, conv_shape(self.graph, node), clip)
+        return y
+
+    def _linear(self, node: Node, x: Array, clip: Any) -> Array:
+        K, C = node.weights["weight"].shape
+        y = self._empty(node.output)
+        _core.linear(x, node.weights["weight"], node.weights.get("bias"), y, SIZE, 1, C, K, clip)
+        return y
+
+    def _pool(self, node: Node, x: Array, clip: Any) -> Array:
+        a = node.attributes
+        C, H, W = self.graph.shapes[node.inputs[0]]
+        _, P, Q = self.graph.shapes[node.output]
+        gaps = a.get("dilation", (1, 1))
+        top, bottom, left, right = a["padding"]
+        shape = (C, H, W, *a["kernel"], P, Q, *a["stride"], *gaps, top, left, bottom, right)
+        y = self._empty(node.output)
+        if node.op == "max_pool":
+            _core.max_pool2d(x, y, None, SIZE, shape)
+        else:
+            _core.avg_pool2d(x, y, SIZE, shape, a["count_include_pad"])
+        return y
+
+    _max_pool = _avg_pool = _pool
+
+    def _unary(self, node: Node, x: Array, clip: Any) -> Array:
+        low, high = node.attributes.get("low", 0.0), node.attributes.get("high", 0.0)
+        y = self._empty(node.output)
+        slope = node.attributes.get("negative_slope", low)
+        _core.elementwise(node.op, x, None, y, SIZE, y.size, slope, high)
+        return y
+
+    _clip = _leaky_relu = _sigmoid = _tanh = _unary
+
+    def _binary(self, node: Node, x: Array, *others: Array, clip: Any) -> Array:
+        shape = self.graph.shapes[node.output]
+        y = self._empty(node.output)
+        if others:
+            other = self._broadcast(others[0], node.inputs[1], shape)
+        else:
+            if node.output not in self.packed:
+                lanes = np.empty((*shape, self.lanes), FLOAT)
+                lanes[...] = np.broadcast_to(node.weights["constant"], shape)[..., None]
+                self.packed[node.output] = [constant(lanes)]
+            other = self.packed[node.output][0]
+        op = "add" if node.op == "add" else "scale"
+        x = self._broadcast(x, node.inputs[0], shape)
+        _core.elementwise(op, x, other, y, SIZE, y.size, 0.0)
+        return y
+
+    _add = _mul = _binary
+
+    def _broadcast(self, x: Array, name: str, shape: tuple[int, ...]) -> Array:
+        own = self.graph.shapes[name]
+        if own == shape:
+            return x
+        source = np.broadcast_to(np.arange(math.prod(own)).reshape(own), shape)
+        y = empty((source.size * self.lanes,), FLOAT)
+        self._move(x, y, source, np.arange(source.size))
+        return y
+
+    def _move(self, x: Array, y: Array, source: Array, target: Array) -> None:
+        L = self.lanes
+        _core.move(x, y, SIZE, places(source * L), places(target * L), L)
+
+    def _softmax(self, node: Node, x: Array, clip: Any) -> Array:
+        C, *rest = self.graph.shapes[node.output]
+        y = self._empty(node.output)
+        _core.softmax(x, None, y, SIZE, 1, C, math.prod(rest), node.op == "log_softmax")
+        return y
+
+    _log_softmax = _softmax
+
+    def _gather(self, node: Node, *inputs: Array, clip: Any) -> Array:
+        y = self._empty(node.output)
+        index = node.attributes["index"].reshape(-1)
+        if (index < 0).any():
+            _core.fill(y, SIZE, node.attributes["fill"])
+        start = 0
+        for name, x in zip(node.inputs, inputs, strict=True):
+            size = math.prod(self.graph.shapes[name])
+            here = np.flatnonzero((start <= index) & (index < start + size))
+            if here.size:
+                self._move(x, y, index[here] - start, here)
+            start += size
+        return y
+
+    def _reshape(self, node: Node, x: Array, clip: Any) -> Array:
+        return x

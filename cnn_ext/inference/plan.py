@@ -1,0 +1,222 @@
+"""`Plan`: a trained network made ready to answer, in one call into C."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _core
+from ..lanes import contiguous
+from ..layers.recorded import recording
+from ..ops import _check as check
+from .by_batch import ByBatch
+from .by_image import ByImage
+from .graph import Graph
+from .simplify import simplify
+
+BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
+CACHES = 4_000_000  # bytes of a block that are too many: then one image at a time is faster
+FLOAT = np.dtype(np.float32)
+
+
+class Plan:
+    """Answers of a network for images of one shape.  It never changes, and many threads may use it.
+
+    Layers that follow each other are done in one go where that saves a pass over memory, weights
+    are kept in the order of the kernels, and all else that a call needs is one piece of memory.  A
+    few images are done one by one, with lanes over the output channels; many in blocks of LANES
+    images, if a block fits the caches.  Each image has the same answer, bit for bit, whatever else
+    is in its batch.
+
+    Plans can be pickled and copied: what travels is the graph, and the plan is built anew.
+
+    Parameters
+    ----------
+    graph : Graph
+    max_batch : int
+        The most images of a call.
+
+    Attributes
+    ----------
+    input_shape, output_shape : tuple of int
+        Of one image, without N.
+    max_batch : int
+    weights_bytes : int
+        Memory of the weights that the plan keeps.
+    arena_bytes : int
+        Memory that a call needs for each of its threads, besides the result.
+    """
+
+    def __init__(self, graph: Graph, max_batch: int = 256) -> None:
+        if not isinstance(graph, Graph):
+            raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
+        self.max_batch = check.whole(max_batch, "max_batch", 1)
+        self.graph = graph = simplify(graph)
+        self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
+        self._single = (1, *self.input_shape)
+        self._lanes: int = _core.lanes(FLOAT.itemsize)
+        self._least = max(2, math.ceil(BLOCK_SHARE * self._lanes))
+        self._by_image = self._record(ByImage, 1)
+        self._by_batch = None
+        if max_batch >= self._least:
+            self._by_batch = self._record(ByBatch, self._lanes)
+            if self._by_batch[FLOAT].memory > CACHES:
+                self._by_batch = None
+                del self._packed[ByBatch]
+
+    def _record(self, way: Any, images: int) -> dict[np.dtype, Any]:
+        # a recorder for numbers and one for bytes, which share the weights
+        packed: dict[str, list[np.ndarray]] = {}
+        recorders = {}
+        for dtype in (FLOAT, np.dtype(np.uint8)):
+            x = np.zeros((images, *self.input_shape), dtype)
+            out = np.empty((images, *self.output_shape), FLOAT)
+            way(self.graph, packed)(x, out)  # packs the weights
+            recorder = _core.Recorder(FLOAT.itemsize, images)
+            weights = [array for node in self.graph.nodes for array in node.weights.values()]
+            constants = [*weights, *(array for arrays in packed.values() for array in arrays)]
+            with recording(recorder):
+                way(self.graph, packed)(x, out)
+                recorder.stop([x, out], constants)
+            recorders[dtype] = recorder
+        self._packed = {**getattr(self, "_packed", {}), way: packed}
+        return recorders
+
+    def __call__(self, x: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
+        """The outputs for one image or a batch.
+
+        Parameters
+        ----------
+        x : array_like, shape `input_shape` or (N, *input_shape)
+            float32, other real numbers, which are taken as float32, or bytes (uint8), which are
+            scaled as in training.
+        out : ndarray of float32, shape of the answer, optional
+            Where to write it; then nothing is allocated.
+
+        Returns
+        -------
+        ndarray of float32, shape `output_shape` or (N, *output_shape)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or out does not fit; the message says what the plan takes.
+        """
+        if type(x) is not np.ndarray or x.dtype is not FLOAT or not x.flags.c_contiguous:
+            x = self._numbers(x)
+        shape = self.output_shape
+        if x.shape == self._single:
+            images = 1
+            shape = (1, *shape)
+        elif x.shape == self.input_shape:
+            images = 1
+        elif x.shape[1:] == self.input_shape and 0 < len(x) <= self.max_batch:
+            images = len(x)
+            shape = (images, *shape)
+        elif x.shape == (0, *self.input_shape):
+            return (
+                self._checked(out, (0, *shape)) if out is not None else np.empty((0, *shape), FLOAT)
+            )
+        else:
+            raise ValueError(f"x: expected {self._takes()}, got shape {x.shape}")
+        out = np.empty(shape, FLOAT) if out is None else self._checked(out, shape)
+        if images == 1:
+            self._by_image[x.dtype].run([x, out], 1, 1.0)
+            return out
+        done = 0
+        if images >= self._least and self._by_batch is not None:
+            done = images
+            if images % self._lanes < self._least:
+                done -= images % self._lanes
+            self._by_batch[x.dtype].run([x, out], done, 1.0)
+        if done < images:
+            rest = [x, out] if not done else [x[done:], out[done:]]
+            self._by_image[x.dtype].run(rest, images - done, 1.0)
+        return out
+
+    def classify(self, x: ArrayLike) -> Any:
+        """Class and probability of one image, or of each of a batch.
+
+        The outputs are taken for logits, whose probabilities are their softmax (for a single output
+        the sigmoid, and classes 0 and 1), unless the network ends in one.
+
+        Parameters
+        ----------
+        x : array_like, shape `input_shape` or (N, *input_shape)
+
+        Returns
+        -------
+        classes : int, or ndarray of int64, shape (N,)
+        probabilities : float, or ndarray of float32, shape (N,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for a call; also if the outputs are not one number for each class.
+        """
+        if len(self.output_shape) != 1:
+            raise ValueError(f"outputs of shape {self.output_shape} are not those of classes")
+        y = self(x)
+        rows = y.reshape(-1, y.shape[-1]).astype(np.float64)
+        last = self.graph.nodes[-1].op if self.graph.nodes else ""
+        if rows.shape[1] == 1:
+            p = rows[:, 0] if last == "sigmoid" else 0.5 * (1 + np.tanh(rows[:, 0] / 2))
+            classes = (p > 0.5).astype(np.int64)
+            probabilities = np.where(classes == 1, p, 1 - p)
+        else:
+            classes = rows.argmax(axis=1)
+            if last == "log_softmax":
+                rows = np.exp(rows)
+            elif last != "softmax":
+                rows = np.exp(rows - rows.max(axis=1, keepdims=True))
+                rows /= rows.sum(axis=1, keepdims=True)
+            probabilities = rows[np.arange(len(rows)), classes]
+        if y.ndim == 1:
+            return int(classes[0]), float(probabilities[0])
+        return classes, probabilities.astype(np.float32)
+
+    def _takes(self) -> str:
+        one = ", ".join(map(str, self.input_shape))
+        return f"one image ({one}) or up to {self.max_batch} images (N, {one}), float32 or uint8"
+
+    def _numbers(self, x: ArrayLike) -> np.ndarray:
+        array = np.asarray(x)
+        if array.dtype == np.uint8:
+            return contiguous(array)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"x: expected {self._takes()}, got {array.dtype}")
+        return contiguous(array, FLOAT)
+
+    def _checked(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:
+        if not isinstance(out, np.ndarray) or out.dtype != FLOAT:
+            got = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+            raise TypeError(f"out: expected an array of float32, got {got}")
+        if out.shape != shape or not out.flags.carray:
+            raise ValueError(
+                f"out: expected shape {shape}, in C order and writable, got {out.shape}"
+            )
+        return out
+
+    @property
+    def weights_bytes(self) -> int:
+        arrays = {id(a): a for node in self.graph.nodes for a in node.weights.values()}
+        for packed in self._packed.values():
+            arrays.update((id(a), a) for group in packed.values() for a in group)
+        return sum(array.nbytes for array in arrays.values())
+
+    @property
+    def arena_bytes(self) -> int:
+        recorders = [*self._by_image.values(), *(self._by_batch or {}).values()]
+        return max(recorder.memory for recorder in recorders)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan, (self.graph, self.max_batch)
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.input_shape} -> {self.output_shape}, max_batch={self.max_batch}, "
+            f"{self.weights_bytes} bytes of weights, {self.arena_bytes} of scratch memory a thread)"
+        )

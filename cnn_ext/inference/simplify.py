@@ -1,0 +1,126 @@
+"""A graph with fewer nodes: constants folded into weights, neighbours merged, unused ones gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .graph import CLIP_NONE, Graph, Node
+
+
+def simplify(graph: Graph) -> Graph:
+    """A graph that gives the same, up to rounding, with fewer nodes.
+
+    Parameters
+    ----------
+    graph : Graph
+        It is left as it is.
+
+    Returns
+    -------
+    Graph
+        Without unused nodes and nodes that change nothing.  Channels multiplied by constants and
+        constants added to channels, as batch normalisation does, are part of the convolution or
+        linear layer before them, if nothing else takes its value; reshapes of reshapes, clips of
+        clips and gathers of gathers are one.
+    """
+    nodes = _needed(graph, {node.output: node for node in graph.nodes})
+    uses = dict.fromkeys(graph.shapes, 0)
+    for name in (graph.output, *(name for node in nodes.values() for name in node.inputs)):
+        uses[name] += 1
+    same: dict[str, str] = {}  # a value that a node leaves unchanged: what it is
+    made: dict[str, Node] = {}
+    for node in nodes.values():
+        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        while node.inputs[0] in made:
+            before = made[node.inputs[0]]
+            merged = _merged(before, node, alone=uses[before.output] == 1)
+            if merged is None:
+                break
+            uses[before.output] -= 1
+            for name in before.inputs:
+                uses[name] += 1
+            if not uses[before.output]:
+                del made[before.output]
+                for name in before.inputs:
+                    uses[name] -= 1
+            node = merged
+        if _changes_nothing(graph, node):
+            same[node.output] = node.inputs[0]
+            uses[node.inputs[0]] += uses[node.output] - 1
+        else:
+            made[node.output] = node
+    return _rebuilt(graph, made, same.get(graph.output, graph.output))
+
+
+def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
+    # those that the output depends on, in their order
+    wanted = {graph.output}
+    for node in reversed(nodes.values()):
+        if node.output in wanted:
+            wanted.update(node.inputs)
+    return {name: node for name, node in nodes.items() if name in wanted}
+
+
+def _rebuilt(graph: Graph, nodes: dict[str, Node], output: str) -> Graph:
+    new = Graph(graph.input_shape, graph.byte_scale)
+    names = {graph.input: new.input}
+    for node in nodes.values():
+        inputs = [names[name] for name in node.inputs]
+        names[node.output] = new.add(node.op, *inputs, weights=node.weights, **node.attributes)
+    new.output = names[output]
+    return new
+
+
+def _changes_nothing(graph: Graph, node: Node) -> bool:
+    if node.op == "reshape":
+        return graph.shapes[node.inputs[0]] == graph.shapes[node.output]
+    return node.op == "clip" and (node.attributes["low"], node.attributes["high"]) == CLIP_NONE
+
+
+def _merged(before: Node, node: Node, alone: bool) -> Node | None:
+    # one node for both, or None; `alone` says that nothing else takes the value between them
+    if len(node.inputs) > 1:
+        return None
+    if before.op == node.op == "reshape":
+        return replace(node, inputs=before.inputs)
+    if before.op == node.op == "clip":
+        low, high = node.attributes["low"], node.attributes["high"]
+        bounds = {key: min(max(before.attributes[key], low), high) for key in ("low", "high")}
+        return replace(node, inputs=before.inputs, attributes=bounds)
+    if before.op == node.op == "gather" and alone:
+        return _gathered(before, node)
+    if before.op in ("conv2d", "linear") and node.op in ("add", "mul") and alone:
+        return _folded(before, node)
+    return None
+
+
+def _gathered(before: Node, node: Node) -> Node | None:
+    first, then = before.attributes["index"], node.attributes["index"]
+    fills = before.attributes["fill"], node.attributes["fill"]
+    if (first < 0).any() and (then < 0).any() and fills[0] != fills[1]:
+        return None
+    index = np.where(then < 0, -1, first.ravel()[then])
+    fill = fills[0] if (first < 0).any() else fills[1]
+    return replace(node, inputs=before.inputs, attributes={"index": index, "fill": fill})
+
+
+def _folded(before: Node, node: Node) -> Node | None:
+    weight = before.weights["weight"].astype(np.float64)
+    K = weight.shape[0]
+    constant = node.weights["constant"].astype(np.float64)
+    shape = (1,) * (weight.ndim - 1 - constant.ndim) + constant.shape
+    if shape[0] not in (1, K) or any(size != 1 for size in shape[1:]):
+        return None
+    constant = np.broadcast_to(constant.ravel(), K)
+    bias = before.weights.get("bias", np.zeros(K)).astype(np.float64)
+    if node.op == "add":
+        bias = bias + constant
+    else:
+        weight *= constant.reshape(-1, *(1,) * (weight.ndim - 1))
+        bias = bias * constant
+    weights = {"weight": weight.astype(np.float32)}
+    if "bias" in before.weights or node.op == "add":
+        weights["bias"] = bias.astype(np.float32)
+    return replace(before, output=node.output, weights=weights)

@@ -1,0 +1,220 @@
+"""ONNX models as graphs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..inference.graph import Graph, Shape
+from ..inference.simplify import simplify
+from ._package import onnx_package
+from .building import BATCH, ROOM, Builder, Operand, Value
+from .operators import OPERATORS
+from .step import Step
+from .tensors import FLOAT, array_of
+
+OLDEST = 7  # opset: broadcasting as in NumPy, batch normalisation without the flag for testing
+FAULTS = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, MemoryError)
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """Read an ONNX file.
+
+    Parameters
+    ----------
+    path : str or path
+        A model with one input, of which axis 0 counts images and the other sizes are known, and
+        one output, both float32; see docs/onnx.md for the operators.
+
+    Returns
+    -------
+    Graph
+        Simplified.  If the model is made for a batch of one size, the graph is not.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or not a model of this kind; the message names the file and all
+        nodes that are not supported.
+    OSError
+        If it cannot be read.
+    ImportError
+        If the package `onnx` is not installed.
+    """
+    onnx = onnx_package()
+    content = Path(path).read_bytes()
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except Exception as error:  # DecodeError of whatever protobuf is there
+        raise ValueError(f"{path}: not an ONNX file: {error}") from error
+    return read(model, str(path), Path(path).parent)[0]
+
+
+def from_model(model: Any) -> Graph:
+    """As `load`, of a ModelProto with all its data inside.
+
+    Raises
+    ------
+    ValueError
+        If it is not a model of this kind.
+    """
+    return read(model, "model", None)[0]
+
+
+def read(
+    model: Any, name: str, folder: Path | None, one_image: bool = False
+) -> tuple[Graph, Shape]:
+    """The graph of a model, and the shape of its output, where the batch is `BATCH`.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    name : str
+        Of the file, for messages.
+    folder : Path or None
+        Where data outside the model may lie.
+    one_image : bool
+        Whether the whole input, axis 0 and all, is one image.
+    """
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            reader = _Reader(model, folder, one_image)
+            output = reader.run()
+            graph = simplify(reader.build.graph)
+    except (*FAULTS, RecursionError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    for node in graph.nodes:
+        for key, array in node.weights.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name}: a {key} of {node.op} is not finite")
+    return graph, output.shape
+
+
+class _Reader:
+    """What is known of a model while its nodes are read one after the other."""
+
+    def __init__(self, model: Any, folder: Path | None, one_image: bool) -> None:
+        self.graph, self.folder = model.graph, folder
+        self.opset = _opset(model)
+        self.known: dict[str, Operand | None] = {}  # None: its node is not supported
+        count = 0
+        if len(self.graph.sparse_initializer):
+            raise ValueError("sparse tensors are not supported")
+        for tensor in self.graph.initializer:
+            if tensor.name in self.known:
+                raise ValueError(f"there are two tensors {tensor.name!r}")
+            try:
+                self.known[tensor.name] = array = array_of(tensor, folder)
+            except FAULTS as error:
+                raise ValueError(f"tensor {tensor.name[:60]!r}: {error}") from error
+            count += array.size
+        inputs = [value for value in self.graph.input if value.name not in self.known]
+        if len(inputs) != 1 or len(self.graph.output) != 1:
+            names = ", ".join(repr(value.name[:60]) for value in inputs[:9])
+            raise ValueError(
+                f"expected one input and one output, got {len(inputs)} ({names}) and"
+                f" {len(self.graph.output)}"
+            )
+        shape, fixed = _shape(inputs[0])
+        shape = (fixed, *shape[1:]) if fixed is not None and (one_image or fixed == 1) else shape
+        if one_image and fixed is None:
+            raise ValueError("the size of axis 0 is not known")
+        self.build = Builder(shape, fixed, ROOM + 4 * count)
+        self.known[inputs[0].name] = self.build.input
+
+    def run(self) -> Value:
+        """Read all nodes that the output needs, and say what is not supported."""
+        target = self.graph.output[0].name
+        needed = {target}
+        nodes = []
+        for node in reversed(self.graph.node):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+                nodes.append(node)
+        faults = []
+        for node in reversed(nodes):
+            try:
+                self._read(node, needed)
+            except FAULTS as error:
+                called = f" {node.name[:60]!r}" if node.name else ""
+                faults.append(f"{node.op_type[:60]}{called} ({error})")
+                self.known.update(dict.fromkeys(filter(None, node.output)))
+        if faults:
+            raise ValueError(f"not supported: {'; '.join(faults)}")
+        output = self.known.get(target)
+        if not isinstance(output, Value):
+            raise ValueError(f"the output {target[:60]!r} does not depend on the input")
+        self.build.finish(output)
+        return output
+
+    def _read(self, node: Any, needed: set[str]) -> None:
+        constant = node.op_type == "Constant"
+        if node.domain not in ("", "ai.onnx"):
+            raise ValueError(f"operators of {node.domain[:60]!r} are not known")
+        if node.op_type not in OPERATORS and not constant:
+            raise ValueError("this operator is not known")
+        self._check(node)
+        for name in node.output[1:]:
+            if name in needed:
+                raise ValueError(f"only its first output is supported, not {name[:60]!r}")
+        if not node.output or not node.output[0] or node.output[0] in self.known:
+            raise ValueError("it makes no value of its own")
+        for name in filter(None, node.input):
+            if name not in self.known:
+                raise ValueError(f"there is no value {name[:60]!r} before it")
+        inputs = [self.known[name] if name else None for name in node.input]
+        result: Operand | None = None  # if it takes what an unsupported node should make
+        if all(self.known[name] is not None for name in filter(None, node.input)):
+            step = Step(node, self.opset, inputs)
+            result = self._constant(step) if constant else OPERATORS[node.op_type](self.build, step)
+        self.known[node.output[0]] = result
+
+    def _check(self, node: Any) -> None:
+        # inputs and attributes that the operator has not would be left out silently
+        schema = onnx_package().defs.get_schema(node.op_type, self.opset, "")
+        if not schema.min_input <= len(node.input) <= schema.max_input:
+            raise ValueError(f"it does not take {len(node.input)} inputs")
+        names = {attribute.name for attribute in node.attribute}
+        unknown = names - schema.attributes.keys()
+        if unknown:
+            raise ValueError(f"attribute {min(unknown)[:60]} is not known")
+        for name, attribute in schema.attributes.items():
+            if attribute.required and name not in names:
+                raise ValueError(f"attribute {name} is missing")
+
+    def _constant(self, step: Step) -> np.ndarray:
+        if step.has("value"):
+            return array_of(step.attribute("value", "t", None), self.folder)
+        for name, field, dtype in (
+            ("value_float", "f", np.float32), ("value_floats", "floats", np.float32),
+            ("value_int", "i", np.int64), ("value_ints", "ints", np.int64),
+        ):  # fmt: skip
+            if step.has(name):
+                return np.array(step.attribute(name, field, None), dtype)
+        raise ValueError("it has no value of a kind that is known")
+
+
+def _opset(model: Any) -> int:
+    newest = onnx_package().defs.onnx_opset_version()
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
+        raise ValueError(f"expected an opset of {OLDEST} to {newest}, got {versions[:9]}")
+    return versions[0]
+
+
+def _shape(value: Any) -> tuple[Shape, int | None]:
+    # the shape of the input, with BATCH in front, and the size of the batch if it is known
+    kind = value.type.tensor_type
+    if kind.elem_type != FLOAT:
+        raise ValueError(f"input {value.name[:60]!r}: expected float32, got type {kind.elem_type}")
+    sizes = [size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim]
+    if not sizes or any(size is None or size < 1 for size in sizes[1:]):
+        shown = [size.dim_param or size.dim_value for size in kind.shape.dim]
+        raise ValueError(
+            f"input {value.name[:60]!r}: expected images of one known size, got {shown[:9]}"
+        )
+    fixed = sizes[0] if sizes[0] and sizes[0] > 0 else None
+    return (BATCH, *(int(size or 0) for size in sizes[1:])), fixed

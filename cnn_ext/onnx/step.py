@@ -1,0 +1,112 @@
+"""One node of an ONNX model, with its attributes and inputs checked as they are asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .building import BATCH, Operand, Value
+
+KINDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}  # field: AttributeProto.Type
+
+
+class Step:
+    """A node and what its inputs became.
+
+    Parameters
+    ----------
+    node : onnx.NodeProto
+    opset : int
+        The version of the operators.
+    inputs : list of Value, array or None
+        None where the node leaves an input out.
+    """
+
+    def __init__(self, node: Any, opset: int, inputs: list[Operand | None]) -> None:
+        self.op = node.op_type
+        self.opset = opset
+        self.inputs = inputs
+        self._attributes = {attribute.name: attribute for attribute in node.attribute}
+
+    def has(self, name: str) -> bool:
+        return name in self._attributes
+
+    def attribute(self, name: str, field: str, default: Any) -> Any:
+        """The attribute of this name, of type "f", "i", "s", "t", "floats" or "ints"."""
+        if name not in self._attributes:
+            return default
+        found = self._attributes[name]
+        if found.ref_attr_name or found.type not in (0, KINDS[field]):
+            raise ValueError(f"attribute {name} has another type than expected")
+        content = getattr(found, field)
+        if field == "s":
+            return content.decode()
+        return tuple(content) if field in ("floats", "ints") else content
+
+    def flag(self, name: str, default: int = 0) -> bool:
+        flag = self.attribute(name, "i", default)
+        if flag not in (0, 1):
+            raise ValueError(f"attribute {name}: expected 0 or 1, got {flag}")
+        return bool(flag)
+
+    def number(self, name: str, default: float) -> float:
+        number = float(self.attribute(name, "f", default))
+        if math.isnan(number):
+            raise ValueError(f"attribute {name} is not a number")
+        return number
+
+    def sizes(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """An attribute that has one entry for every entry of `default`."""
+        found = self.attribute(name, "ints", default)
+        if len(found) != len(default):
+            raise ValueError(f"attribute {name}: expected {len(default)} sizes, got {found}")
+        return found
+
+    # ---------------------------------------------------------------------------------- inputs
+
+    def given(self, i: int) -> bool:
+        return i < len(self.inputs) and self.inputs[i] is not None
+
+    def operand(self, i: int) -> Operand:
+        if not self.given(i):
+            raise ValueError(f"input {i} is missing")
+        return self.inputs[i]  # type: ignore[return-value]
+
+    def value(self, i: int) -> Value:
+        operand = self.operand(i)
+        if not isinstance(operand, Value):
+            raise ValueError(f"input {i} is a constant")
+        return operand
+
+    def constant(self, i: int) -> np.ndarray:
+        operand = self.operand(i)
+        if isinstance(operand, Value):
+            raise ValueError(f"input {i} is not a constant")
+        return operand
+
+    def weight(self, i: int) -> np.ndarray:
+        """A constant of floating point."""
+        return real(self.constant(i))
+
+    def integers(self, i: int, name: str, since: int) -> tuple[int, ...] | None:
+        """Whole numbers that are an attribute before opset `since` and an input from then on."""
+        if self.opset < since:
+            return self.attribute(name, "ints", None)
+        if not self.given(i):
+            return None
+        array = self.constant(i)
+        if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > 64:
+            raise ValueError(f"{name}: expected up to 64 whole numbers, got {array.shape}")
+        numbers = tuple(int(number) for number in array.ravel())
+        if any(number and number % BATCH == 0 for number in numbers):
+            raise ValueError(f"{name} depends on the number of images")
+        return numbers
+
+
+def real(array: np.ndarray) -> np.ndarray:
+    """The array itself if it is of floating point: whole numbers may depend on the batch."""
+    if array.dtype.kind != "f":
+        raise ValueError(f"expected numbers of floating point, got {array.dtype}")
+    return array

@@ -1,0 +1,241 @@
+# One image at a time, lanes over channels: tables of places become the arguments of the kernels.
+
+cdef const Py_ssize_t* places(const Py_ssize_t[::1] table, Py_ssize_t* least, Py_ssize_t* most) except NULL:
+    # The numbers of a table, and how far they reach; a recorder keeps it as long as the call.
+    cdef Py_ssize_t i
+    if table.shape[0] < 1:
+        raise ValueError("a table of places is empty")
+    least[0] = most[0] = table[0]
+    for i in range(table.shape[0]):
+        least[0] = min(least[0], table[i])
+        most[0] = max(most[0], table[i])
+    if least[0] < -LARGEST or most[0] > LARGEST:
+        raise ValueError(f"expected places up to {LARGEST}, got {least[0]} to {most[0]}")
+    if recording():
+        RECORDER.tables.append(table)
+    return &table[0]
+
+
+cdef int inside(object array, int itemsize, Py_ssize_t least, Py_ssize_t most) except -1:
+    if least < 0 or most >= memoryview(array).nbytes // itemsize:
+        raise ValueError(f"places {least} to {most} are not all inside an array of "
+                         f"{memoryview(array).nbytes // itemsize} numbers")
+    return 0
+
+
+cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, tables, clip,
+                      bint cut, bint bias_of_pixels=False) except -1:
+    cdef Py_ssize_t low[6]
+    cdef Py_ssize_t high[6]
+    cdef int size = table.itemsize
+    cdef double work
+    x_pixel, y_pixel, x_tap, w_tap, w_block, y_block = tables
+    a.pixels, a.taps, a.blocks = len(x_pixel), len(x_tap), len(w_block)
+    if (len(y_pixel), len(w_tap), len(y_block)) != (a.pixels, a.taps, a.blocks):
+        raise ValueError("tables of different lengths")
+    a.x_pixel, a.y_pixel = places(x_pixel, low, high), places(y_pixel, low + 1, high + 1)
+    a.x_tap, a.w_tap = places(x_tap, low + 2, high + 2), places(w_tap, low + 3, high + 3)
+    a.w_block, a.y_block = places(w_block, low + 4, high + 4), places(y_block, low + 5, high + 5)
+    more = a.x_block * (a.blocks - 1) + (0 if cut else table.lanes - 1)
+    inside(x, size, low[0] + low[2], high[0] + high[2] + more)
+    inside(w, size, low[4], high[4] + high[3] + table.lanes - 1)
+    inside(y, size, low[1] + low[5], high[1] + high[5] + table.lanes - 1)
+    a.x, a.w = pointer(x, (), size), pointer(w, (), size)
+    a.bias = pointer(bias, (a.pixels if bias_of_pixels else a.blocks * table.lanes,), size)
+    a.bias_of_pixels = bias_of_pixels
+    a.y = pointer(y, (), size, True)
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
+    work = 2.0 * a.pixels * a.taps * a.blocks * table.lanes
+    a.pixel_cut, a.block_cut = a.pixels, a.blocks if cut else 1
+    if cut and work > TASK_WORK and not bias_of_pixels:
+        # first the channels, so that weights are read once; then the pixels
+        a.block_cut = max(1, min(a.blocks, <Py_ssize_t> (a.blocks * TASK_WORK / work)))
+        if work > TASK_WORK * a.blocks:
+            a.pixel_cut = max(PIXEL_CUT, <Py_ssize_t> (a.pixels * TASK_WORK * a.blocks / work))
+    tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
+    return run(loop, a, sizeof(ChannelConv), 4, tasks, work)
+
+
+def channel_conv(x, w, bias, y, int itemsize, tables, clip=None):
+    """y[block, pixel] = bias[block] + sum over taps of w[block, tap] x[pixel + tap], clipped.
+
+    `tables` are those of ChannelConv (args.pxi), in that order.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef ChannelConv a
+    a.x_block = 0
+    run_channels(table.channel_conv, table, &a, x, w, bias, y, tables, clip, True)
+
+
+def pixel_conv(x, w, bias, y, int itemsize, tables, clip=None):
+    """Likewise with lanes over pixels: x is the weights, w a plain image, a pixel an output channel."""
+    cdef Table* table = table_of(itemsize)
+    cdef ChannelConv a
+    a.x_block = 0
+    run_channels(table.channel_conv, table, &a, x, w, bias, y, tables, clip, True, True)
+
+
+def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None):
+    """Likewise, each channel of x by itself; its blocks lie `x_block` apart."""
+    cdef Table* table = table_of(itemsize)
+    cdef ChannelConv a
+    within_reach(&x_block, 1)
+    a.x_block = x_block
+    run_channels(table.depthwise, table, &a, x, w, bias, y, tables, clip, False)
+
+
+def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
+    """u[places, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
+    cdef Table* table = table_of(itemsize)
+    cdef WinogradFilter f
+    if recording():
+        raise RuntimeError("weights are transformed before a recording")
+    if taps != 3 and taps != 5:
+        raise ValueError(f"taps: expected 3 or 5, got {taps}")
+    f.K, f.C, f.w_k, f.w_c, f.rotate, f.taps = K, C, C * taps * taps, taps * taps, False, taps
+    f.w = pointer(w, (K, C, taps, taps), itemsize)
+    f.u = pointer(u, ((taps + 3) * (taps + 3), K, C), itemsize, True)
+    run(table.winograd_filter, &f, sizeof(f), 2, K, 10.0 * K * C * taps * taps)
+
+
+def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None):
+    """A convolution with stride 1 in Winograd's way.
+
+    `shape` is C, channels, K, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in (places, K,
+    channels, LANES); `y_steps` are the plane and row of y, `y_first` its first number.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef ChannelWinograd a
+    cdef Py_ssize_t L = table.lanes, tiles, places_
+    (a.C, a.channels, a.K, a.H, a.W, a.P, a.Q, a.top, a.left, a.taps) = shape
+    a.y_plane, a.y_row = y_steps
+    at_least_one(&a.C, 7)
+    at_least_one(&a.y_plane, 2)
+    within_reach(&a.C, 11)
+    within_reach(&y_first, 1)
+    if a.taps != 3 and a.taps != 5 or a.channels > a.C * L:
+        raise ValueError(f"shape: {shape} does not fit together")
+    inside(y, itemsize, y_first, <object> y_first + (a.K - 1) * <object> a.y_plane
+           + (a.P - 1) * <object> a.y_row + a.Q * <object> L - 1)
+    places_ = (a.taps + 3) * (a.taps + 3)
+    a.x = pointer(x, (a.C, a.H, a.W, L), itemsize)
+    a.u = pointer(u, (places_, a.K, a.channels, L), itemsize)
+    a.bias = pointer(bias, (a.K, L), itemsize)
+    a.y = <char*> pointer(y, (), itemsize, True) + y_first * itemsize
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
+    tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4)
+    work = 2.0 * places_ * tiles * a.channels * a.K * L
+    a.chunk = min(tiles, TILES)
+    a.block_cut = a.K
+    if work > 2 * TASK_WORK:  # what few tiles do not give to other threads, channels do
+        a.block_cut = max(1, (a.K * a.chunk + tiles - 1) // max(tiles, 2 * a.chunk))
+    tasks = ((tiles + a.chunk - 1) // a.chunk) * ((a.K + a.block_cut - 1) // a.block_cut)
+    run(table.channel_winograd, &a, sizeof(a), 4, tasks, work,
+        places_ * <object> (a.C + a.block_cut) * a.chunk * L * itemsize
+        + sizeof(Py_ssize_t) * <object> (2 * a.channels + 2 * a.K))
+
+
+def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=None):
+    """Maxima, or means if `count_include_pad` is given, of planes that lie apart.
+
+    `steps` are x_plane, x_row, y_plane, y_row; `first` where the first planes begin in x and y.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Pool a
+    cdef Py_ssize_t L = table.lanes, x_first, y_first
+    (a.planes, a.H, a.W, a.R, a.S, a.P, a.Q, a.step_h, a.step_w, a.gap_h, a.gap_w, a.top, a.left,
+     a.bottom, a.right) = shape
+    a.x_plane, a.x_row, a.y_plane, a.y_row = steps
+    at_least_one(&a.planes, 1)
+    at_least_one(&a.H, 10)  # up to gap_w
+    at_least_one(&a.x_plane, 4)
+    within_reach(&a.planes, 15)
+    within_reach(&a.x_plane, 4)
+    x_first, y_first = first
+    within_reach(&x_first, 1)
+    within_reach(&y_first, 1)
+    inside(x, itemsize, x_first, <object> x_first + (a.planes - 1) * <object> a.x_plane
+           + (a.H - 1) * <object> a.x_row + a.W * <object> L - 1)
+    inside(y, itemsize, y_first, <object> y_first + (a.planes - 1) * <object> a.y_plane
+           + (a.P - 1) * <object> a.y_row + a.Q * <object> L - 1)
+    a.x = <const char*> pointer(x, (), itemsize) + x_first * itemsize
+    a.y = <char*> pointer(y, (), itemsize, True) + y_first * itemsize
+    a.place = NULL
+    a.count_include_pad = bool(count_include_pad)
+    run(table.max_pool if count_include_pad is None else table.avg_pool, &a, sizeof(Pool), 3,
+        a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * L)
+
+
+def place(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double scale):
+    """Rows of numbers, or of bytes times `scale`, to their places in y, which is zero elsewhere.
+
+    `sizes` are planes, rows, numbers a row; the steps are those of planes and rows.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Place a
+    a.bytes = memoryview(x).itemsize == 1
+    a.planes, a.H, a.W = sizes
+    a.x_plane, a.x_row = x_steps
+    a.y_plane, a.y_row = y_steps
+    a.first, a.scale, a.size = first, scale, memoryview(y).nbytes // itemsize
+    at_least_one(&a.planes, 7)
+    within_reach(&a.planes, 8)
+    cdef int x_size = 1 if a.bytes else itemsize
+    inside(x, x_size, 0, (a.planes - 1) * <object> a.x_plane + (a.H - 1) * <object> a.x_row + a.W - 1)
+    inside(y, itemsize, first, first + (a.planes - 1) * <object> a.y_plane
+           + (a.H - 1) * <object> a.y_row + a.W - 1)
+    a.x = pointer(x, (), x_size)
+    a.y = pointer(y, (), itemsize, True)
+    run(table.place, &a, sizeof(a), 2, 1, <double> a.size)
+
+
+def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
+    """Maxima of 2 x 2 numbers of plain planes; `sizes` are planes, rows and columns of y.
+
+    y has room for a vector behind its last number.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Place a
+    cdef Py_ssize_t L = table.lanes, last
+    memset(&a, 0, sizeof(a))
+    a.planes, a.H, a.W = sizes
+    a.x_plane, a.x_row = x_steps
+    a.y_plane, a.y_row = y_steps
+    at_least_one(&a.planes, 7)
+    within_reach(&a.planes, 7)
+    last = (a.W + L - 1) // L * L  # columns that are written
+    inside(x, itemsize, 0, (a.planes - 1) * <object> a.x_plane + (2 * a.H - 1) * <object> a.x_row
+           + 2 * last - 1)
+    inside(y, itemsize, 0, (a.planes - 1) * <object> a.y_plane + (a.H - 1) * <object> a.y_row + last - 1)
+    a.x, a.y = pointer(x, (), itemsize), pointer(y, (), itemsize, True)
+    run(table.pool_pairs, &a, sizeof(a), 2, 1, 4.0 * a.planes * a.H * a.W)
+
+
+def move(x, y, int itemsize, source, target, Py_ssize_t width):
+    """y[target[i]] = x[source[i]], single numbers (`width` 1) or whole vectors of lanes."""
+    cdef Table* table = table_of(itemsize)
+    cdef Move a
+    cdef Py_ssize_t low[2]
+    cdef Py_ssize_t high[2]
+    if width != 1 and width != table.lanes:
+        raise ValueError(f"width: expected 1 or {table.lanes}, got {width}")
+    a.count, a.width, a.value = len(source), width, 0
+    if len(target) != a.count:
+        raise ValueError("tables of different lengths")
+    a.source, a.target = places(source, low, high), places(target, low + 1, high + 1)
+    inside(x, itemsize, low[0], high[0] + width - 1)
+    inside(y, itemsize, low[1], high[1] + width - 1)
+    a.x, a.y = pointer(x, (), itemsize), pointer(y, (), itemsize, True)
+    run(table.move, &a, sizeof(a), 2, 1, <double> a.count * width)
+
+
+def fill(y, int itemsize, double value):
+    """y = value everywhere."""
+    cdef Table* table = table_of(itemsize)
+    cdef Move a
+    memset(&a, 0, sizeof(a))
+    a.count, a.value = memoryview(y).nbytes // itemsize, value
+    a.y = pointer(y, (), itemsize, True)
+    run(table.fill, &a, sizeof(a), 2, 1, <double> a.count)

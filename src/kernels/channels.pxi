@@ -1,0 +1,199 @@
+# One image at a time: the lanes go over output channels, so that a single prediction fills the vectors
+# too.  An activation lies in blocks of LANES channels, (blocks, height, width, LANES), maybe within a
+# border of zeros; where exactly, the tables of the callers say.  With few channels, as behind the input,
+# the lanes go over neighbouring pixels of plain images instead.
+
+cdef void channel_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # A task is some pixels of some blocks of output channels.  The operands of the tile change places:
+    # its rows are the pixels.  (For lanes over pixels they change back: "pixels" are the output channels
+    # then, and "blocks" runs of LANES pixels.)
+    cdef const ChannelConv* a = <const ChannelConv*> args
+    cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
+    cdef Py_ssize_t first = task % cuts * a.pixel_cut, block = task // cuts * a.block_cut, last
+    cdef Tile t
+    memset(&t, 0, sizeof(t))
+    t.pixels = min(a.block_cut, a.blocks - block)
+    t.C = 1
+    t.taps = a.taps
+    t.x_tap = a.w_tap
+    t.w_tap = a.x_tap
+    t.x_pixel = a.w_block + block
+    t.y_pixel = a.y_block + block
+    t.w_row = a.x_pixel
+    t.y_row = a.y_pixel
+    t.x = <const real*> a.w
+    t.w = <const real*> a.x
+    if a.bias_of_pixels:
+        t.bias = <const real*> a.bias
+    else:
+        t.bias_col = <const real*> a.bias + block * LANES
+    t.y = <real*> a.y
+    t.clip = a.clip
+    t.low = <real> a.low
+    t.high = <real> a.high
+    last = min(first + a.pixel_cut, a.pixels)
+    run_tiles(&t, first, last, best_tile(last - first, t.pixels, 2, 8))
+
+
+cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
+    # `winograd_tiles` with the operands exchanged
+    cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
+    cdef Py_ssize_t cuts = (tiles + a.chunk - 1) // a.chunk, first = task % cuts * a.chunk
+    cdef Py_ssize_t k0 = task // cuts * a.block_cut, K = min(a.block_cut, a.K - k0)
+    cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
+    cdef vec* v = <vec*> scratch              # (n * n, count, blocks of C)
+    cdef vec* m = v + n * n * a.C * a.chunk   # (n * n, count, K)
+    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * K * a.chunk)
+    cdef real* y
+    cdef vec bias
+    cdef vec square[16]
+    cdef Tile product
+    cdef int shape
+    for t in range(count):
+        p = (first + t) // across * 4
+        q = (first + t) % across * 4
+        for c in range(a.C):
+            input_square(<const real*> a.x + c * a.H * a.W * LANES, a.H, a.W, p - a.top, q - a.left,
+                         v + t * a.C + c, count * a.C, n)
+    memset(&product, 0, sizeof(product))
+    product.pixels = K
+    product.C = 1
+    product.taps = a.channels
+    product.w_k = a.C * LANES
+    product.y_k = K * LANES
+    product.w_tap = table
+    product.x_tap = table + a.channels
+    product.x_pixel = table + 2 * a.channels
+    product.y_pixel = table + 2 * a.channels + K
+    for c in range(a.channels):
+        table[c] = c
+        table[a.channels + c] = c * LANES
+    for k in range(K):
+        table[2 * a.channels + k] = (k0 + k) * a.channels * LANES
+        table[2 * a.channels + K + k] = k * LANES
+    shape = best_tile(count, K, 2, 8)
+    for i in range(n * n):
+        product.x = <const real*> a.u + i * a.K * a.channels * LANES
+        product.w = <const real*> (v + i * count * a.C)
+        product.y = <real*> (m + i * count * K)
+        product.K = count
+        run_tiles(&product, 0, count, shape)
+    for k in range(K):
+        bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
+        for t in range(count):
+            output_square(m + t * K + k, count * K, square, n, 4)
+            p = (first + t) // across * 4
+            q = (first + t) % across * 4
+            for i in range(min(4, a.P - p)):
+                y = <real*> a.y + (k0 + k) * a.y_plane + (p + i) * a.y_row + q * LANES
+                for j in range(min(4, a.Q - q)):
+                    square[4 * i + j] += bias
+                    if a.clip:
+                        square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
+                    (<vec*> (y + j * LANES))[0] = square[4 * i + j]
+
+
+cdef void channel_winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # a task is some tiles of 4 x 4 pixels of some blocks of output channels
+    cdef const ChannelWinograd* a = <const ChannelWinograd*> args
+    if a.taps == 3:
+        winograd_channels(a, task, scratch, 6)
+    else:
+        winograd_channels(a, task, scratch, 8)
+
+
+cdef inline void depthwise_pixels(const ChannelConv* a, Py_ssize_t block, Py_ssize_t first,
+                                  Py_ssize_t last, int count) noexcept nogil:
+    # `count` pixels, a constant; those from `last` on repeat the one before
+    cdef const real* w = <const real*> a.w + a.w_block[block]
+    cdef const real* x = <const real*> a.x + block * a.x_block
+    cdef vec acc[8]
+    cdef vec weight
+    cdef Py_ssize_t t
+    cdef int i
+    for i in range(count):
+        acc[i] = (<const vec*> (<const real*> a.bias + block * LANES))[0]
+    for t in range(a.taps):
+        weight = (<const vec*> (w + t * LANES))[0]
+        for i in range(count):
+            acc[i] += weight * (<const vec*> (x + a.x_pixel[min(first + i, last - 1)] + a.x_tap[t]))[0]
+    for i in range(count):
+        if a.clip:
+            acc[i] = vec_clip(acc[i], <real> a.low, <real> a.high)
+        (<vec*> (<real*> a.y + a.y_block[block] + a.y_pixel[min(first + i, last - 1)]))[0] = acc[i]
+
+
+cdef void depthwise(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # each channel by itself; a task is a block of channels
+    cdef const ChannelConv* a = <const ChannelConv*> args
+    cdef Py_ssize_t pixel = 0
+    while pixel < a.pixels:
+        depthwise_pixels(a, task, pixel, a.pixels, 8)
+        pixel += 8
+
+
+cdef void place(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # all planes, into `size` numbers that are zero elsewhere
+    cdef const Place* a = <const Place*> args
+    cdef Py_ssize_t c, h, w
+    cdef real* y
+    cdef const unsigned char* byte
+    memset(a.y, 0, a.size * sizeof(real))
+    for c in range(a.planes):
+        for h in range(a.H):
+            y = <real*> a.y + a.first + c * a.y_plane + h * a.y_row
+            if a.bytes:
+                byte = <const unsigned char*> a.x + c * a.x_plane + h * a.x_row
+                for w in range(a.W):
+                    y[w] = byte[w] * <real> a.scale
+            else:
+                memcpy(y, <const real*> a.x + c * a.x_plane + h * a.x_row, a.W * sizeof(real))
+
+
+cdef inline vec larger(vec a, vec b) noexcept nogil:
+    # as max_pool: the first of equal maxima, and a NaN always
+    return vec_select(mask_or(vec_above(b, a), vec_nan(b)), b, a)
+
+
+cdef void pool_pairs(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # Max pooling, 2 x 2, of plain planes.  A vector may hang over the end of its row of y: what it
+    # spoils is written after it, or is nobody's.
+    cdef const Place* a = <const Place*> args
+    cdef Py_ssize_t c, h, w
+    cdef const real* x
+    cdef const real* below
+    for c in range(a.planes):
+        for h in range(a.H):
+            x = <const real*> a.x + c * a.x_plane + 2 * h * a.x_row
+            below = x + a.x_row
+            w = 0
+            while w < a.W:
+                (<vec*> (<real*> a.y + c * a.y_plane + h * a.y_row + w))[0] = larger(
+                    larger(vec_evens((<const vec*> (x + 2 * w))[0], (<const vec*> (x + 2 * w + LANES))[0]),
+                           vec_odds((<const vec*> (x + 2 * w))[0], (<const vec*> (x + 2 * w + LANES))[0])),
+                    larger(vec_evens((<const vec*> (below + 2 * w))[0],
+                                     (<const vec*> (below + 2 * w + LANES))[0]),
+                           vec_odds((<const vec*> (below + 2 * w))[0],
+                                    (<const vec*> (below + 2 * w + LANES))[0])))
+                w += LANES
+
+
+cdef void move(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # numbers, or whole vectors of lanes, from here to there
+    cdef const Move* a = <const Move*> args
+    cdef const real* x = <const real*> a.x
+    cdef real* y = <real*> a.y
+    cdef Py_ssize_t i
+    if a.width == 1:
+        for i in range(a.count):
+            y[a.target[i]] = x[a.source[i]]
+    else:
+        for i in range(a.count):
+            (<vec*> (y + a.target[i]))[0] = (<const vec*> (x + a.source[i]))[0]
+
+
+cdef void fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const Move* a = <const Move*> args
+    cdef Py_ssize_t i
+    for i in range(a.count):
+        (<real*> a.y)[i] = <real> a.value

@@ -1,0 +1,134 @@
+"""The naive truth of `cnn_ext.inference.Graph`: every operator in float64 NumPy, image by image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cnn_ext.inference import Graph, Node
+
+
+def run(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """Outputs (N, ...) of images (N, ...); bytes are multiplied by the scale of the graph."""
+    return np.stack([run_one(graph, image)[graph.output] for image in images])
+
+
+def run_one(graph: Graph, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every value of one image, by name."""
+    scale = graph.byte_scale if image.dtype == np.uint8 else 1.0
+    values = {graph.input: image.astype(np.float64) * scale}
+    for node in graph.nodes:
+        weights = {name: array.astype(np.float64) for name, array in node.weights.items()}
+        inputs = [values[name] for name in node.inputs]
+        y = OPERATORS[node.op](node, weights, *inputs)
+        assert y.shape == graph.shapes[node.output], (node.op, y.shape, graph.shapes[node.output])
+        values[node.output] = y
+    return values
+
+
+def windows(x: np.ndarray, kernel: Any, stride: Any, dilation: Any, output: Any) -> np.ndarray:
+    # (C, P, Q, R, S): the pixels that each window sees of an input that is large enough
+    (R, S), (P, Q) = kernel, output
+    h = np.arange(P)[:, None] * stride[0] + np.arange(R) * dilation[0]
+    w = np.arange(Q)[:, None] * stride[1] + np.arange(S) * dilation[1]
+    return x[:, h[:, None, :, None], w[None, :, None, :]]
+
+
+def padded(x: np.ndarray, padding: Any, value: float, more: int = 0) -> np.ndarray:
+    top, bottom, left, right = padding
+    around = ((0, 0), (top, bottom + more), (left, right + more))
+    return np.pad(x, around, constant_values=value)
+
+
+def extent(
+    size: int, before: int, after: int, kernel: int, stride: int, gap: int, ceil: bool
+) -> int:
+    # counted one by one: the windows that begin on the padding before or on the input
+    count = 0
+    while True:
+        start, end = count * stride, count * stride + gap * (kernel - 1)
+        fits = end < size + before + after
+        hangs = (
+            ceil
+            and count > 0
+            and start < size + before
+            and start - stride + gap * (kernel - 1) < (size + before + after - 1)
+        )
+        if not fits and not hangs:
+            return count
+        count += 1
+
+
+def conv2d(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    a, weight = node.attributes, weights["weight"]
+    K, C, R, S = weight.shape
+    x = padded(x, a["padding"], 0.0)
+    P = (x.shape[1] - a["dilation"][0] * (R - 1) - 1) // a["stride"][0] + 1
+    Q = (x.shape[2] - a["dilation"][1] * (S - 1) - 1) // a["stride"][1] + 1
+    seen = windows(x, (R, S), a["stride"], a["dilation"], (P, Q))
+    G = a["groups"]
+    seen = seen.reshape(G, C, P, Q, R, S)
+    y = np.einsum("gkcrs,gcpqrs->gkpq", weight.reshape(G, K // G, C, R, S), seen).reshape(K, P, Q)
+    return y + weights.get("bias", np.zeros(K))[:, None, None]
+
+
+def linear(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return weights["weight"] @ x + weights.get("bias", 0.0)
+
+
+def pool(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    a = node.attributes
+    kernel, stride = a["kernel"], a["stride"]
+    gaps = a.get("dilation", (1, 1))
+    top, bottom, left, right = a["padding"]
+    P = extent(x.shape[1], top, bottom, kernel[0], stride[0], gaps[0], a["ceil_mode"])
+    Q = extent(x.shape[2], left, right, kernel[1], stride[1], gaps[1], a["ceil_mode"])
+    more = max(kernel[0] * gaps[0] + stride[0], kernel[1] * gaps[1] + stride[1])
+
+    def seen(plane: np.ndarray, inner: float, outer: float) -> np.ndarray:
+        whole = padded(padded(plane, a["padding"], inner), (0, 0, 0, 0), outer, more)
+        return windows(whole, kernel, stride, gaps, (P, Q))
+
+    if node.op == "max_pool":
+        return seen(x, -math.inf, -math.inf).max(axis=(3, 4))
+    counted = seen(np.ones_like(x), float(a["count_include_pad"]), 0.0).sum(axis=(3, 4))
+    return seen(x, 0.0, 0.0).sum(axis=(3, 4)) / counted
+
+
+def clip(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.minimum(np.maximum(x, node.attributes["low"]), node.attributes["high"])
+
+
+def leaky_relu(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, x * node.attributes["negative_slope"])
+
+
+def log_softmax(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    x = x - x.max(axis=0)
+    return x - np.log(np.exp(x).sum(axis=0))
+
+
+def gather(node: Node, weights: dict[str, np.ndarray], *inputs: np.ndarray) -> np.ndarray:
+    index = node.attributes["index"]
+    joined = np.concatenate([x.ravel() for x in inputs])
+    return np.where(index < 0, node.attributes["fill"], joined[np.maximum(index, 0)])
+
+
+OPERATORS: dict[str, Any] = {
+    "conv2d": conv2d,
+    "linear": linear,
+    "max_pool": pool,
+    "avg_pool": pool,
+    "clip": clip,
+    "leaky_relu": leaky_relu,
+    "sigmoid": lambda node, weights, x: 1 / (1 + np.exp(-x)),
+    "tanh": lambda node, weights, x: np.tanh(x),
+    "softmax": lambda node, weights, x: np.exp(log_softmax(node, weights, x)),
+    "log_softmax": log_softmax,
+    "add": lambda node, weights, x, *y: x + (y[0] if y else weights["constant"]),
+    "mul": lambda node, weights, x, *y: x * (y[0] if y else weights["constant"]),
+    "gather": gather,
+    "reshape": lambda node, weights, x: x.reshape(node.attributes["shape"]),
+}

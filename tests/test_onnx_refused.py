@@ -1,0 +1,361 @@
+"""What `cnn_ext.onnx.load` refuses: other models, files elsewhere, damaged and lying files."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx_models import model
+from test_graph_simplify import random
+
+from cnn_ext import onnx as cnn_onnx
+
+onnx = pytest.importorskip("onnx")
+RNG = np.random.default_rng(7)
+W = {"w": random(RNG, 4, 3)}
+REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "no batch": ("(float x) => (float y) { y = Relu (x) }", {}, "images of one known size"),
+    "unknown sizes": (
+        "(float[N, 3, H, W] x) => (float[N, 3, H, W] y) { y = Relu (x) }",
+        {},
+        "'x': expected images of one known size, got ['N', 3, 'H', 'W']",
+    ),
+    "other numbers": (
+        "(int8[N, 3] x) => (int8[N, 3] y) { y = Identity (x) }", {}, "expected float32, got type 3",
+    ),
+    "two inputs": (
+        "(float[N, 3] x, float[N, 3] z) => (float[N, 3] y) { y = Add (x, z) }",
+        {},
+        "expected one input and one output, got 2 ('x', 'z') and 1",
+    ),
+    "two outputs": (
+        "(float[N, 3] x) => (float[N, 3] y, float[N, 3] z) { y = Relu (x)  z = Tanh (x) }",
+        {},
+        "got 1 ('x') and 2",
+    ),
+    "mask": (
+        "(float[N, 3] x) => (float[N, 3] y) { a, m = Dropout (x)  b = Cast (m)  y = Add (a, b) }",
+        {},
+        "Dropout (only its first output is supported, not 'm')",
+    ),
+    "constant": ("(float[N, 3] x) => (float[4, 3] y) { y = Identity (w) }", W, "does not depend"),
+    "order": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Relu (a)  a = Tanh (x) }", {}, "no value 'a'",
+    ),
+    "twice": ("(float[N, 3] x) => (float[N, 3] x) { x = Relu (x) }", {}, "no value of its own"),
+    "domain": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = com.other.Relu (x) }", {}, "of 'com.other'",
+    ),
+    "batch transposed": (
+        "(float[N, 3] x) => (float[3, N] y) { y = Transpose (x) }", {}, "axis 0 counts images",
+    ),
+    "batch averaged": (
+        "(float[N, 3] x) => (float[1, 3] y) { y = ReduceMean <axes = [0]> (x) }", {}, "axis 0",
+    ),
+    "batch joined": (
+        "(float[N, 3] x) => (float[M, 3] y) { y = Concat <axis = 0> (x, x) }", {}, "axis 0",
+    ),
+    "batch flattened": (
+        "(float[N, 3] x) => (float[1, M] y) { y = Flatten <axis = 0> (x) }",
+        {},
+        "Flatten ((1, 3 N) would mix the images of (N, 3))",
+    ),
+    "batch as a number": (
+        """(float[N, 3] x) => (float[N, 3] y)
+        { s = Shape (x)  f = Cast <to = 1> (s)  n = Gather (f, i)  y = Add (x, n) }""",
+        {"i": np.int64(0)},
+        "Cast (the number of images cannot be used as a number)",
+    ),
+    "batch as a position": (
+        """(float[N, 3] x) => (float[N, 3] y)
+        { s = Shape (x)  n = Gather (s, z)  y = Slice (x, i, n, i) }""",
+        {"i": np.array([1]), "z": np.array([0])},
+        "ends depends on the number of images",
+    ),
+    "rows that meet images": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Add (x, w) }", W, "mixes images",
+    ),
+    "ranks that meet images": (
+        """(float[N, 3, 4] x) => (float[N, 3, 4] y)
+        { a = ReduceMean <axes = [1], keepdims = 0> (x)  y = Add (x, a) }""",
+        {},
+        "(N, 3, 4) and (N, 4) would mix images",
+    ),
+    "size that is not there": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Reshape (x, s) }",
+        {"s": np.array([0, -1, 0])},
+        "copies a size that (N, 3) has not",
+    ),
+    "matrix of its own": (
+        "(float[N, 3, 3] x) => (float[N, 3, 3] y) { y = MatMul (x, x) }", {}, "MatMul (",
+    ),
+    "division": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Div (x, x) }", {}, "by a constant",
+    ),
+    "three dimensions": (
+        "(float[N, 1, 3, 3, 3] x) => (float[N, 1, 3, 3, 3] y) { y = Conv (x, c) }",
+        {"c": random(RNG, 1, 1, 1, 1, 1)},
+        "a window of 3 axes over (1, 3, 3, 3) is not supported",
+    ),
+    "filters that do not fit": (
+        "(float[N, 2, 3, 3] x) => (float[N, 1, 3, 3] y) { y = Conv (x, c) }",
+        {"c": random(RNG, 1, 3, 1, 1)},
+        "a weight of (1, 3, 1, 1) in 1 groups takes no (2, 3, 3)",
+    ),
+    "attribute of another type": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = LeakyRelu <alpha = 1> (x) }",
+        {},
+        "attribute alpha has another type",
+    ),
+    "weights that are no numbers": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Mul (x, n) }",
+        {"n": np.float32(np.nan)},
+        "a constant of mul is not finite",
+    ),
+    "neither yes nor no": (
+        "(float[N, 2, 4, 4] x) => (float[N, 2, 2, 2] y) { y = MaxPool <kernel_shape = [3, 3],"
+        " ceil_mode = 2> (x) }",
+        {},
+        "attribute ceil_mode: expected 0 or 1, got 2",
+    ),
+    "attribute that is not known": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Tanh <alpha = 1.0> (x) }",
+        {},
+        "Tanh (attribute alpha is not known)",
+    ),
+    "attribute of a newer opset": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = ReduceMean <noop_with_empty_axes = 1> (x) }",
+        {},
+        "attribute noop_with_empty_axes is not known",
+    ),
+    "too many inputs": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Add (x, x, x) }",
+        {},
+        "it does not take 3 inputs",
+    ),
+    "means of vectors": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = GlobalAveragePool (x) }",
+        {},
+        "expected images, got (N, 3)",
+    ),
+    "missing input": ("(float[N, 3] x) => (float[N, 3] y) { y = Gemm (x, ) }", {}, "take 1 inputs"),
+    "missing attribute": (
+        "(float[N, 3] x) => (float[N, 6] y) { y = Concat (x, x) }", {}, "axis is missing",
+    ),
+    "empty name": (
+        "(float[N, 3] x, float[3, 3] w) => (float[N, 3] y) { y = Gemm (x, , w) }",
+        {"w": np.eye(3)},
+        "input 1 is missing",
+    ),
+    "windows far apart": (
+        """(float[N, 1, 9, 9] x) => (float[N, 1, 3, 3] y)
+        { y = MaxPool <kernel_shape = [1, 1], strides = [3, 3], auto_pad = "SAME_UPPER"> (x) }""",
+        {},
+        "programs disagree about windows of (1, 1) at (3, 3)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_by_name(tmp_path: Path, kind: str) -> None:
+    text, tensors, fault = REFUSED[kind]
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(model(text, 13, **tensors).SerializeToString())
+    with pytest.raises(ValueError) as caught:
+        cnn_onnx.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert fault in str(caught.value)
+
+
+def test_all_nodes_that_are_not_supported_are_listed(tmp_path: Path) -> None:
+    text = """(float[N, 3, 4, 4] x) => (float[N, 3, 8, 8] y) {
+    [first] a = Erf (x)
+    [second] b = Softplus (a)
+    [third] c = Transpose <perm = [1, 0, 2, 3]> (x)
+    d = Relu (c)
+    [fourth] y = Sum (b, d) }"""
+    path = tmp_path / "bad.onnx"
+    onnx.save(model(text), path)
+    with pytest.raises(ValueError) as caught:
+        cnn_onnx.load(path)
+    unknown = "(this operator is not known)"
+    assert str(caught.value) == (
+        f"{path}: not supported: Erf 'first' {unknown}; Softplus 'second' {unknown};"
+        f" Transpose 'third' (axis 0 counts images and stays in front); Sum 'fourth' {unknown}"
+    )
+
+
+@pytest.mark.parametrize("opset", [6, 1000, None])
+def test_opsets_that_are_not_known(opset: int | None) -> None:
+    proto = model("(float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }")
+    del proto.opset_import[:]
+    if opset:
+        proto.opset_import.add(version=opset)
+    with pytest.raises(ValueError, match="model: expected an opset of 7 to"):
+        cnn_onnx.from_model(proto)
+
+
+# ------------------------------------------------------------------------ data beside the model
+
+
+def beside(folder: Path, location: str, size: int = 48, **entries: str) -> Path:
+    """A model of which the weight, 48 bytes, lies in another file."""
+    proto = model("(float[N, 4] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.zeros((4, 3)))
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    (folder / "net.onnx").write_bytes(proto.SerializeToString())
+    (folder / "data").write_bytes(np.arange(size // 4, dtype="<f4").tobytes())
+    return folder / "net.onnx"
+
+
+def test_data_beside_the_model(tmp_path: Path) -> None:
+    path = beside(tmp_path, "data", 64, offset="16", length="48")
+    weight = cnn_onnx.load(path).nodes[0].weights["weight"]
+    np.testing.assert_array_equal(weight.T.ravel(), np.arange(4, 16))
+    with pytest.raises(ValueError, match="tensor 'w': its data lies in another file"):
+        cnn_onnx.from_model(onnx.load(path, load_external_data=False))
+
+
+@pytest.mark.parametrize(
+    ("location", "entries", "fault"),
+    [
+        ("../data", {}, "beside the model only"),
+        ("/etc/passwd", {}, "beside the model only"),
+        ("..", {}, "beside the model only"),
+        ("", {}, "beside the model only"),
+        ("c:data", {}, "beside the model only"),
+        ("a\0b", {}, "beside the model only"),
+        ("folder", {}, "regular file"),
+        ("link", {}, "regular file"),
+        ("nothing", {}, "No such file"),
+        ("data", {"offset": "4"}, "48 bytes were expected in 'data'"),
+        ("data", {"offset": "-4"}, "48 bytes were expected in 'data'"),
+        ("data", {"length": "47"}, "48 bytes were expected in 'data'"),
+        ("data", {"offset": str(2**70)}, "48 bytes were expected in 'data'"),
+        ("data", {"offset": "x"}, "invalid literal"),
+    ],
+)
+def test_nothing_else_is_read(
+    tmp_path: Path, location: str, entries: dict[str, str], fault: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    path = beside(tmp_path, location, **entries)
+    with pytest.raises(ValueError) as caught:
+        cnn_onnx.load(path)
+    assert str(caught.value).startswith(f"{path}: tensor 'w': ")
+    assert fault in str(caught.value)
+
+
+# ----------------------------------------------------------------------------- damaged files
+
+
+def sample() -> bytes:
+    text = """(float[N, 1, 3, 3] x) => (float[N, 2] y) {
+    a = Conv <pads = [1, 0, 0, 1]> (x, c)
+    b = Relu (a)
+    f = Reshape (b, s)
+    y = Gemm (f, w) }"""
+    tensors = {"c": random(RNG, 2, 1, 2, 2), "s": np.array([0, -1]), "w": random(RNG, 18, 2)}
+    return model(text, **tensors).SerializeToString()
+
+
+def test_the_sample_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(sample())
+    assert cnn_onnx.load(tmp_path / "whole").output_shape == (2,)
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    content, path = sample(), tmp_path / "cut"
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=f"^{path}: "):
+            cnn_onnx.load(path)
+
+
+@settings(max_examples=400, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(data=st.data())
+def test_corruption_gives_a_graph_or_a_value_error(tmp_path: Path, data: st.DataObject) -> None:
+    content, path = bytearray(sample()), tmp_path / "corrupt"
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content) - 1))
+        content[start : start + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    path.write_bytes(content)
+    try:
+        graph = cnn_onnx.load(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ")
+    else:
+        assert sum(a.nbytes for node in graph.nodes for a in node.weights.values()) < 10_000
+
+
+def lying(field: str) -> Any:
+    proto = model("(float[N, 4] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.zeros((4, 3)))
+    tensor = proto.graph.initializer[0]
+    if field == "huge":
+        tensor.dims[:] = [2**20, 2**20]
+    elif field == "negative":
+        tensor.dims[:] = [-1, 3]
+    elif field == "too many dimensions":
+        tensor.dims[:] = [1] * 40
+    elif field == "bytes of another type":
+        tensor.data_type = onnx.TensorProto.DOUBLE
+    elif field == "unknown type":
+        tensor.data_type = 77
+    elif field == "too few numbers":
+        tensor.ClearField("raw_data")
+        tensor.float_data.extend([1.0, 2.0])
+    return proto
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["huge", "negative", "too many dimensions", "bytes of another type", "unknown type",
+     "too few numbers"],
+)  # fmt: skip
+def test_tensors_that_lie(field: str) -> None:
+    with pytest.raises(ValueError, match="model: tensor 'w': "):
+        cnn_onnx.from_model(lying(field))
+
+
+DOUBLING = "".join(f"a{i + 1} = Concat <axis = 1> (a{i}, a{i}) " for i in range(40))
+COUNTS = "".join(f"s{i + 1} = Concat <axis = 0> (s{i}, s{i}) " for i in range(40))
+BOMBS = {
+    "joined": f"(float[N, 4] x) => (float[N, 4] y) {{ a0 = Relu (x) {DOUBLING} y = Relu (a40) }}",
+    "constants": f"""(float[N, 4] x) => (float[N, 4] y)
+    {{ s0 = Shape (x) {COUNTS} y = Reshape (x, s40) }}""",
+    "padded": """(float[N, 4, 4, 4] x) => (float[N, 4, 4, 4] y)
+    { p = Constant <value_ints = [0, 0, 20000, 20000, 0, 0, 0, 0]> ()  y = Pad (x, p) }""",
+    "reflected": """(float[N, 4, 4, 4] x) => (float[N, 4, 4, 4] y)
+    { p = Constant <value_ints = [0, 0, 20000, 20000, 0, 0, 0, 0]> ()
+      y = Pad <mode = "reflect"> (x, p) }""",
+    "outer product": """(float[N, 4] x) => (float[N, 4] y) {
+      a = Reshape (l, tall)  b = Mul (a, l)  c = Mul (b, b)  y = Add (x, c) }""",
+    "picked": """(float[N, 20000] x) => (float[N, 4] y) {
+      a = Unsqueeze (x, one)  b = Transpose <perm = [0, 2, 1]> (a)
+      i = Cast <to = 7> (l)  y = Gather <axis = 2> (b, i) }""",
+    "large input": """(float[N, 50000, 40000] x) => (float[N, 40000, 50000] y)
+    { y = Transpose <perm = [0, 2, 1]> (x) }""",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_files_stay_small_in_memory(name: str) -> None:
+    tensors = {"l": np.zeros(20000), "tall": np.array([-1, 1]), "one": np.array([1])}
+    proto = model(BOMBS[name], 13, **tensors)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="too many for a file of this size"):
+            cnn_onnx.from_model(proto)
+        assert tracemalloc.get_traced_memory()[1] < 2**29
+    finally:
+        tracemalloc.stop()
