@@ -10,7 +10,7 @@ shows that its outputs, or the costs of its first steps, are right to 1e-4.
 
 PyTorch runs eagerly, with inference_mode, fused SGD and its images ready as tensors, once in its
 usual order of memory and once in channels_last; the faster of the two counts.  ONNX Runtime runs
-sequentially with all optimisations of the graph.
+sequentially with all optimisations of the graph, and we answer with a compiled plan.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def cnn_ext_train(task: Task) -> Step:
 
 
 def cnn_ext_infer(task: Task) -> Step:
-    net = cnn_ext_net(task).eval()
-    return lambda: net(task.x)
+    plan = cnn_ext_net(task).compile(task.x.shape[1:])
+    return lambda: plan(task.x)
 
 
 def torch_net(task: Task, channels_last: bool) -> tuple[Any, Any]:

@@ -87,6 +87,47 @@ def door_for(dtype: np.dtype) -> None:
     vary(lambda s: _core.pack(x, y, width, *s, 1.0), (), (5, 16))
     vary(lambda s: _core.unpack(x, y, width, *s), (), (5, 16))
     vary(lambda s: _core.elementwise("tanh", x, None, y, width, *s, 0.0), (), (64,))
+    vary(lambda s: _core.elementwise("clip", x, None, y, width, *s, 0.0, 1.0), (), (64,))
+    channels_for(width, x.reshape(-1), y.reshape(-1), w.reshape(-1), b.reshape(-1))
+
+
+def channels_for(width: int, x: Any, y: Any, w: Any, b: Any) -> None:
+    """What works on one image, with tables of places: 4 x 4 pixels, one block of channels."""
+    L = _core.lanes(width)
+
+    def tables(numbers: tuple[int, ...]) -> list[Any]:
+        pixel, target, tap, weight, block, last = numbers
+        rows = [[0, pixel], [0, target], [0, tap], [0, weight], [0, block], [0, last]]
+        return [np.array(row, np.intp) for row in rows]
+
+    places = (L, L, 1, L, 2 * L, 2 * L)
+    vary(lambda s: _core.channel_conv(x, w, b, y, width, tables(s)), (), places)
+    vary(lambda s: _core.depthwise(x, w, b, y, width, tables(s), L), (), places)
+    vary(lambda s: _core.depthwise(x, w, b, y, width, tables(places), *s), (), (L,))
+    vary(lambda s: _core.pixel_conv(w, x, b, y, width, tables(s)), (), (1, L, 1, 1, L, L))
+    vary(lambda s: _core.move(x, y, width, *tables((*s, 0, 0, 0, 0))[:2], 1), (), (3, 5))
+    vary(lambda s: _core.move(x, y, width, *tables((*s, 0, 0, 0, 0))[:2], L), (), (L, L))
+    window = (1, 4, 4, 2, 2, 2, 2, 2, 2, 1, 1, 0, 0, 0, 0)
+    steps = (16 * L, 4 * L, 4 * L, 2 * L)
+    vary(lambda s: _core.pool_channels(x, y, width, s, steps, (0, 0)), (), window)
+    vary(lambda s: _core.pool_channels(x, y, width, s, steps, (0, 0), True), (), window)
+    vary(lambda s: _core.pool_channels(x, y, width, window, s, (0, 0)), (), steps)
+    vary(lambda s: _core.pool_channels(x, y, width, window, steps, s), (), (0, 0))
+    vary(lambda s: _core.pool_pairs(x, y, width, s[:3], s[3:5], s[5:]), (), (1, 2, 2, 16, 4, 8, 2))
+    vary(
+        lambda s: _core.place(x, y, width, s[:3], s[3:5], s[5:7], s[7], 1.0),
+        (),
+        (1, 4, 4, 16, 4, 16, 4, 0),
+    )
+    u = np.ones(36 * L, x.dtype)
+    vary(lambda s: _core.winograd_weights(w, u, width, *s), (), (1, 1, 3))
+    shape = (1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
+    vary(lambda s: _core.channel_winograd(x, u, b, y, width, s, (16 * L, 4 * L), 0), (), shape)
+    vary(
+        lambda s: _core.channel_winograd(x, u, b, y, width, shape, s[:2], s[2]),
+        (),
+        (16 * L, 4 * L, 0),
+    )
 
 
 def options() -> None:

@@ -131,7 +131,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t channel[8]
     cdef Py_ssize_t place[8]
-    cdef Py_ssize_t n, p, q, c, w, h, least, most
+    cdef Py_ssize_t n, p, q, c, w, least, most
     cdef Py_ssize_t offset = r * a.gap_h - a.top
     cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
     cdef Py_ssize_t p_last = last_inside(offset, a.step_h, a.H, a.P), q_last
@@ -151,14 +151,13 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
         for j in range(cols):
             acc[i][j] = VEC_ZERO
     for n in range(a.first, a.last):
+        for i in range(rows):
+            dy[i] = <const real*> a.dy + LANES * a.Q * (
+                ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + p_first)
+        for j in range(cols):
+            x[j] = <const real*> a.x + LANES * a.W * (
+                (n * a.G * a.C + channel[j]) * a.H + p_first * a.step_h + offset)
         for p in range(p_first, p_last):
-            h = p * a.step_h + offset
-            for i in range(rows):
-                dy[i] = <const real*> a.dy + LANES * (
-                    ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + p) * a.Q
-            for j in range(cols):
-                x[j] = <const real*> a.x + LANES * (
-                    (n * a.G * a.C + channel[j]) * a.H + h) * a.W
             for q in range(a.Q):
                 if q_first <= q < q_last:
                     for j in range(cols):
@@ -173,6 +172,10 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
                     dy_here = (<const vec*> (dy[i] + LANES * q))[0]
                     for j in range(cols):
                         acc[i][j] += dy_here * here[j]
+            for i in range(rows):
+                dy[i] += LANES * a.Q
+            for j in range(cols):
+                x[j] += LANES * a.W * a.step_h
     for i in range(rows):
         for j in range(cols):
             if k0 + i < a.K and t0 + j < a.C * a.S:
