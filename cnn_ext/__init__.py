@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _dispatch, architectures, filters, initializers, losses, metrics, ops, schedules
@@ -39,7 +40,9 @@ from .optim import SGD
 from .trainer import CostError, Trainer
 
 if TYPE_CHECKING:
+    from . import inference, onnx
     from .data import datasets
+    from .inference import Plan
 
 __version__ = _dispatch.VERSION
 
@@ -60,6 +63,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Parameter",
+    "Plan",
     "ReLU",
     "Sequential",
     "Sigmoid",
@@ -71,12 +75,14 @@ __all__ = [
     "filters",
     "get_num_threads",
     "get_winograd",
+    "inference",
     "initializers",
     "load",
     "load_weights",
     "losses",
     "memory_use",
     "metrics",
+    "onnx",
     "ops",
     "release_memory",
     "save",
@@ -88,12 +94,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "datasets":  # at first use: a trained network needs no readers
-        from .data import datasets
+# what a program that trains, or one that only predicts, may not need
+_AT_FIRST_USE = {
+    "Plan": "inference",
+    "datasets": "data.datasets",
+    "inference": "inference",
+    "onnx": "onnx",
+}
 
-        return datasets
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{_AT_FIRST_USE[name]}", __name__)
+    return module.Plan if name == "Plan" else module
 
 
 def __dir__() -> list[str]:

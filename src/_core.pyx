@@ -69,8 +69,8 @@ cdef enum:
     TILES = 8                  # whose transforms are kept at once for the gradient to the weights
     TASK_WORK = 500000         # operations a task of a single image
     PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows
-    SHARED_WORK = 2000000      # operations of a step that several threads share for one image
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
+    SHARED_WORK = 2000000      # likewise in a recording, whose threads have slept longer
 
 cdef Table* TABLES[2]          # float32, float64
 cdef int THREADS = 1

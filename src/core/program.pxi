@@ -222,7 +222,7 @@ cdef class Recorder:
             # the input has no part for lanes without an image
             if view.len < (self.stride[s] // L * images if s == 0 else self.stride[s] * N):
                 raise ValueError(f"stream {s}: {view.len} bytes are too few for {images} images")
-        if self.work * N < SMALL_WORK:
+        if self.work * N < SHARED_WORK:
             threads = 1
         sharing = 1 if N >= threads else threads
         threads = <int> min(threads, N) if sharing == 1 else 1
