@@ -10,9 +10,11 @@ cdef extern from "vec.h" nogil:
     vec VEC_ZERO
     real REAL_HUGE
     enum: LANES
-    enum: SHAPES, FEWEST
+    enum: SHAPES
     enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
     enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
+    const int[SHAPES] TILE_ROWS, TILE_COLS
+    int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows)
     mask vec_nan(vec)
     mask vec_above(vec, vec)
     mask vec_equal(vec, vec)

@@ -76,14 +76,6 @@ cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int
             (<vec*> (a.y + k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
 
 
-cdef int TILE_ROWS[SHAPES]
-cdef int TILE_COLS[SHAPES]
-TILE_ROWS[:] = [ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11,
-                ROWS12, ROWS13, ROWS14]
-TILE_COLS[:] = [COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11,
-                COLS12, COLS13, COLS14]
-
-
 cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
     # Each shape is a constant here, so that its accumulators live in registers.
     if shape == 0:
@@ -116,21 +108,6 @@ cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcep
         tile(a, k, q, ROWS13, COLS13)
     else:
         tile(a, k, q, ROWS14, COLS14)
-
-
-cdef inline int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows) noexcept nogil:
-    # The tile that covers rows x cols with the least work: eight for a multiply-add, `load` for
-    # an operand.
-    cdef int i, best = 0
-    cdef Py_ssize_t cost, least = -1
-    for i in range(SHAPES):
-        cost = (rows + TILE_ROWS[i] - 1) // TILE_ROWS[i] * ((cols + TILE_COLS[i] - 1) // TILE_COLS[i])
-        cost *= (8 * max(TILE_ROWS[i] * TILE_COLS[i], FEWEST)
-                 + load * (TILE_ROWS[i] + TILE_COLS[i]) + 4)
-        if TILE_ROWS[i] <= most_rows and (least < 0 or cost < least):
-            least = cost
-            best = i
-    return best
 
 
 cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:

@@ -82,6 +82,31 @@ enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
 #else
 #define FEWEST 4
 #endif
+static const int TILE_ROWS[SHAPES] = {ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8,
+                                      ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14};
+static const int TILE_COLS[SHAPES] = {COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8,
+                                      COLS9, COLS10, COLS11, COLS12, COLS13, COLS14};
+
+/* The tile of at most most_rows rows that covers rows x cols with the least work: eight for a
+ * multiply-add, `load` for an operand.  Unrolled, it has no divisions by variables, which take longer
+ * than a small tile. */
+static inline int best_tile(ptrdiff_t rows, ptrdiff_t cols, int load, int most_rows)
+{
+    ptrdiff_t least = PTRDIFF_MAX;
+    int best = 0;
+#ifdef __GNUC__
+#pragma GCC unroll 16
+#endif
+    for (int i = 0; i < SHAPES; i++) {
+        const int R = TILE_ROWS[i], C = TILE_COLS[i], sums = R * C > FEWEST ? R * C : FEWEST;
+        ptrdiff_t cost = ((rows + R - 1) / R) * ((cols + C - 1) / C) * (8 * sums + load * (R + C) + 4);
+        if (R <= most_rows && cost < least) {
+            least = cost;
+            best = i;
+        }
+    }
+    return best;
+}
 
 static inline mask vec_bits(vec x) { mask m; memcpy(&m, &x, sizeof m); return m; }
 static inline vec bits_vec(mask m) { vec x; memcpy(&x, &m, sizeof x); return x; }
