@@ -3,8 +3,8 @@
     python benchmarks/agreement.py FOLDER [--epochs 1]
 
 A LeNet-5 is trained here on MNIST (the four IDX files in FOLDER) and goes, as files, through
-PyTorch, ONNX Runtime and a C compiler: PyTorch loads the safetensors weights and writes an ONNX file
-that is read back here; our own ONNX file runs in ONNX Runtime; the C file runs as a shared library.
+PyTorch, ONNX Runtime and a C compiler: PyTorch loads the safetensors weights and writes an ONNX
+file that is read back here; our own ONNX file runs in ONNX Runtime; the C file runs as a library.
 Prints how many predictions equal those of the network, and the largest difference of an output.
 Needs torch, safetensors, onnx, onnxruntime and cc.
 """
