@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -163,7 +163,8 @@ class Trainer:
         """Train for some epochs, each one pass over all images.
 
         Ctrl-C ends the training: the network keeps its weights, and the history of the epochs so
-        far is returned, with `stopped` "interrupted".  The network is left in evaluation mode.
+        far is returned, with `stopped` "interrupted".  The network is left in evaluation mode, and
+        its `input_shape` is that of the images, unless it has one.
 
         Parameters
         ----------
@@ -272,14 +273,18 @@ class Trainer:
         order = batches(len(training), batch_size, self._rng if shuffle else None)
         for step, indices in enumerate(order):
             self.optimizer.lr = learning_rate(number - 1 + step / bar.total)
-            targets = training.y[indices]
+            images, targets = training[indices], training.y[indices]
             try:
-                cost, outputs = self._step(training[indices], targets)
+                cost, outputs = self._step(images, targets)
             except CostError as error:
                 raise CostError(
                     f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
                     f"{self.optimizer.lr:g}; the network has the last weights whose cost was finite"
                 ) from None
+            if self.net.input_shape is None and images.ndim in (2, 4):
+                with suppress(Exception):  # of layers that do not know their shapes
+                    self.net.output_shape(images.shape[1:])
+                    self.net.input_shape = images.shape[1:]
             costs += cost * len(indices)
             right += self._count_right(outputs, targets)
             seen += len(indices)

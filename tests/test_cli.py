@@ -140,6 +140,10 @@ def test_pictures_in_colour(folder):
     assert json.loads(evaluated.stdout)["confusion_matrix"] == [[4, 0], [0, 4]]
     predicted = run("predict", "colours.safetensors", "colours/test/red", cwd=folder)
     assert predicted.stdout.count(": red ") == 4
+    within = run("predict", "colours.safetensors", "colours/test", cwd=folder)
+    names = [f"{Path('colours', 'test', name, f'{i}.png')}: {name} " for name in ("blue", "red")
+             for i in range(4)]  # fmt: skip
+    assert list(map(str.startswith, within.stdout.splitlines(), names)) == [True] * 8
 
 
 def test_grey_is_the_default_for_pictures(folder):
@@ -235,6 +239,7 @@ def test_every_option_has_a_help_text_with_its_default():
         "predict",
         "plot",
         "export",
+        "bench",
         "filter",
         "info",
     ]

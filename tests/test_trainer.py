@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import Recorder, Weights, assert_same, small, stripes
+from networks import ChannelScale, Recorder, Weights, assert_same, small, stripes
 from numpy.testing import assert_allclose
 
 import cnn_ext
@@ -285,3 +286,46 @@ def test_callbacks_see_every_epoch_and_may_stop() -> None:
         assert len(history) == epochs
         assert seen == history.epochs
         assert history.stopped == ("callback" if epochs == 2 else None)
+
+
+# ------------------------------------------------------------------------ shape of the images
+
+
+def test_the_network_keeps_the_shape_of_its_images(tmp_path: Path) -> None:
+    x, y = stripes(20)
+    net = small()
+    Trainer(net).fit(x, y, progress=False)
+    assert net.input_shape == (1, 6, 6)
+    plan = net.compile()
+    assert_allclose(plan(x), net(x), atol=1e-6)
+    cnn_ext.save(net, tmp_path / "net.safetensors")
+    assert cnn_ext.load(tmp_path / "net.safetensors").input_shape == (1, 6, 6)
+    Trainer(net).fit(list(x), y, progress=False)
+    assert net.input_shape == (1, 6, 6)
+
+
+def test_a_shape_that_is_known_stays() -> None:
+    x, y = stripes(20)
+    net = Sequential(Conv2d(1, 4, 3), ReLU(), cnn_ext.GlobalAvgPool2d(), Linear(4, 3))
+    net.input_shape = (1, 20, 20)
+    Trainer(net).fit(x, y, progress=False)
+    assert net.input_shape == (1, 20, 20)
+
+
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError])
+def test_a_layer_that_does_not_know_its_shapes_can_be_trained_and_saved(
+    error: type[Exception], tmp_path: Path
+) -> None:
+    class Shapeless(ChannelScale):
+        def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+            raise error("unknown")
+
+    x, y = stripes(20)
+    net = Sequential(Shapeless(1), Flatten(), Linear(36, 3))
+    Trainer(net).fit(x, y, progress=False)
+    assert net.input_shape is None
+    cnn_ext.save(net, tmp_path / "net.safetensors")
+    flat = Sequential(Flatten(), Linear(36, 3))
+    Trainer(flat).fit(x[:, 0], y, progress=False)  # (N, 6, 6): no shape that a file can have
+    assert flat.input_shape is None
+    cnn_ext.save(flat, tmp_path / "net.safetensors")

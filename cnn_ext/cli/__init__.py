@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .. import __version__
-from . import evaluate, export, filter, info, plot, predict, train
+from . import bench, evaluate, export, filter, info, plot, predict, train
 from ._options import Parser, UsageError, say
 
-COMMANDS = (train, evaluate, predict, plot, export, filter, info)
+COMMANDS = (train, evaluate, predict, plot, export, bench, filter, info)
 
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 

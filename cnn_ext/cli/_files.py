@@ -41,7 +41,7 @@ class Model:
 
 
 def load_model(path: str) -> Model:
-    """Read a model; one that was saved without metadata has no shape and no classes.
+    """Read a model; one that was saved without a shape or classes has none.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _json(path: str, metadata: dict[str, str], key: str) -> list[Any] | None:
         value = json.loads(metadata[key])
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {key}: {error}") from error
-    if not isinstance(value, list):
+    if value is not None and not isinstance(value, list):
         raise ValueError(f"{path}: {key}: expected a list, got {value!r}")
     return value
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import _core
 from ..lanes import empty
-from .by_image import FLOAT, SIZE, clip_of, constant, conv_shape, places
 from .graph import Graph, Node
+from .layout import FLOAT, SIZE, constant, places
+from .rules import clip_of, conv_shape
 
 Array = np.ndarray
 

@@ -9,7 +9,6 @@ sum is taken in the order of `by_batch`: the answers are the same, bit for bit.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,68 +16,15 @@ import numpy as np
 from .. import _core
 from ..lanes import empty
 from .graph import Graph, Node, Shape
-
-FLOAT = np.dtype(np.float32)
-SIZE = FLOAT.itemsize
-LINE = 64 // SIZE  # numbers in a cache line
-Border = tuple[int, int, int, int]  # top, bottom, left, right
-NO_BORDER: Border = (0, 0, 0, 0)
-KEEP_ZERO = {"add", "mul", "leaky_relu", "tanh"}  # what makes zeros of zeros
-
-
-def places(numbers: Any) -> np.ndarray:
-    """A table as the kernels take it."""
-    return np.ascontiguousarray(numbers, np.intp).reshape(-1)
-
-
-def constant(array: np.ndarray) -> np.ndarray:
-    """A copy that begins on a cache line, in memory that no recorder takes for its own."""
-    room = np.empty(array.size + LINE, FLOAT)
-    start = -room.ctypes.data // SIZE % LINE
-    copy = room[start : start + array.size].reshape(array.shape)
-    copy[...] = array
-    copy.flags.writeable = False
-    return copy
-
-
-@dataclass
-class Value:
-    """The numbers of one activation: `at` says where each lies in `data`.
-
-    If it lies in the usual way, channel c of pixel (h, w) is at ``first + c // lanes * plane
-    + h * row + w * lanes + c % lanes``; `lanes` is 1 for plain images and 0 where nothing of that
-    is true.
-    """
-
-    data: np.ndarray
-    shape: Shape
-    at: np.ndarray
-    lanes: int = 0
-    first: int = 0
-    plane: int = 0
-    row: int = 0
-    border: Border = NO_BORDER
-
-    def like(self, data: np.ndarray) -> Value:
-        """Another one that lies in the same way."""
-        return Value(
-            data, self.shape, self.at, self.lanes, self.first, self.plane, self.row, self.border
-        )
-
-    def as_shape(self, shape: Shape) -> Value:
-        """The same numbers, shaped otherwise."""
-        if image(shape) == image(self.shape):
-            other = self.like(self.data)
-            other.shape = shape
-            return other
-        return Value(self.data, shape, self.at)
-
-
-def image(shape: Shape) -> tuple[int, int, int]:
-    """A shape as (C, H, W): what is no image is channels of one pixel."""
-    if len(shape) == 3:
-        return shape[0], shape[1], shape[2]
-    return math.prod(shape), 1, 1
+from .layout import FLOAT, NO_BORDER, SIZE, Border, Value, constant, image, places
+from .rules import (
+    borders,
+    clip_of,
+    is_pairs,
+    keeps_zero,
+    pixels_pay,
+    winograd_pays,
+)
 
 
 class ByImage:
@@ -172,7 +118,7 @@ class ByImage:
         enough = all(has >= needs for has, needs in zip(x.border, border, strict=True))
         if x.lanes and enough and (not lanes or x.lanes == lanes):
             return x
-        return self._spread(x, x.shape, border)
+        return self._spread(x, x.shape, border, lanes)
 
     def _borderless(self, x: Value) -> Value:
         return x if x.lanes > 1 and x.border == NO_BORDER else self._spread(x, x.shape, NO_BORDER)
@@ -362,10 +308,11 @@ class ByImage:
     def _broadcast(self, x: Value, shape: Shape, border: Border) -> Value:
         return x if x.lanes > 1 and x.shape == shape else self._spread(x, shape, border)
 
-    def _spread(self, x: Value, shape: Shape, border: Border) -> Value:
+    def _spread(self, x: Value, shape: Shape, border: Border, lanes: int = 0) -> Value:
         C, H, W = image(shape)
-        value = self._make(shape, border)
-        if x.lanes == 1 and (shape, x.row, border) == (x.shape, W, NO_BORDER):
+        value = self._make(shape, border, lanes)
+        plain = x.lanes == 1 and (shape, x.row, border) == (x.shape, W, NO_BORDER)
+        if plain and value.lanes > 1:
             _core.pack(x.data, value.data, SIZE, C, H * W, 1.0)  # channels as if they were images
             return value
         source = np.broadcast_to(x.at.reshape(x.shape), shape)
@@ -407,85 +354,3 @@ class ByImage:
 
     def _reshape(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         return x.as_shape(self.graph.shapes[name])
-
-
-def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
-    """Whether lanes over pixels have less to do than lanes over output channels."""
-    a, (K, Q) = node.attributes, (output_shape[0], output_shape[2])
-    if a["stride"] != (1, 1) or a["groups"] > 1:
-        return False
-    return K * -(-Q // lanes) < Q * -(-K // lanes)
-
-
-def is_pairs(node: Node) -> bool:
-    """Whether a pooling takes the maxima of 2 x 2 pixels, side by side."""
-    a = node.attributes
-    plain = a["padding"] == NO_BORDER and not a["ceil_mode"] and node.op == "max_pool"
-    return plain and a["kernel"] == a["stride"] == (2, 2) and a["dilation"] == (1, 1)
-
-
-def winograd_pays(graph: Graph, node: Node) -> bool:
-    """Whether a convolution goes Winograd's way: where it does so for a block of images."""
-    return bool(_core.winograd_pays(SIZE, conv_shape(graph, node)))
-
-
-def conv_shape(graph: Graph, node: Node) -> tuple[int, ...]:
-    """The sizes of a convolution of one block of images, as `_core.conv2d` takes them."""
-    a = node.attributes
-    K, C_group, R, S = node.weights["weight"].shape
-    _, H, W = graph.shapes[node.inputs[0]]
-    _, P, Q = graph.shapes[node.output]
-    top, _, left, _ = a["padding"]
-    groups = a["groups"]
-    return (
-        1,
-        groups,
-        C_group,
-        K // groups,
-        H,
-        W,
-        R,
-        S,
-        P,
-        Q,
-        *a["stride"],
-        top,
-        left,
-        *a["dilation"],
-    )
-
-
-def keeps_zero(node: Node) -> bool:
-    """Whether zeros become zeros, so that a border stays one."""
-    if node.op == "clip":
-        return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
-    return node.op in KEEP_ZERO
-
-
-def clip_of(graph: Graph, node: Node, after: Node, uses: dict[str, int]) -> bool:
-    """Whether `after` is a clip that `node`, which has weights, can do itself."""
-    return (
-        node.op in ("conv2d", "linear")
-        and after.op == "clip"
-        and after.inputs == (node.output,)
-        and uses[node.output] == 1
-    )
-
-
-def borders(graph: Graph) -> dict[str, Border]:
-    """The padding that the convolutions want around each value."""
-    border = dict.fromkeys(graph.shapes, NO_BORDER)
-
-    def want(name: str, sides: Border) -> None:
-        top, bottom, left, right = map(max, border[name], sides)
-        border[name] = top, bottom, left, right
-
-    for node in reversed(graph.nodes):
-        for name in node.inputs:
-            if node.op == "conv2d":
-                if winograd_pays(graph, node):
-                    continue  # its transforms see to the edges
-                want(name, node.attributes["padding"])
-            elif keeps_zero(node) and graph.shapes[name] == graph.shapes[node.output]:
-                want(name, border[node.output])
-    return border

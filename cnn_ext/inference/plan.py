@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from ..ops import _check as check
 from .by_batch import ByBatch
 from .by_image import ByImage
 from .graph import Graph
+from .layout import FLOAT, constant
 from .simplify import simplify
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
 CACHES = 4_000_000  # bytes of a block that are too many: then one image at a time is faster
-FLOAT = np.dtype(np.float32)
+BYTE = np.dtype(np.uint8)
 
 
 class Plan:
@@ -47,7 +49,7 @@ class Plan:
     weights_bytes : int
         Memory of the weights that the plan keeps.
     arena_bytes : int
-        Memory that a call needs for each of its threads, besides the result.
+        Memory that a call needs besides the result; at most that again for each further thread.
     """
 
     def __init__(self, graph: Graph, max_batch: int = 256) -> None:
@@ -55,35 +57,44 @@ class Plan:
             raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
         self.max_batch = check.whole(max_batch, "max_batch", 1)
         self.graph = graph = simplify(graph)
+        graph.nodes = [
+            replace(node, weights={key: constant(array) for key, array in node.weights.items()})
+            for node in graph.nodes
+        ]  # whoever has the arrays may change them
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._single = (1, *self.input_shape)
         self._lanes: int = _core.lanes(FLOAT.itemsize)
         self._least = max(2, math.ceil(BLOCK_SHARE * self._lanes))
-        self._by_image = self._record(ByImage, 1)
+        self._packed: dict[Any, dict[str, list[np.ndarray]]] = {ByImage: {}}
+        # once for real, which brings the weights into the order of the kernels
+        x, out = self._example(1, FLOAT)
+        ByImage(graph, self._packed[ByImage])(x, out)
+        self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in (FLOAT, BYTE)}
         self._by_batch = None
-        if max_batch >= self._least:
-            self._by_batch = self._record(ByBatch, self._lanes)
-            if self._by_batch[FLOAT].memory > CACHES:
-                self._by_batch = None
+        largest = FLOAT.itemsize * self._lanes * max(map(math.prod, graph.shapes.values()))
+        if max_batch >= self._least and largest <= CACHES:
+            self._packed[ByBatch] = {}
+            first = self._recorded(ByBatch, self._lanes, FLOAT)
+            if first.memory <= CACHES:
+                bytewise = self._recorded(ByBatch, self._lanes, BYTE)
+                self._by_batch = {FLOAT: first, BYTE: bytewise}
+            else:
                 del self._packed[ByBatch]
 
-    def _record(self, way: Any, images: int) -> dict[np.dtype, Any]:
-        # a recorder for numbers and one for bytes, which share the weights
-        packed: dict[str, list[np.ndarray]] = {}
-        recorders = {}
-        for dtype in (FLOAT, np.dtype(np.uint8)):
-            x = np.zeros((images, *self.input_shape), dtype)
-            out = np.empty((images, *self.output_shape), FLOAT)
-            way(self.graph, packed)(x, out)  # packs the weights
-            recorder = _core.Recorder(FLOAT.itemsize, images)
+    def _example(self, images: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        x = np.zeros((images, *self.input_shape), dtype)
+        return x, np.empty((images, *self.output_shape), FLOAT)
+
+    def _recorded(self, way: Any, images: int, dtype: np.dtype) -> Any:
+        # the calls of kernels for so many images of numbers or bytes
+        x, out = self._example(images, dtype)
+        packed = self._packed[way]
+        recorder = _core.Recorder(FLOAT.itemsize, images)
+        with recording(recorder):
+            way(self.graph, packed)(x, out)
             weights = [array for node in self.graph.nodes for array in node.weights.values()]
-            constants = [*weights, *(array for arrays in packed.values() for array in arrays)]
-            with recording(recorder):
-                way(self.graph, packed)(x, out)
-                recorder.stop([x, out], constants)
-            recorders[dtype] = recorder
-        self._packed = {**getattr(self, "_packed", {}), way: packed}
-        return recorders
+            recorder.stop([x, out], [*weights, *(a for arrays in packed.values() for a in arrays)])
+        return recorder
 
     def __call__(self, x: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs for one image or a batch.
@@ -113,24 +124,23 @@ class Plan:
             shape = (1, *shape)
         elif x.shape == self.input_shape:
             images = 1
-        elif x.shape[1:] == self.input_shape and 0 < len(x) <= self.max_batch:
+        else:
+            self._check_shape(x.shape)
             images = len(x)
             shape = (images, *shape)
-        elif x.shape == (0, *self.input_shape):
-            return (
-                self._checked(out, (0, *shape)) if out is not None else np.empty((0, *shape), FLOAT)
-            )
+        if out is None:
+            out = np.empty(shape, FLOAT)
         else:
-            raise ValueError(f"x: expected {self._takes()}, got shape {x.shape}")
-        out = np.empty(shape, FLOAT) if out is None else self._checked(out, shape)
+            out = self._checked(out, shape)
+            if np.may_share_memory(x, out):
+                x = x.copy()
         if images == 1:
             self._by_image[x.dtype].run([x, out], 1, 1.0)
             return out
         done = 0
         if images >= self._least and self._by_batch is not None:
-            done = images
-            if images % self._lanes < self._least:
-                done -= images % self._lanes
+            last = images % self._lanes
+            done = images - last if last < self._least else images
             self._by_batch[x.dtype].run([x, out], done, 1.0)
         if done < images:
             rest = [x, out] if not done else [x[done:], out[done:]]
@@ -183,12 +193,19 @@ class Plan:
         return f"one image ({one}) or up to {self.max_batch} images (N, {one}), float32 or uint8"
 
     def _numbers(self, x: ArrayLike) -> np.ndarray:
-        array = np.asarray(x)
-        if array.dtype == np.uint8:
-            return contiguous(array)
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"x: expected {self._takes()}: {error}") from error
         if array.dtype.kind not in "fiub":
             raise TypeError(f"x: expected {self._takes()}, got {array.dtype}")
-        return contiguous(array, FLOAT)
+        self._check_shape(array.shape)  # before anything is copied
+        return contiguous(array, None if array.dtype == BYTE else FLOAT)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        one = self.input_shape
+        if shape != one and (shape[1:] != one or shape[0] > self.max_batch):
+            raise ValueError(f"x: expected {self._takes()}, got shape {shape}")
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:
         if not isinstance(out, np.ndarray) or out.dtype != FLOAT:

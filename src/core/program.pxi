@@ -52,6 +52,7 @@ cdef class Recorder:
     cdef Py_ssize_t arena_size, shared_size, scratch_size, images
     cdef double work
     cdef Py_ssize_t stride[MOST_STREAMS]
+    cdef bint plain[MOST_STREAMS]
     cdef Table* table
 
     def __cinit__(self, int itemsize, Py_ssize_t images=0):
@@ -160,6 +161,11 @@ cdef class Recorder:
                     if s < len(streams):
                         self.steps[i].place[j] = s
                         self.steps[i].offset[j] = address - start
+        for i in range(self.count):  # what has no part for lanes without an image
+            j = self.steps[i].place[1]
+            if self.steps[i].loop == self.table.unpack and j >= 0 and not self.steps[i].offset[1]:
+                self.plain[j] = True
+        self.plain[0] = True
         self.lives = None
 
     cdef dict plan_shared(self):
@@ -195,8 +201,8 @@ cdef class Recorder:
 
     @property
     def memory(self):
-        """Bytes that a thread needs for one block."""
-        return self.arena_size + self.scratch_size
+        """Bytes that a run on one thread needs."""
+        return self.arena_size + self.scratch_size + self.shared_size
 
     def run(self, list streams, Py_ssize_t images, double scale):
         """All steps for the blocks of `images` images.
@@ -219,8 +225,7 @@ cdef class Recorder:
             PyObject_GetBuffer(streams[s], &view, PyBUF_C_CONTIGUOUS)
             PyBuffer_Release(&view)  # the caller holds the array
             bases[s] = <char*> view.buf
-            # the input has no part for lanes without an image
-            if view.len < (self.stride[s] // L * images if s == 0 else self.stride[s] * N):
+            if view.len < (self.stride[s] // L * images if self.plain[s] else self.stride[s] * N):
                 raise ValueError(f"stream {s}: {view.len} bytes are too few for {images} images")
         if self.work * N < SHARED_WORK:
             threads = 1

@@ -1,0 +1,100 @@
+"""Measure how fast a model answers on this machine.
+
+The images are random. Latency is that of calls with one image, throughput that of calls with 256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from .._dispatch import MAX_THREADS, get_num_threads, threads
+from ._files import load_model
+from ._options import add_json, real, whole
+
+BATCH = 256
+PERCENTILES = (50, 90, 99)
+LEAST = 5  # calls of a measurement
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="file that train has written")
+    parser.add_argument(
+        "--threads",
+        type=whole(1, MAX_THREADS),
+        nargs="+",
+        metavar="N",
+        help="threads of the kernels, measured one after the other "
+        "(default: 1, and OMP_NUM_THREADS or the CPUs that this process may use)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=real("above 0", lambda seconds: seconds > 0),
+        default=1.0,
+        metavar="S",
+        help="time for each of the measurements, after a fifth of it as warm-up (default: 1)",
+    )
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = load_model(arguments.model)
+    if model.input_shape is None:
+        raise ValueError(f"{arguments.model}: no input_shape in the metadata")
+    started = time.perf_counter()
+    plan = model.net.compile(model.input_shape, BATCH)
+    compiling = time.perf_counter() - started
+    images = np.random.default_rng(0).random((BATCH, *model.input_shape), np.float32)
+    image = images[0]
+    rows = []
+    for count in arguments.threads or sorted({1, get_num_threads()}):
+        with threads(count):
+            latency = np.percentile(
+                _times(lambda: plan(image), arguments.seconds), PERCENTILES
+            ).tolist()
+            batch = float(np.median(_times(lambda: plan(images), arguments.seconds)))
+        rows.append({"threads": count, "latency": latency, "images_per_second": BATCH / batch})
+    if arguments.json:
+        for row in rows:
+            row["latency"] = dict(zip((f"p{p}" for p in PERCENTILES), row["latency"], strict=True))
+        result = {
+            "input_shape": model.input_shape,
+            "compile_seconds": compiling,
+            "weights_bytes": plan.weights_bytes,
+            "arena_bytes": plan.arena_bytes,
+            "batch": BATCH,
+            "results": rows,
+        }
+        print(json.dumps(result, allow_nan=False))
+        return 0
+    print(f"image           {' x '.join(map(str, model.input_shape))}")
+    print(f"compiled in     {1e3 * compiling:.1f} ms")
+    print(f"weights         {plan.weights_bytes:,} bytes")
+    print(f"scratch memory  {plan.arena_bytes:,} bytes a thread")
+    print(f"threads  {'latency in µs: median':>21}  {'90 %':>8}  {'99 %':>8}  images per second")
+    for row in rows:
+        times = [f"{1e6 * seconds:,.1f}" for seconds in row["latency"]]
+        print(
+            f"{row['threads']:7}  {times[0]:>21}  {times[1]:>8}  {times[2]:>8}  "
+            f"{row['images_per_second']:17,.0f}"
+        )
+    return 0
+
+
+def _times(call: Callable[[], object], seconds: float) -> list[float]:
+    # of calls until so many seconds have passed
+    end = time.perf_counter() + seconds / 5
+    call()
+    while time.perf_counter() < end:
+        call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < LEAST:
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return times

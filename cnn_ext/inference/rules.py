@@ -1,0 +1,91 @@
+"""Which nodes of a graph are done together, and which way a convolution goes."""
+
+from __future__ import annotations
+
+from .. import _core
+from .graph import Graph, Node, Shape
+from .layout import NO_BORDER, SIZE, Border
+
+KEEP_ZERO = {"add", "mul", "leaky_relu", "tanh"}  # what makes zeros of zeros
+
+
+def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
+    """Whether lanes over pixels have less to do than lanes over output channels."""
+    a, (K, Q) = node.attributes, (output_shape[0], output_shape[2])
+    if a["stride"] != (1, 1) or a["groups"] > 1:
+        return False
+    return K * -(-Q // lanes) < Q * -(-K // lanes)
+
+
+def is_pairs(node: Node) -> bool:
+    """Whether a pooling takes the maxima of 2 x 2 pixels, side by side."""
+    a = node.attributes
+    plain = a["padding"] == NO_BORDER and not a["ceil_mode"] and node.op == "max_pool"
+    return plain and a["kernel"] == a["stride"] == (2, 2) and a["dilation"] == (1, 1)
+
+
+def winograd_pays(graph: Graph, node: Node) -> bool:
+    """Whether a convolution goes Winograd's way: where it does so for a block of images."""
+    return bool(_core.winograd_pays(SIZE, conv_shape(graph, node)))
+
+
+def conv_shape(graph: Graph, node: Node) -> tuple[int, ...]:
+    """The sizes of a convolution of one block of images, as `_core.conv2d` takes them."""
+    a = node.attributes
+    K, C_group, R, S = node.weights["weight"].shape
+    _, H, W = graph.shapes[node.inputs[0]]
+    _, P, Q = graph.shapes[node.output]
+    top, _, left, _ = a["padding"]
+    groups = a["groups"]
+    return (
+        1,
+        groups,
+        C_group,
+        K // groups,
+        H,
+        W,
+        R,
+        S,
+        P,
+        Q,
+        *a["stride"],
+        top,
+        left,
+        *a["dilation"],
+    )
+
+
+def keeps_zero(node: Node) -> bool:
+    """Whether zeros become zeros, so that a border stays one."""
+    if node.op == "clip":
+        return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
+    return node.op in KEEP_ZERO
+
+
+def clip_of(graph: Graph, node: Node, after: Node, uses: dict[str, int]) -> bool:
+    """Whether `after` is a clip that `node`, which has weights, can do itself."""
+    return (
+        node.op in ("conv2d", "linear")
+        and after.op == "clip"
+        and after.inputs == (node.output,)
+        and uses[node.output] == 1
+    )
+
+
+def borders(graph: Graph) -> dict[str, Border]:
+    """The padding that the convolutions want around each value."""
+    border = dict.fromkeys(graph.shapes, NO_BORDER)
+
+    def want(name: str, sides: Border) -> None:
+        top, bottom, left, right = map(max, border[name], sides)
+        border[name] = top, bottom, left, right
+
+    for node in reversed(graph.nodes):
+        for name in node.inputs:
+            if node.op == "conv2d":
+                if winograd_pays(graph, node):
+                    continue  # its transforms see to the edges
+                want(name, node.attributes["padding"])
+            elif keeps_zero(node) and graph.shapes[name] == graph.shapes[node.output]:
+                want(name, border[node.output])
+    return border
