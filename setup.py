@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform
 import runpy
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
 ISAS = runpy.run_path(str(ROOT / "cnn_ext" / "_isa.py"))["ISAS"]
@@ -29,11 +33,24 @@ DIRECTIVES = {
     "cdivision": True,
     "embedsignature": True,
 }
-# The register tiles are loops with constant bounds; they must be inlined to become registers.
-MSVC = sysconfig.get_platform().startswith("win")
-INLINE = "__forceinline" if MSVC else "inline __attribute__((always_inline))"
-COMPILE = ["/O2"] if MSVC else ["-O3", "-ffp-contract=fast", "-fno-math-errno", "-g0"]
+# CNN_EXT_ABI3=1 makes one build for every Python from here on, through the stable interface (which
+# a Python without the lock does not have).  A single prediction is some per cent slower then.
+STABLE = (3, 11)
+LIMITED = os.environ.get("CNN_EXT_ABI3") == "1" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+MACROS = [("Py_LIMITED_API", f"0x{STABLE[0]:02x}{STABLE[1]:02x}0000")] if LIMITED else []
 COMPILER = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+WINDOWS = sysconfig.get_platform().startswith("win")
+CLANG_CL = WINDOWS and Path(COMPILER[0]).stem == "clang-cl"
+MSVC = WINDOWS and not CLANG_CL  # has no vector types: the kernels get one lane
+# The register tiles are loops with constant bounds; they must be inlined to become registers.
+INLINE = "__forceinline" if WINDOWS else "inline __attribute__((always_inline))"
+FLAGS = ["-O3", "-ffp-contract=fast", "-fno-math-errno"]
+if WINDOWS:
+    COMPILE = ["/O2", *(f"/clang:{flag}" for flag in FLAGS if CLANG_CL)]
+    LINK = []
+else:
+    COMPILE = [*FLAGS, "-g0", "-fvisibility=hidden"]
+    LINK = ["-Wl,-x"] if sys.platform == "darwin" else ["-Wl,--strip-all"]
 
 
 def tile_flags() -> list[str]:
@@ -65,16 +82,18 @@ def kernel_extensions():
                 f"cnn_ext.{stub.stem}",
                 [str(stub)],
                 include_dirs=["src/kernels"],
-                define_macros=[("CYTHON_INLINE", INLINE), *macros],
+                define_macros=[("CYTHON_INLINE", INLINE), *macros, *MACROS],
                 extra_compile_args=[*compile_args, *isa.flags],
+                extra_link_args=LINK,
+                py_limited_api=LIMITED,
                 depends=[str(path) for path in sorted(Path("src/kernels").iterdir())],
             )
 
 
 def openmp_flags() -> list[str]:
     """The compiler's OpenMP flag, or nothing if a small program does not build with it."""
-    if MSVC:
-        return ["/openmp"]
+    if WINDOWS:
+        return ["/openmp"] if MSVC else []  # clang-cl's run time would have to come along
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"
         source.write_text(
@@ -97,15 +116,54 @@ class BuildExt(build_ext):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
 
+    def build_extensions(self):
+        if CLANG_CL:  # it takes the options of cl.exe, the only compiler that setuptools looks for
+            self.compiler.initialize()
+            self.compiler.cc = shutil.which(COMPILER[0])
+        super().build_extensions()
+
+
+class Sdist(sdist):
+    """With SOURCE_DATE_EPOCH set, the archive depends on nothing but the files in it."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owner):
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, **owner)
+
+        def plain(info):
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            info.mode = 0o755 if info.mode & 0o100 else 0o644
+            info.mtime = int(epoch)
+            return info
+
+        path = f"{base_name}.tar.gz"
+        with (
+            gzip.GzipFile(path, "wb", mtime=int(epoch)) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            archive.add(base_dir, filter=plain)
+        return path
+
 
 openmp = openmp_flags()
 extensions = [
-    Extension("cnn_ext._cpu", ["src/_cpu.pyx"], extra_compile_args=COMPILE),
+    Extension(
+        "cnn_ext._cpu",
+        ["src/_cpu.pyx"],
+        define_macros=MACROS,
+        extra_compile_args=[*COMPILE, *(["-mxsave"] if CLANG_CL else [])],  # for _xgetbv
+        extra_link_args=LINK,
+        py_limited_api=LIMITED,
+    ),
     Extension(
         "cnn_ext._core",
         ["src/_core.pyx"],
+        define_macros=MACROS,
         extra_compile_args=[*COMPILE, *openmp],
-        extra_link_args=[] if MSVC else openmp,
+        extra_link_args=LINK if WINDOWS else [*LINK, *openmp],
+        py_limited_api=LIMITED,
         depends=["src/kernels/args.pxi", *map(str, sorted(Path("src/core").iterdir()))],
     ),
     *kernel_extensions(),
@@ -118,5 +176,6 @@ setup(
         include_path=["src", "src/kernels"],
         compiler_directives=DIRECTIVES,
     ),
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "sdist": Sdist},
+    options={"bdist_wheel": {"py_limited_api": "cp{}{}".format(*STABLE)}} if LIMITED else {},
 )

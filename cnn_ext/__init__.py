@@ -103,11 +103,13 @@ _AT_FIRST_USE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _AT_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f".{_AT_FIRST_USE[name]}", __name__)
-    return module.Plan if name == "Plan" else module
+if not TYPE_CHECKING:  # which would take any name then
+
+    def __getattr__(name: str) -> Any:
+        if name not in _AT_FIRST_USE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f".{_AT_FIRST_USE[name]}", __name__)
+        return module.Plan if name == "Plan" else module
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,207 @@
-"""The compiled module; its functions are described in `src/_core.pyx`."""
+"""Types of the compiled module; its functions are described in `src/_core.pyx`."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, final
 
-def __getattr__(name: str) -> Any: ...
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import CapsuleType
+
+_Array: TypeAlias = NDArray[Any]
+_Sizes: TypeAlias = Sequence[int]
+_Clip: TypeAlias = tuple[float, float] | None
+_Table: TypeAlias = NDArray[np.intp]  # of places
+_Tables: TypeAlias = Sequence[_Table]
+
+OPENMP: Final[bool]
+OPS: Final[dict[str, int]]
+LOSSES: Final[dict[str, int]]
+
+def use_tables(float32: CapsuleType, float64: CapsuleType) -> None: ...
+def lanes(itemsize: int) -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
+def set_winograd(on: bool) -> None: ...
+def get_winograd() -> bool: ...
+def peak(itemsize: int, tasks: int) -> float: ...
+
+# memory and recordings
+
+@final
+class Memory(Any):  # a buffer, which no type can say before Python 3.12
+    def __new__(cls, size: int) -> Memory: ...
+
+def memory_use() -> tuple[int, int, int, int]: ...
+def release_memory() -> None: ...
+def abandon_recording() -> None: ...
+
+@final
+class Recorder:
+    def __new__(cls, itemsize: int, images: int = 0) -> Recorder: ...
+    @property
+    def memory(self) -> int: ...
+    def start(self) -> None: ...
+    def cancel(self) -> None: ...
+    def stop(self, streams: Sequence[_Array], constants: Sequence[_Array]) -> None: ...
+    def run(self, streams: list[_Array], images: int, scale: float) -> None: ...
+
+# lanes over images
+
+def pack(x: _Array, y: _Array, itemsize: int, images: int, pixels: int, scale: float) -> None: ...
+def unpack(x: _Array, y: _Array, itemsize: int, images: int, pixels: int) -> None: ...
+def winograd_pays(itemsize: int, shape: _Sizes) -> bool: ...
+def conv2d(
+    x: _Array,
+    w: _Array,
+    bias: _Array | None,
+    y: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    clip: _Clip = None,
+) -> None: ...
+def conv2d_input(dy: _Array, w: _Array, dx: _Array, itemsize: int, shape: _Sizes) -> None: ...
+def conv2d_weight(dy: _Array, x: _Array, dw: _Array, itemsize: int, shape: _Sizes) -> None: ...
+def block_sum(x: _Array, y: _Array, itemsize: int, N: int, count: int, more: bool) -> None: ...
+def channel_sum(dy: _Array, db: _Array, itemsize: int, N: int, K: int, pixels: int) -> None: ...
+def linear(
+    x: _Array,
+    w: _Array,
+    bias: _Array | None,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    K: int,
+    clip: _Clip = None,
+) -> None: ...
+def linear_input(
+    dy: _Array, w: _Array, dx: _Array, itemsize: int, N: int, C: int, K: int
+) -> None: ...
+def linear_weight(
+    dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int
+) -> None: ...
+def max_pool2d(
+    x: _Array, y: _Array, place: _Array | None, itemsize: int, shape: _Sizes
+) -> None: ...
+def max_pool2d_input(
+    dy: _Array, place: _Array, dx: _Array, itemsize: int, shape: _Sizes
+) -> None: ...
+def avg_pool2d(
+    x: _Array, y: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool
+) -> None: ...
+def avg_pool2d_input(
+    dy: _Array, dx: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool
+) -> None: ...
+def elementwise(
+    op: str,
+    a: _Array,
+    b: _Array | None,
+    y: _Array,
+    itemsize: int,
+    count: int,
+    parameter: float,
+    high: float = 0.0,
+) -> None: ...
+def softmax(
+    a: _Array,
+    dy: _Array | None,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    K: int,
+    pixels: int,
+    logarithm: bool = False,
+) -> None: ...
+def loss(
+    op: str,
+    z: _Array,
+    target: _Array,
+    cost: _Array,
+    dz: _Array,
+    itemsize: int,
+    images: int,
+    K: int,
+    scale: float,
+) -> None: ...
+def sgd(
+    p: _Array,
+    g: _Array,
+    v: _Array | None,
+    itemsize: int,
+    count: int,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+) -> None: ...
+
+# one image, lanes over channels or pixels
+
+def channel_conv(
+    x: _Array,
+    w: _Array,
+    bias: _Array,
+    y: _Array,
+    itemsize: int,
+    tables: _Tables,
+    clip: _Clip = None,
+) -> None: ...
+def pixel_conv(
+    x: _Array,
+    w: _Array,
+    bias: _Array,
+    y: _Array,
+    itemsize: int,
+    tables: _Tables,
+    clip: _Clip = None,
+) -> None: ...
+def depthwise(
+    x: _Array,
+    w: _Array,
+    bias: _Array,
+    y: _Array,
+    itemsize: int,
+    tables: _Tables,
+    x_block: int,
+    clip: _Clip = None,
+) -> None: ...
+def winograd_weights(w: _Array, u: _Array, itemsize: int, K: int, C: int, taps: int) -> None: ...
+def channel_winograd(
+    x: _Array,
+    u: _Array,
+    bias: _Array,
+    y: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    y_steps: _Sizes,
+    y_first: int,
+    clip: _Clip = None,
+) -> None: ...
+def pool_channels(
+    x: _Array,
+    y: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    steps: _Sizes,
+    first: _Sizes,
+    count_include_pad: bool | None = None,
+) -> None: ...
+def pool_pairs(
+    x: _Array, y: _Array, itemsize: int, sizes: _Sizes, x_steps: _Sizes, y_steps: _Sizes
+) -> None: ...
+def place(
+    x: _Array,
+    y: _Array,
+    itemsize: int,
+    sizes: _Sizes,
+    x_steps: _Sizes,
+    y_steps: _Sizes,
+    first: int,
+    scale: float,
+) -> None: ...
+def move(
+    x: _Array, y: _Array, itemsize: int, source: _Table, target: _Table, width: int
+) -> None: ...
+def fill(y: _Array, itemsize: int, value: float) -> None: ...

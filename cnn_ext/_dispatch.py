@@ -14,6 +14,7 @@ from types import ModuleType
 
 from . import _cpu
 from ._isa import ISAS, Isa
+from ._version import VERSION
 
 
 def _load_core() -> ModuleType:
@@ -34,8 +35,6 @@ def _load_core() -> ModuleType:
 
 
 _core = _load_core()
-
-VERSION = "0.1.0"
 
 
 def supported_isas() -> list[str]:

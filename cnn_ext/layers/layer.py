@@ -13,7 +13,7 @@ from ..lanes import Lanes
 from ..ops import _check as check
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class Parameter:

@@ -21,7 +21,7 @@ from .pool import MaxPool2d
 from .recorded import ForwardProgram, identity, worth_it
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ..inference import Plan
 

@@ -71,7 +71,13 @@ def max_pool2d_lanes(x: Lanes, shape: Pool2dShape, keep_place: bool) -> tuple[La
         raise ValueError(f"kernel_size: {R} x {S} taps are too many to be counted in {x.dtype}")
     place = Lanes.empty(y.shape, x.dtype) if keep_place else None
     planes = x.blocks * x.shape[1]
-    _core.max_pool2d(x.data, y.data, place and place.data, x.dtype.itemsize, (planes, *shape.core))
+    _core.max_pool2d(
+        x.data,
+        y.data,
+        None if place is None else place.data,
+        x.dtype.itemsize,
+        (planes, *shape.core),
+    )
     return y, place
 
 

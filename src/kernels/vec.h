@@ -39,7 +39,7 @@ typedef int32_t bits;
 #define LN2_LOW 1.42860677e-6f
 #endif
 
-#if defined(__GNUC__) && !defined(CNN_EXT_SCALAR)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(CNN_EXT_SCALAR)
 #if defined(__AVX512F__)
 #define VEC_BYTES 64
 #elif defined(__AVX__)

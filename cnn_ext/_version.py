@@ -1,0 +1,3 @@
+"""The version of the package, read by its build too."""
+
+VERSION = "0.1.0"
