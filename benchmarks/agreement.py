@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import cnn_ext
+from cnn_ext.inference.c_source import write_c
 
 SHAPE = (1, 28, 28)
 
@@ -83,7 +84,7 @@ def by_batches(plan: Any, images: np.ndarray, size: int) -> np.ndarray:
 def c_function(net: cnn_ext.Sequential, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The network as a C file, compiled and loaded."""
     graph = cnn_ext.inference.graph_of(net, SHAPE)
-    cnn_ext.inference.write_c(graph, folder / "net.c")
+    write_c(graph, folder / "net.c")
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O3", "-shared", "-fPIC"]
     library = folder / "net.so"
     subprocess.run(["cc", *flags, folder / "net.c", "-o", library, "-lm"], check=True)

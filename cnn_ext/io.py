@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from reprlib import repr as short
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,9 @@ def load_with_metadata(
         if len(text) > LONGEST:
             raise ValueError(f"the description may have {LONGEST} characters, got {len(text)}")
         config = json.loads(text, object_pairs_hook=safetensors.unique_keys)
-        net = Sequential.from_config(config, custom, initializer=_room_for(tensors))
+        # nothing is drawn, so no generator, which would cost 10 ms of importing
+        nobody: Any = object()
+        net = Sequential.from_config(config, custom, nobody, _room_for(tensors))
         for name, parameter in net.named_parameters():
             if name in tensors:
                 parameter.data = parameter.data.astype(float_dtype(tensors[name].dtype))

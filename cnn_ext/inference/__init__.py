@@ -1,9 +1,8 @@
-"""What a trained network becomes where it is used: graphs, plans and C files."""
+"""What a trained network becomes where it is used: graphs, plans; `c_source` writes C files."""
 
-from .c_source import write_c
 from .from_network import graph_of
 from .graph import Graph, Node
 from .plan import Plan
 from .simplify import simplify
 
-__all__ = ["Graph", "Node", "Plan", "graph_of", "simplify", "write_c"]
+__all__ = ["Graph", "Node", "Plan", "graph_of", "simplify"]
