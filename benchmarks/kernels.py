@@ -170,7 +170,7 @@ def main() -> None:
         for N in options.batches:
             most = peak(options.threads)
             for what, (work, call) in make(case, N).items():
-                both = ", 3 x 3" in name and what != "to weights" and case[0] >= 16
+                both = make is convolution and case[2] in (3, 5) and min(case[:2]) >= 16
                 for winograd in (False, True) if both else (False,):
                     cnn_ext.set_winograd(winograd)
                     way = f"{what}, Winograd" if winograd else what

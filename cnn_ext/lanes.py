@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def contiguous(x: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an uninitialised array whose first byte lies on a cache line."""
-    memory = _core.Memory(math.prod(shape) * dtype.itemsize)
+    memory: Any = _core.Memory(math.prod(shape) * dtype.itemsize)
     return np.frombuffer(memory, dtype).reshape(shape)
 
 

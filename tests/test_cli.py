@@ -199,7 +199,7 @@ def test_bad_architecture(tmp_path, name, text, status, message):
     done = run("train", "--arch", name, cwd=tmp_path)
     assert_fails(done, status, "cnn-ext train: ")
     assert message in done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert {file.name for file in tmp_path.iterdir()} - {"__pycache__"} == {name}
 
 
 def test_filter(folder, tmp_path):
