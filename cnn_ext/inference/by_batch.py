@@ -11,7 +11,7 @@ from .. import _core
 from ..lanes import empty
 from .graph import Graph, Node
 from .layout import FLOAT, SIZE, constant, places
-from .rules import clip_of, conv_shape
+from .rules import conv_shape, in_order
 
 Array = np.ndarray
 
@@ -30,33 +30,23 @@ class ByBatch:
         self.graph = graph
         self.packed = packed
         self.lanes: int = _core.lanes(SIZE)
-        self.left = graph.uses()  # that are still to come
 
     def __call__(self, x: Array, out: Array) -> None:
         """From plain `x`, (LANES, ...), to plain `out`."""
         graph = self.graph
+        last = in_order(graph, self._packed_input(x), self._step)
+        _core.unpack(last, out, SIZE, len(x), math.prod(graph.output_shape))
+
+    def _step(self, node: Node, inputs: list[Array], clip: Any, name: str) -> Array:
+        value: Array = getattr(self, "_" + node.op)(node, *inputs, clip=clip)
+        return value
+
+    def _packed_input(self, x: Array) -> Array:
+        graph = self.graph
         scale = graph.byte_scale if x.dtype == np.uint8 else 1.0
         packed = self._empty(graph.input)
         _core.pack(x, packed, SIZE, len(x), math.prod(graph.input_shape), scale)
-        values = {graph.input: packed}
-        del packed
-        i = 0
-        while i < len(graph.nodes):
-            node, clip = graph.nodes[i], None
-            name = node.output
-            if i + 1 < len(graph.nodes) and clip_of(graph, node, graph.nodes[i + 1], self.left):
-                clip = (graph.nodes[i + 1].attributes["low"], graph.nodes[i + 1].attributes["high"])
-                name = graph.nodes[i + 1].output
-                i += 1
-            inputs = [values[key] for key in node.inputs]
-            values[name] = getattr(self, "_" + node.op)(node, *inputs, clip=clip)
-            del inputs
-            for key in node.inputs:
-                self.left[key] -= 1
-                if not self.left[key]:
-                    values.pop(key, None)  # its memory may go to others
-            i += 1
-        _core.unpack(values[graph.output], out, SIZE, len(x), math.prod(graph.output_shape))
+        return packed
 
     def _empty(self, name: str) -> Array:
         return empty((math.prod(self.graph.shapes[name]) * self.lanes,), FLOAT)

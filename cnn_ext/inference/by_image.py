@@ -19,7 +19,7 @@ from .graph import Graph, Node, Shape
 from .layout import FLOAT, NO_BORDER, SIZE, Border, Value, constant, image, places
 from .rules import (
     borders,
-    clip_of,
+    in_order,
     is_pairs,
     keeps_zero,
     pixels_pay,
@@ -43,35 +43,15 @@ class ByImage:
         self.packed = packed
         self.lanes: int = _core.lanes(SIZE)
         self.border = borders(graph)
-        self.left = dict.fromkeys(graph.shapes, 0)  # uses that are still to come
-        for node in graph.nodes:
-            for name in node.inputs:
-                self.left[name] += 1
-        self.left[graph.output] += 1
 
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
-        graph = self.graph
-        values = {graph.input: self._input(x)}
-        nodes = list(graph.nodes)
-        i = 0
-        while i < len(nodes):
-            node, clip = nodes[i], None
-            name = node.output
-            if i + 1 < len(nodes) and clip_of(graph, node, nodes[i + 1], self.left):
-                clip = (nodes[i + 1].attributes["low"], nodes[i + 1].attributes["high"])
-                name = nodes[i + 1].output
-                i += 1
-            inputs = [values[key] for key in node.inputs]
-            values[name] = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
-            del inputs
-            for key in node.inputs:
-                self.left[key] -= 1
-                if not self.left[key]:
-                    values.pop(key, None)  # its memory may go to others
-            i += 1
-        last = values[graph.output]
+        last = in_order(self.graph, self._input(x), self._step)
         _core.move(last.data, out, SIZE, places(last.at), places(range(out.size)), 1)
+
+    def _step(self, node: Node, inputs: list[Value], clip: Any, name: str) -> Value:
+        value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
+        return value
 
     # ------------------------------------------------------------------------------------- places
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from .. import _core
 from .graph import Graph, Node, Shape
 from .layout import NO_BORDER, SIZE, Border
 
+Clip = tuple[float, float]
+Value = TypeVar("Value")
 KEEP_ZERO = {"add", "mul", "leaky_relu", "tanh"}  # what makes zeros of zeros
 
 
@@ -60,6 +65,34 @@ def keeps_zero(node: Node) -> bool:
     if node.op == "clip":
         return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
     return node.op in KEEP_ZERO
+
+
+def in_order(
+    graph: Graph, first: Value, step: Callable[[Node, list[Value], Clip | None, str], Value]
+) -> Value:
+    """Do all nodes, and give the value of the output; what nobody needs any more is let go.
+
+    `step(node, inputs, clip, name)` does one; `clip` is what the next node, done with it, would
+    clip its value to, and `name` that of the value.
+    """
+    uses = graph.uses()  # that are still to come
+    values = {graph.input: first}
+    del first  # its memory may go to others
+    i = 0
+    while i < len(graph.nodes):
+        node, clip = graph.nodes[i], None
+        name = node.output
+        if i + 1 < len(graph.nodes) and clip_of(graph, node, graph.nodes[i + 1], uses):
+            i += 1
+            clip = (graph.nodes[i].attributes["low"], graph.nodes[i].attributes["high"])
+            name = graph.nodes[i].output
+        values[name] = step(node, [values[key] for key in node.inputs], clip, name)
+        for key in node.inputs:
+            uses[key] -= 1
+            if not uses[key]:
+                values.pop(key, None)
+        i += 1
+    return values[graph.output]
 
 
 def clip_of(graph: Graph, node: Node, after: Node, uses: dict[str, int]) -> bool:
