@@ -32,6 +32,7 @@ DIRECTIVES = {
     "initializedcheck": CHECKS,
     "cdivision": True,
     "embedsignature": True,
+    "freethreading_compatible": True,
 }
 # CNN_EXT_ABI3=1 makes one build for every Python from here on, through the stable interface (which
 # a Python without the lock does not have).  A single prediction is some per cent slower then.
@@ -160,6 +161,7 @@ extensions = [
     Extension(
         "cnn_ext._core",
         ["src/_core.pyx"],
+        include_dirs=["src"],
         define_macros=MACROS,
         extra_compile_args=[*COMPILE, *openmp],
         extra_link_args=LINK if WINDOWS else [*LINK, *openmp],

@@ -8,44 +8,15 @@ so results are the same, bit for bit, at any number of threads.
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, Py_buffer)
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 include "kernels/args.pxi"
 
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #include <omp.h>
-    enum { HAVE_OPENMP = 1 };
-    static int openmp_limit(void) { return omp_get_max_threads(); }
-    #else
-    enum { HAVE_OPENMP = 0 };
-    static int openmp_limit(void) { return 1; }
-    #endif
-    /* libgomp's threads do not survive a fork: a child that enters a parallel region hangs. */
-    static int forked_child = 0;
-    #ifdef _WIN32
-    #include <malloc.h>
-    static void watch_forks(void) {}
-    static void *allocate(Py_ssize_t size) { return _aligned_malloc((size_t)size, 64); }
-    static void release(void *address) { _aligned_free(address); }
-    #else
-    #include <stdlib.h>
-    static void *allocate(Py_ssize_t size)
-    {
-        void *address;
-        return posix_memalign(&address, 64, (size_t)size) ? NULL : address;
-    }
-    static void release(void *address) { free(address); }
-    #include <pthread.h>
-    static void after_fork_in_child(void) { forked_child = 1; }
-    static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
-    #endif
-    """
+cdef extern from "core/system.h":
     enum: HAVE_OPENMP
     int openmp_limit()
     Py_ssize_t PY_SSIZE_T_MAX
@@ -53,6 +24,9 @@ cdef extern from *:
     void watch_forks()
     void* allocate(Py_ssize_t size) nogil
     void release(void* address) nogil
+    void lock_pool() nogil
+    void unlock_pool() nogil
+    void* active_recorder
 
 watch_forks()
 
@@ -157,7 +131,7 @@ cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_
     # Every task once, on as many threads as the work is worth; each has its own scratch memory.
     # `args` is a struct of `size` bytes that begins with so many pointers to data.
     if recording():
-        RECORDER.add(loop, args, size, pointers, tasks, work, scratch)
+        recorder().add(loop, args, size, pointers, tasks, work, scratch)
         return 0
     cdef int threads = get_num_threads()
     cdef Py_ssize_t task, each, share

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -104,3 +106,49 @@ def test_memory_use_and_release_for_users() -> None:
     del x
     cnn_ext.release_memory()
     assert cnn_ext.memory_use()["kept"] == 0
+
+
+def test_many_threads_take_and_give_back() -> None:
+    _core.release_memory()
+    before = _core.memory_use()[0]
+    together = threading.Barrier(8)
+
+    def work(seed: int) -> bool:
+        rng = np.random.default_rng(seed)
+        sizes = rng.choice([10, 11, 500, 501, 4000, 4001], 3000)
+        mine: list[np.ndarray] = []
+        together.wait()
+        for i, size in enumerate(sizes):
+            array = lanes.empty((size,), FLOAT32)
+            array[...] = seed
+            mine.append(array)
+            if i % 3:
+                old = mine.pop(rng.integers(len(mine)))
+                if not (old == seed).all():  # another thread was given the same memory
+                    return False
+            if i % 500 == 0:
+                _core.release_memory()
+        return all((array == seed).all() for array in mine)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+    in_use, most, kept, _ = _core.memory_use()
+    assert in_use == before
+    assert kept <= 2 * most
+    _core.release_memory()
+    assert _core.memory_use()[:3] == (before, before, 0)
+
+
+def test_more_pieces_than_are_kept() -> None:
+    _core.release_memory()
+    before = _core.memory_use()[0]
+    arrays = [lanes.empty((size,), FLOAT32) for size in range(1, 3000)]
+    while arrays:
+        arrays.pop(0)
+    in_use, _, kept, taken = _core.memory_use()
+    assert in_use == before
+    assert kept == 4 * sum(range(3000 - 1024, 3000))  # the oldest went back to the system
+    lanes.empty((1,), FLOAT32)
+    assert _core.memory_use()[3] == taken + 1
+    _core.release_memory()
+    assert _core.memory_use()[:3] == (before, before, 0)

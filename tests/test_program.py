@@ -284,12 +284,13 @@ def test_recordings_at_the_same_time_do_not_disturb_each_other():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_child_forked_during_a_recording_can_record():
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_forked_while_another_thread_records_can_record():
     net = network("lenet").eval()
     x, _ = data(20)
     wanted = net(x)
-    recorder = _core.Recorder(8)
-    with recording(recorder):
+
+    def fork():
         child = os.fork()
         if child == 0:
             same = False
@@ -297,7 +298,29 @@ def test_a_child_forked_during_a_recording_can_record():
                 same = bool((network("lenet").eval()(x) == wanted).all())
             finally:
                 os._exit(0 if same else 1)
-    assert os.waitpid(child, 0)[1] == 0
+        return os.waitpid(child, 0)[1]
+
+    with ThreadPoolExecutor(1) as pool, recording(_core.Recorder(8)):
+        assert pool.submit(fork).result() == 0
+
+
+def test_a_recorder_records_once_in_one_thread():
+    recorder, other = _core.Recorder(8), _core.Recorder(8)
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        recorder.run([], 1, 1.0)
+    with recording(recorder):
+        with pytest.raises(RuntimeError, match="another recorder is active in this thread"):
+            other.start()
+        with pytest.raises(RuntimeError, match="not active in this thread"):
+            other.stop([], [])
+        with ThreadPoolExecutor(1) as pool:
+            assert isinstance(pool.submit(recorder.stop, [], []).exception(), RuntimeError)
+            pool.submit(recorder.cancel).result()  # without effect
+        recorder.stop([np.zeros(1)], [])
+    with pytest.raises(RuntimeError, match="records once"):
+        recorder.start()
+    with pytest.raises(RuntimeError, match="not active in this thread"):
+        recorder.stop([], [])
 
 
 def test_streams_of_another_size_are_refused():

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -108,7 +109,8 @@ def test_another_python_thread_runs_during_a_kernel(monkeypatch: pytest.MonkeyPa
 
     def work() -> None:
         try:
-            for _ in range(30):
+            end = time.monotonic() + 30
+            while not any(seen) and time.monotonic() < end:
                 ops.conv2d(x, w, padding=2)
         finally:
             done.set()
@@ -124,8 +126,7 @@ def test_another_python_thread_runs_during_a_kernel(monkeypatch: pytest.MonkeyPa
         worker.join()
     finally:
         sys.setswitchinterval(interval)
-    assert len(seen) == 30
-    assert max(seen) > 0
+    assert any(seen)
 
 
 # ---------------------------------------------------------------------------------- settings

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,29 +18,14 @@ ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by 
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
 
 
-_recording = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    # the thread that held the lock is not here
-    global _recording
-    _recording = threading.Lock()
-    _core.abandon_recording()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
 @contextmanager
 def recording(recorder: Any) -> Iterator[None]:
-    """Record what this thread calls inside a `with` block; other threads wait for their turn."""
-    with _recording:
-        recorder.start()
-        try:
-            yield
-        finally:
-            recorder.cancel()
+    """Record what this thread calls inside a `with` block."""
+    recorder.start()
+    try:
+        yield
+    finally:
+        recorder.cancel()
 
 
 def worth_it(images: int, lanes: int, multiply_adds: float) -> bool:

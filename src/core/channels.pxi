@@ -12,7 +12,7 @@ cdef const Py_ssize_t* places(const Py_ssize_t[::1] table, Py_ssize_t* least, Py
     if least[0] < -LARGEST or most[0] > LARGEST:
         raise ValueError(f"expected places up to {LARGEST}, got {least[0]} to {most[0]}")
     if recording():
-        RECORDER.tables.append(table)
+        recorder().tables.append(table)
     return &table[0]
 
 

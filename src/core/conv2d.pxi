@@ -134,7 +134,7 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
 cdef Py_ssize_t* taps_of(Memory memory) noexcept:
     # a table of taps; a recorder keeps it as long as the call that points to it
     if recording():
-        RECORDER.tables.append(memory)
+        recorder().tables.append(memory)
     return <Py_ssize_t*> memory.address
 
 

@@ -4,8 +4,85 @@
 # arithmetic on them: memory that an array gives back is kept for the next one of that size.  What
 # is kept is never more than twice what was in use at once: not all sizes are in use together.
 
-cdef dict SPARE = {}           # size -> addresses
+#
+# Many threads come here at once, so the spare memory and the counts are touched under a lock.  No
+# Python object is among them: nothing that is done under it can wait for anything else.
+
+cdef enum:
+    MOST_SPARE = 1024          # pieces of memory
+
+cdef struct Spare:
+    void* address
+    Py_ssize_t size
+
+cdef Spare SPARE[MOST_SPARE]   # the one given back last at the end
+cdef int spares = 0
 cdef Py_ssize_t in_use = 0, most_in_use = 0, kept = 0, taken = 0
+
+
+cdef void* take(Py_ssize_t size) noexcept nogil:
+    # NULL if the system has no more
+    global in_use, most_in_use, taken
+    cdef void* address = NULL
+    cdef int i
+    lock_pool()
+    for i in range(spares - 1, -1, -1):
+        if SPARE[i].size == size:
+            address = SPARE[i].address
+            forget(i)
+            break
+    else:
+        address = allocate(max(size, 1))
+        taken += address != NULL
+    if address != NULL:
+        in_use += size
+        most_in_use = max(most_in_use, in_use)
+    unlock_pool()
+    return address
+
+
+cdef void give_back(void* address, Py_ssize_t size) noexcept nogil:
+    global in_use, kept, spares
+    lock_pool()
+    if spares == MOST_SPARE:
+        release_oldest()
+    SPARE[spares].address, SPARE[spares].size = address, size
+    spares += 1
+    in_use -= size
+    kept += size
+    while kept > 2 * most_in_use:
+        release_oldest()
+    unlock_pool()
+
+
+cdef void forget(int i) noexcept nogil:
+    global kept, spares
+    kept -= SPARE[i].size
+    spares -= 1
+    memmove(&SPARE[i], &SPARE[i + 1], (spares - i) * sizeof(Spare))
+
+
+cdef void release_oldest() noexcept nogil:
+    release(SPARE[0].address)
+    forget(0)
+
+
+def memory_use():
+    """Bytes in use, at most in use so far, kept for reuse; how often the system was asked."""
+    lock_pool()
+    use = in_use, most_in_use, kept, taken
+    unlock_pool()
+    return use
+
+
+def release_memory():
+    """Give all kept memory back to the system and count the most in use anew."""
+    global most_in_use
+    lock_pool()
+    while spares:
+        release_oldest()
+    most_in_use = in_use
+    unlock_pool()
 
 
 cdef class Memory:
@@ -15,66 +92,23 @@ cdef class Memory:
     cdef Py_ssize_t size
 
     def __cinit__(self, size):
-        global in_use, most_in_use, kept, taken
         if size < 0:
             raise ValueError(f"expected a size of at least 0, got {size}")
         if size > PY_SSIZE_T_MAX - 2 * ALIGNMENT:
             raise MemoryError(f"{size} bytes")
         self.size = size
-        cdef list spare = SPARE.pop(size, None)
-        if spare is not None:
-            self.address = <char*> <uintptr_t> spare.pop()
-            kept -= self.size
-            if spare:
-                SPARE[size] = spare  # behind sizes that were not asked for lately
-        else:
-            self.address = <char*> allocate(max(self.size, 1))
-            if self.address == NULL:
-                raise MemoryError(f"{size} bytes")
-            taken += 1
+        self.address = <char*> take(self.size)
+        if self.address == NULL:
+            raise MemoryError(f"{size} bytes")
         if recording():
-            RECORDER.born(self.address, self.size)
-        in_use += self.size
-        most_in_use = max(most_in_use, in_use)
+            recorder().born(self.address, self.size)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.address, self.size, False, flags)
 
     def __dealloc__(self):
-        global in_use, kept
         if self.address == NULL:
             return
         if recording():
-            RECORDER.died(self.address)
-        in_use -= self.size
-        SPARE.setdefault(self.size, []).append(<uintptr_t> self.address)
-        kept += self.size
-        while kept > 2 * most_in_use:
-            forget_oldest()
-
-
-cdef int forget_oldest() except -1:
-    global kept
-    size = next(iter(SPARE))
-    addresses = SPARE[size]
-    release(<void*> <uintptr_t> addresses.pop())
-    kept -= size
-    if not addresses:
-        del SPARE[size]
-    return 0
-
-
-def memory_use():
-    """Bytes in use, at most in use so far, kept for reuse; how often the system was asked."""
-    return in_use, most_in_use, kept, taken
-
-
-def release_memory():
-    """Give all kept memory back to the system and count the most in use anew."""
-    global most_in_use, kept
-    for addresses in SPARE.values():
-        for address in addresses:
-            release(<void*> <uintptr_t> address)
-    SPARE.clear()
-    kept = 0
-    most_in_use = in_use
+            recorder().died(self.address)
+        give_back(self.address, self.size)

@@ -26,34 +26,30 @@ cdef enum:
     MOST_STREAMS = 256
     MOST_ARGS = 512            # bytes: more than any struct of arguments
 
-cdef Recorder RECORDER = None
-
 
 cdef inline bint recording() noexcept:
-    return RECORDER is not None and RECORDER.thread == PyThread_get_thread_ident()
+    return active_recorder != NULL  # of this thread
 
 
-def abandon_recording():
-    """Forget a recorder that another thread left active, for a child process after a fork."""
-    global RECORDER
-    RECORDER = None
+cdef inline Recorder recorder():
+    return <Recorder> active_recorder
 
 
 cdef class Recorder:
     """Records the kernels that this Python thread calls from `start` to `stop`, and runs them.
 
-    Only one recorder can be active in a process.
+    It records once; then any number of threads may call `run` at once.
     """
 
     cdef Step* steps
     cdef int count
-    cdef unsigned long thread
     cdef list lives, tables, streams
     cdef Py_ssize_t arena_size, shared_size, scratch_size, images
     cdef double work
     cdef Py_ssize_t stride[MOST_STREAMS]
     cdef bint plain[MOST_STREAMS]
     cdef Table* table
+    cdef bint begun, done
 
     def __cinit__(self, int itemsize, Py_ssize_t images=0):
         self.table = table_of(itemsize)
@@ -69,17 +65,21 @@ cdef class Recorder:
         free(self.steps)
 
     def start(self):
-        global RECORDER
-        if RECORDER is not None:
-            raise RuntimeError("another recorder is active")
-        self.thread = PyThread_get_thread_ident()
-        RECORDER = self
+        global active_recorder
+        if active_recorder != NULL:
+            raise RuntimeError("another recorder is active in this thread")
+        if self.begun:
+            raise RuntimeError("a recorder records once")
+        self.begun = True
+        Py_INCREF(self)
+        active_recorder = <void*> self
 
     def cancel(self):
         """End the recording, whatever was recorded."""
-        global RECORDER
-        if RECORDER is self:  # by now it may be another thread's
-            RECORDER = None
+        global active_recorder
+        if active_recorder == <void*> self:
+            active_recorder = NULL
+            Py_DECREF(self)
 
     cdef int born(self, char* address, Py_ssize_t size) except -1:
         self.lives.append([<uintptr_t> address, size, self.count, None])
@@ -129,6 +129,8 @@ cdef class Recorder:
         Raises RuntimeError if a kernel was given memory that is neither, nor was taken meanwhile.
         """
         cdef int i, j
+        if active_recorder != <void*> self:
+            raise RuntimeError("this recorder is not active in this thread")
         self.cancel()
         if len(streams) > MOST_STREAMS:
             raise RuntimeError(f"{len(streams)} streams are more than {MOST_STREAMS}")
@@ -167,6 +169,7 @@ cdef class Recorder:
                 self.plain[j] = True
         self.plain[0] = True
         self.lives = None
+        self.done = True
 
     cdef dict plan_shared(self):
         # Offsets of what is written once, by the second pointer of its step.
@@ -218,6 +221,8 @@ cdef class Recorder:
         cdef Py_ssize_t strides[MOST_STREAMS]
         cdef Py_buffer view
         cdef char* memory
+        if not self.done:
+            raise RuntimeError("nothing was recorded")
         if len(streams) != len(self.streams):
             raise ValueError(f"expected {len(self.streams)} streams, got {len(streams)}")
         for s in range(len(streams)):
