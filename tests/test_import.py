@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
+
+import pytest
 
 import cnn_ext
 
@@ -37,3 +40,9 @@ def test_data_sets_load_at_first_use():
     assert done.stdout.startswith("359 [") and "'datasets'" in done.stdout
     assert all(hasattr(cnn_ext, name) for name in cnn_ext.__all__)
     assert not hasattr(cnn_ext, "nonsense")
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="Python has its lock")
+def test_python_without_its_lock_stays_without():
+    code = "import sys, cnn_ext; cnn_ext.ops; sys.exit(sys._is_gil_enabled())"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -15,14 +15,19 @@ static int openmp_limit(void) { return 1; }
 /* libgomp's threads do not survive a fork: a child that enters a parallel region hangs. */
 static int forked_child = 0;
 
+#ifdef _MSC_VER
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL __thread
+#endif
+static THREAD_LOCAL void *active_recorder = NULL;
+
 #ifdef _WIN32
 
 #define WIN32_LEAN_AND_MEAN
 #define NOMINMAX
 #include <windows.h>
 #include <malloc.h>
-
-static __declspec(thread) void *active_recorder = NULL;
 
 static SRWLOCK pool = SRWLOCK_INIT;
 static void lock_pool(void) { AcquireSRWLockExclusive(&pool); }
@@ -37,8 +42,6 @@ static void release(void *address) { _aligned_free(address); }
 
 #include <pthread.h>
 #include <stdlib.h>
-
-static __thread void *active_recorder = NULL;
 
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER;
 static void lock_pool(void) { pthread_mutex_lock(&pool); }
