@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import cnn_ext
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
-VERSION = runpy.run_path(str(ROOT / "cnn_ext" / "_version.py"))["VERSION"]
 MADE = shutil.ignore_patterns(".*", "build", "dist", "*.so", "*.pyd", "*.egg-info", "__pycache__")
 HEAVIEST = 1.5e6  # bytes of a wheel with all instruction sets
 INSTALLED = ["test_ops_conv.py", "test_layers.py", "test_optim.py"]  # need NumPy and pytest alone
@@ -98,7 +98,7 @@ def test_the_wheel_holds_the_package_alone(made: tuple[Path, Path]) -> None:
         if path.suffix in {".py", ".pyi", ".typed", ".npz"}
     }
     assert wanted - inside == set()
-    information = f"cnn_ext-{VERSION}.dist-info/"
+    information = f"cnn_ext-{cnn_ext.__version__}.dist-info/"
     assert f"{information}licenses/LICENSE" in inside
     rest = {name for name in inside - wanted if not name.startswith(information)}
     assert {name.split(".")[0] for name in rest if name.endswith((".so", ".pyd"))} >= {
@@ -141,7 +141,7 @@ def test_the_wheel_works_elsewhere(made: tuple[Path, Path], tmp_path: Path) -> N
     # `train` uses no module of the repository: the folder holds none
     run(programs / "cnn-ext", "train", "--out", "model.safetensors", cwd=tmp_path, **alone)
     version, place = run(python, "-c", PREDICT, cwd=tmp_path, **alone).split()
-    assert version == VERSION and Path(place).is_relative_to(tmp_path)
+    assert version == cnn_ext.__version__ and Path(place).is_relative_to(tmp_path)
     run(python, "-m", "pip", "install", "-q", "pytest", cwd=tmp_path, **alone)
     shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=MADE)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -267,10 +267,21 @@ def outer() -> Graph:
     return graph
 
 
+def rows_above() -> Graph:
+    # the input has a border for the convolution, that a pooling has to leave out
+    graph = Graph(SMALL)
+    x = add_conv(graph, graph.input, random(rng(), 1, 3, 3, 3), rng(), padding=(2, 1, 0, 0))
+    x = graph.add("avg_pool", x, **{**POOL, "kernel": (10, 9)}, count_include_pad=True)
+    y = graph.add("avg_pool", graph.input, **{**POOL, "kernel": (9, 11)}, count_include_pad=True)
+    graph.add("mul", x, y)
+    return graph
+
+
+MAKE = [residual, joined, attention, twice, used_output, clipped_and_not, outer, rows_above]
+
+
 @pytest.mark.parametrize("bytes_", [False, True], ids=["float32", "uint8"])
-@pytest.mark.parametrize(
-    "make", [residual, joined, attention, twice, used_output, clipped_and_not, outer]
-)
+@pytest.mark.parametrize("make", MAKE)
 def test_operators_with_branches(make: Any, bytes_: bool) -> None:
     graph = make()
     assert_right(graph, draw_images(graph, bytes_))

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from cases import normal
 from commands import ENVIRONMENT, run
-from matplotlib.colors import same_color
 from networks import all_kinds, pooled, small, stripes
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import cnn_ext
 from cnn_ext import Conv2d, Epoch, History, Linear, MaxPool2d, ReLU, Sequential, plot
+
+colors = pytest.importorskip("matplotlib.colors")
 
 
 def png(figure: Any) -> np.ndarray:
@@ -190,7 +191,7 @@ def test_guesses_are_in_the_titles_and_wrong_ones_are_marked() -> None:
     for axes, image, wrong in zip(figure.axes, COLOURS, TRUE != GUESSED, strict=True):
         assert_allclose(axes.images[0].get_array(), image.transpose(1, 2, 0) / 255)
         edge, colour = axes.spines["top"].get_edgecolor(), axes.title.get_color()
-        assert same_color(colour, plot.WRONG) == same_color(edge, plot.WRONG) == wrong
+        assert colors.same_color(colour, plot.WRONG) == colors.same_color(edge, plot.WRONG) == wrong
 
 
 def test_guesses_with_names_and_probabilities() -> None:

@@ -291,7 +291,8 @@ class ByImage:
     def _spread(self, x: Value, shape: Shape, border: Border, lanes: int = 0) -> Value:
         C, H, W = image(shape)
         value = self._make(shape, border, lanes)
-        plain = x.lanes == 1 and (shape, x.row, border) == (x.shape, W, NO_BORDER)
+        no_gaps = x.border == border == NO_BORDER and x.row == W
+        plain = x.lanes == 1 and shape == x.shape and no_gaps
         if plain and value.lanes > 1:
             _core.pack(x.data, value.data, SIZE, C, H * W, 1.0)  # channels as if they were images
             return value
