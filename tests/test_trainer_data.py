@@ -147,8 +147,8 @@ def test_float64_networks_train_in_float64() -> None:
 
 def test_a_layer_of_ones_own_is_trained() -> None:
     x, y = stripes(60)
-    own = ChannelScale(4)
-    net = Sequential(Conv2d(1, 4, 3), own, ReLU(), Flatten(), Linear(64, 3))
+    own, rng = ChannelScale(4), np.random.default_rng(0)
+    net = Sequential(Conv2d(1, 4, 3, rng=rng), own, ReLU(), Flatten(), Linear(64, 3, rng=rng))
     before = own.gain.data.copy()
     Trainer(net).fit(x, y, 2, 16, progress=False)
     assert (own.gain.data != before).all() and own.gain.data.dtype == np.float32
