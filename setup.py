@@ -45,12 +45,14 @@ CLANG_CL = WINDOWS and Path(COMPILER[0]).stem == "clang-cl"
 MSVC = WINDOWS and not CLANG_CL  # has no vector types: the kernels get one lane
 # The register tiles are loops with constant bounds; they must be inlined to become registers.
 INLINE = "__forceinline" if WINDOWS else "inline __attribute__((always_inline))"
-FLAGS = ["-O3", "-ffp-contract=fast", "-fno-math-errno"]
+FLAGS = ["-ffp-contract=fast", "-fno-math-errno"]
+BEST = "-O3"  # for the loops of the kernels; what calls them is as fast and smaller without
 if WINDOWS:
     COMPILE = ["/O2", *(f"/clang:{flag}" for flag in FLAGS if CLANG_CL)]
+    BEST = f"/clang:{BEST}" if CLANG_CL else "/O2"
     LINK = []
 else:
-    COMPILE = [*FLAGS, "-g0", "-fvisibility=hidden"]
+    COMPILE = ["-O2", *FLAGS, "-g0", "-fvisibility=hidden"]
     LINK = ["-Wl,-x"] if sys.platform == "darwin" else ["-Wl,--strip-all"]
 
 
@@ -68,7 +70,7 @@ def kernel_extensions():
     """One stub for each instruction set and number type: all include the same loops."""
     STUBS.mkdir(parents=True, exist_ok=True)
     machine = platform.machine().lower()
-    compile_args = [*COMPILE, *tile_flags()]
+    compile_args = [*COMPILE, BEST, *tile_flags()]
     for isa in ISAS:
         if isa.machines and (machine not in isa.machines or MSVC):
             continue
