@@ -3,7 +3,6 @@
 # Arrays of a training step have the same sizes again and again, and fresh pages cost more than the
 # arithmetic on them: memory that an array gives back is kept for the next one of that size.  What
 # is kept is never more than twice what was in use at once: not all sizes are in use together.
-
 #
 # Many threads come here at once, so the spare memory and the counts are touched under a lock.  No
 # Python object is among them: nothing that is done under it can wait for anything else.
