@@ -1,19 +1,23 @@
 # One image at a time, lanes over channels: tables of places become the arguments of the kernels.
 
-cdef const Py_ssize_t* places(const Py_ssize_t[::1] table, Py_ssize_t* least, Py_ssize_t* most) except NULL:
+cdef const Py_ssize_t* places(table, Py_ssize_t* least, Py_ssize_t* most) except NULL:
     # The numbers of a table, and how far they reach; a recorder keeps it as long as the call.
-    cdef Py_ssize_t i
-    if table.shape[0] < 1:
+    cdef Py_ssize_t i, count = len(table)
+    view = memoryview(table)
+    if view.ndim != 1 or view.format not in ("l", "q"):
+        raise ValueError(f"expected a row of places, got {view.ndim} axes in format {view.format!r}")
+    cdef const Py_ssize_t* at = <const Py_ssize_t*> pointer(view, (count,), sizeof(Py_ssize_t))
+    if count < 1:
         raise ValueError("a table of places is empty")
-    least[0] = most[0] = table[0]
-    for i in range(table.shape[0]):
-        least[0] = min(least[0], table[i])
-        most[0] = max(most[0], table[i])
+    least[0] = most[0] = at[0]
+    for i in range(count):
+        least[0] = min(least[0], at[i])
+        most[0] = max(most[0], at[i])
     if least[0] < -LARGEST or most[0] > LARGEST:
         raise ValueError(f"expected places up to {LARGEST}, got {least[0]} to {most[0]}")
     if recording():
-        recorder().tables.append(table)
-    return &table[0]
+        recorder().tables.append(view)
+    return at
 
 
 cdef int inside(object array, int itemsize, Py_ssize_t least, Py_ssize_t most) except -1:
