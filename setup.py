@@ -31,7 +31,9 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": CHECKS,
     "cdivision": True,
+    "binding": False,  # functions of C, which load faster than Cython's own
     "embedsignature": True,
+    "embedsignature.format": "clinic",  # read by inspect.signature
     "freethreading_compatible": True,
 }
 # CNN_EXT_ABI3=1 makes one build for every Python from here on, through the stable interface (which

@@ -1,5 +1,7 @@
 """Which vector instructions this CPU has and this operating system saves; baseline code only."""
 
+from libc.string cimport memset
+
 cdef extern from *:
     """
     #include <stdint.h>
@@ -63,12 +65,12 @@ def features():
     read_features(&leaf1, &leaf7)
     bits = {"fma": leaf1 >> 12, "avx2": leaf7 >> 5, "avx512f": leaf7 >> 16, "avx512dq": leaf7 >> 17,
             "avx512bw": leaf7 >> 30, "avx512vl": leaf7 >> 31}
-    return frozenset(name for name, bit in bits.items() if bit & 1)
+    return frozenset({name for name, bit in bits.items() if bit & 1})
 
 
 def brand():
     """The processor's own name, or an empty string."""
-    cdef char name[64]
-    name[:] = [0] * 64
+    cdef char name[49]
+    memset(name, 0, sizeof(name))
     read_name(name)
     return name.decode("ascii", "replace").strip()

@@ -7,7 +7,7 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
           "squared_error": SQUARED_ERROR}
 
 
-def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter, double high=0):
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter, double high=0.0):
     """y = op(a, b) for `count` numbers, in any layout; b may be None, y may be a or b.
 
     `parameter` is the slope of a leaky ReLU, or what "clip" clips to, up to `high`.
