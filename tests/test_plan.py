@@ -277,7 +277,19 @@ def rows_above() -> Graph:
     return graph
 
 
-MAKE = [residual, joined, attention, twice, used_output, clipped_and_not, outer, rows_above]
+def pixels_after_clip() -> Graph:
+    # no convolution reads the input itself: bytes and numbers still go the same way
+    graph = Graph(SMALL)
+    x = graph.add("clip", graph.input, low=-math.inf, high=0.5)
+    x = add_conv(graph, x, random(rng(), 3, 3, 1, 1), rng())
+    add_conv(graph, x, random(rng(), 1, 3, 1, 1), rng())
+    return graph
+
+
+MAKE = [
+    residual, joined, attention, twice, used_output, clipped_and_not, outer, rows_above,
+    pixels_after_clip,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("bytes_", [False, True], ids=["float32", "uint8"])

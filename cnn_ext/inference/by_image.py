@@ -76,9 +76,12 @@ class ByImage:
         shape, graph = self.graph.input_shape, self.graph
         C, H, W = image(shape)
         border = self.border[graph.input]
-        if x.dtype == FLOAT and border == NO_BORDER and not self._wide_input():
+        tight = border == NO_BORDER and not self._wide_input()
+        if tight and x.dtype == FLOAT:
             return Value(x.reshape(-1), shape, places(range(x.size)), 1, 0, H * W, W)
         value = self._make(shape, border, 1)
+        if tight:  # bytes go the way of numbers through the graph, since they share packed weights
+            value.data = value.data[: x.size]
         _core.place(
             x, value.data, SIZE, (C, H, W), (H * W, W), (value.plane, value.row), value.first,
             graph.byte_scale if x.dtype == np.uint8 else 1.0,
