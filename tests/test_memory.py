@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -152,3 +155,26 @@ def test_more_pieces_than_are_kept() -> None:
     assert _core.memory_use()[3] == taken + 1
     _core.release_memory()
     assert _core.memory_use()[:3] == (before, before, 0)
+
+
+def test_garbage_may_be_collected_while_memory_use_answers() -> None:
+    # arrays in cycles give their memory back whenever Python makes an object
+    script = """
+import gc
+from cnn_ext import lanes, memory_use
+import numpy as np
+gc.set_threshold(1, 1, 1)
+answers = []
+for _ in range(2000):
+    cycle = [lanes.empty((18,), np.dtype("float32"))]
+    cycle.append(cycle)
+    del cycle
+    answers.append(memory_use())
+"""
+    path = os.pathsep.join(filter(None, sys.path))
+    subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=60,
+        check=True,
+    )

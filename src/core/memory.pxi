@@ -68,10 +68,11 @@ cdef void release_oldest() noexcept nogil:
 
 def memory_use():
     """Bytes in use, at most in use so far, kept for reuse; how often the system was asked."""
+    cdef Py_ssize_t[4] use     # making Python's tuple may collect garbage, and with it memory
     lock_pool()
-    use = in_use, most_in_use, kept, taken
+    use[0], use[1], use[2], use[3] = in_use, most_in_use, kept, taken
     unlock_pool()
-    return use
+    return use[0], use[1], use[2], use[3]
 
 
 def release_memory():
