@@ -21,6 +21,7 @@ from .io import load, load_weights, save
 from .lanes import Lanes
 from .layers import (
     AvgPool2d,
+    Buffer,
     Conv2d,
     Dropout,
     Flatten,
@@ -29,6 +30,7 @@ from .layers import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Normalize,
     Parameter,
     ReLU,
     Sequential,
@@ -37,6 +39,7 @@ from .layers import (
     Tanh,
 )
 from .optim import SGD
+from .task import Task
 from .trainer import CostError, Trainer
 
 if TYPE_CHECKING:
@@ -49,6 +52,7 @@ __version__ = _dispatch.VERSION
 __all__ = [
     "SGD",
     "AvgPool2d",
+    "Buffer",
     "Conv2d",
     "CostError",
     "Dropout",
@@ -62,6 +66,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Normalize",
     "Parameter",
     "Plan",
     "ReLU",
@@ -69,6 +74,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "Task",
     "Trainer",
     "architectures",
     "datasets",

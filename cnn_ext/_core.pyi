@@ -121,6 +121,7 @@ def loss(
     images: int,
     K: int,
     scale: float,
+    pixels: int = 1,
 ) -> None: ...
 def sgd(
     p: _Array,

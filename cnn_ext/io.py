@@ -15,6 +15,8 @@ from . import safetensors
 from .initializers import Initializer
 from .layers import Layer, Sequential
 from .layers.layer import float_dtype
+from .task import KEY as TASK
+from .task import Task
 
 ARCHITECTURE = "cnn_ext.architecture"
 VERSION = "cnn_ext.format"
@@ -31,7 +33,7 @@ def save(
     Parameters
     ----------
     net : Sequential
-        Its `input_shape`, if it is set, is written too.
+        Its `input_shape` and its `task`, which training sets, are written too.
     path : str or path
         Replaced only when the new file is complete and on the disk.
     metadata : mapping of str to str, optional
@@ -51,6 +53,8 @@ def save(
         raise ValueError(f"net: its description may have {LONGEST} characters, got {len(text)}")
     state = net.state_dict()
     kept = dict(metadata or {})
+    if net.task is not None:
+        kept[TASK] = net.task.to_json()
     if net.input_shape is not None:
         kept.setdefault(INPUT_SHAPE, json.dumps(net.input_shape))
     try:  # what `load` would refuse shall not replace an old file
@@ -76,7 +80,7 @@ def load(
     Returns
     -------
     Sequential
-        With its `input_shape`, if the file has one.
+        With its `input_shape` and its `task`, if the file has them.
 
     Raises
     ------
@@ -106,16 +110,18 @@ def load_with_metadata(
         # nothing is drawn, so no generator, which would cost 10 ms of importing
         nobody: Any = object()
         net = Sequential.from_config(config, custom, nobody, _room_for(tensors))
-        for name, parameter in net.named_parameters():
+        for name, kept in net.named_state():
             if name in tensors:
-                parameter.data = parameter.data.astype(float_dtype(tensors[name].dtype))
+                kept.data = kept.data.astype(float_dtype(tensors[name].dtype))
         net.load_state_dict(tensors)
         _check_finite(tensors)
         if INPUT_SHAPE in metadata:
             net.input_shape = _input_shape(net, metadata[INPUT_SHAPE])
+        if TASK in metadata:
+            net.task = Task.from_json(metadata[TASK])
     except Exception as error:  # a layer of one's own may raise anything on a hostile argument
         raise ValueError(f"{path}: not a network of this package: {error!s:.999}") from error
-    own = (ARCHITECTURE, VERSION)
+    own = (ARCHITECTURE, VERSION, TASK)
     return net.eval(), {key: value for key, value in metadata.items() if key not in own}
 
 
@@ -147,7 +153,7 @@ def load_weights(
     """
     if not isinstance(net, Sequential):
         raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
-    parameters = dict(net.named_parameters())
+    parameters = dict(net.named_state())
     names = _names_in_file(parameters, modules)
     tensors, _ = safetensors.read(path)
     wanted = {names[name]: parameter.data.shape for name, parameter in parameters.items()}

@@ -1,12 +1,10 @@
-"""Losses by name: the cost, the activation whose algebra it contains, and how targets are read."""
+"""Losses by name: the cost, what it takes the outputs for, and what it is for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from . import ops
 from .lanes import Lanes
@@ -23,41 +21,29 @@ class Loss:
     ----------
     name : str
     cost : function (outputs, targets) -> (cost, gradient at the outputs)
-        All of shape (N, K), but for the cost, a number.
-    activation : function, optional
-        What turns outputs into probabilities; part of `cost` already.
-    classifies : bool
-        Whether predictions are classes; class numbers as targets become one-hot rows.
+        All of shape (N, K, ...), but for the cost, a number.  Class numbers come as one-hot rows.
+    outputs : str, optional
+        What `cost` takes the outputs for: "logits" or "sigmoid" if it contains softmax or sigmoid.
+    kind : str, optional
+        The only task that it is for, see `Task`; by default the targets tell.
     takes_lanes : bool
         Whether `cost` also takes and returns `Lanes`; one of your own works on plain arrays.
     """
 
     name: str
     cost: Cost
-    activation: Callable[[Any], Any] | None = None
-    classifies: bool = True
+    outputs: str | None = None
+    kind: str | None = None
     takes_lanes: bool = False
-
-    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """Probabilities, or what the network says in their place, (N, K)."""
-        return outputs if self.activation is None else self.activation(outputs)
-
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Classes, (N,) of int; the outputs themselves for a loss that does not classify."""
-        if not self.classifies:
-            return outputs
-        if outputs.shape[1] == 1:
-            return (self.probabilities(outputs)[:, 0] > 0.5).astype(np.int64)
-        return outputs.argmax(axis=1)
 
 
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("cross_entropy", ops.cross_entropy, ops.softmax, takes_lanes=True),
-        Loss("binary_cross_entropy", ops.binary_cross_entropy, ops.sigmoid, takes_lanes=True),
+        Loss("cross_entropy", ops.cross_entropy, "logits", takes_lanes=True),
+        Loss("binary_cross_entropy", ops.binary_cross_entropy, "sigmoid", takes_lanes=True),
         Loss("quadratic", ops.quadratic, takes_lanes=True),
-        Loss("mse", ops.mse, classifies=False, takes_lanes=True),
+        Loss("mse", ops.mse, kind="numbers", takes_lanes=True),
     )
 }
 

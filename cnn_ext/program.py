@@ -8,7 +8,7 @@ blocks, and the gradients of the blocks are added up in a fixed order.
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -17,11 +17,14 @@ import numpy as np
 from . import _core
 from .lanes import Lanes, contiguous, empty
 from .layers import Dropout, Sequential
+from .layers.built_in import BUILT_IN
+from .layers.layer import sees_lanes
 from .layers.recorded import identity, recording, worth_it
-from .layers.sequential import BUILT_IN
+from .layers.sequential import is_chain
 from .losses import Loss
 from .ops import _check as check
-from .ops.loss import KERNELS, costs, one_hot, total
+from .ops.loss import KERNELS, one_hot, total
+from .task import Task, kind_for, numbered
 
 RECORDABLE = set(BUILT_IN.values()) - {Dropout}
 WAVE = 16  # blocks whose gradients are kept before they are added up
@@ -44,28 +47,28 @@ class TrainingProgram:
     """
 
     def __init__(self, net: Sequential, loss: Loss, x: np.ndarray) -> None:
-        if not all(type(layer) in RECORDABLE for layer in net.walk()) or (
-            not isinstance(loss.cost, FunctionType) or loss.cost not in KERNELS
-        ):
+        recordable = is_chain(net) and all(type(layer) in RECORDABLE for layer in net.walk())
+        if not recordable or not isinstance(loss.cost, FunctionType) or loss.cost not in KERNELS:
             raise RuntimeError("only built-in layers and losses without chance can be recorded")
         self.parameters = net.parameters()
-        self.constants = [parameter.data for parameter in self.parameters]
         self.dtype = dtype = net.dtype
         self.multiply_adds = 3 * net.multiply_adds(x.shape[1:])
+        self.constants = [parameter.data for parameter in self.parameters]
+        fixed = [array for layer in net.walk() for array in layer.constants()]
         self.lanes: int = _core.lanes(dtype.itemsize)
-        op, self._to_lanes, self._scale = KERNELS[loss.cost]
+        self._kernel = KERNELS[loss.cost]
         self._recorder = _core.Recorder(dtype.itemsize)
         block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
         with recording(self._recorder):
             outputs = net.forward(net._pack(block))
-            self.outputs: int = math.prod(outputs.shape[1:])
-            target = Lanes.empty((self.lanes, self.outputs), dtype)
+            self.outputs: tuple[int, ...] = outputs.shape[1:]
+            target = Lanes.empty(outputs.shape, dtype)
             rows = outputs.unpack()
-            cost, gradient = costs(op, outputs, target, self._scale(self.lanes, self.outputs))
+            cost, gradient = self._kernel.costs(outputs, target)
             net.backward(gradient, need_dx=False)
             gradients = [parameter.grad for parameter in self.parameters]
             streams = [block, target.data, rows, cost, *gradients]
-            self._recorder.stop(streams, self.constants)
+            self._recorder.stop(streams, [*self.constants, *fixed])
         self._sums = [empty(data.shape, dtype) for data in self.constants]
         self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
 
@@ -81,16 +84,17 @@ class TrainingProgram:
         Returns
         -------
         cost : float
-        outputs : ndarray, shape (N, K)
+        outputs : ndarray, shape (N, K, ...)
         """
         images, dtype = x.shape[0], self.dtype
         x = contiguous(x)
-        target = self._to_lanes(target, images, self.outputs, dtype)
+        shape = (images, *self.outputs)
+        target = self._kernel.to_lanes(target, shape, dtype)
         blocks = target.blocks
-        rows = empty((blocks * self.lanes, self.outputs), dtype)
+        rows = empty((blocks * self.lanes, *self.outputs), dtype)
         cost = empty((blocks, self.lanes), dtype)
-        scale = self._scale(images, self.outputs)
-        relative = scale / self._scale(self.lanes, self.outputs)
+        scale = self._kernel.scale(shape)
+        relative = scale / self._kernel.scale((self.lanes, *self.outputs))
         for first in range(0, blocks, WAVE):
             count = min(WAVE, blocks - first)
             here = slice(first * self.lanes, (first + count) * self.lanes)
@@ -113,16 +117,20 @@ class Backpropagation:
     ----------
     net : Sequential
     loss : Loss
+    task : Task
+        Its `kind`, if it is None, is set by the first targets.
     """
 
-    def __init__(self, net: Sequential, loss: Loss) -> None:
+    def __init__(self, net: Sequential, loss: Loss, task: Task) -> None:
         self.net = net
         self.loss = loss
+        self.task = task
+        self.examples: np.ndarray | None = None  # all targets that there are, where they are known
         self._key: tuple[Any, ...] = ()
         self._program: TrainingProgram | None = None
 
     def __call__(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
-        """The cost and the outputs, (N, K); the gradients go to the parameters.
+        """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 
         Parameters
         ----------
@@ -135,11 +143,27 @@ class Backpropagation:
             x = net._input(x)
             program = self._find(x)
             if program is not None and worth_it(len(x), program.lanes, program.multiply_adds):
-                return program.run(x, targets_for(net, loss, y, (len(x), program.outputs)))
-        outputs = net.forward(x if isinstance(x, Lanes) else net._pack(x))
-        cost, gradient = loss.cost(outputs, targets_for(net, loss, y, outputs.shape))
-        net.backward(gradient, need_dx=False)
+                return program.run(x, self._targets(y, (len(x), *program.outputs)))
+        here: Any = x if isinstance(x, Lanes) else net._pack(x)
+        if sees_lanes(net):
+            outputs = net(here)
+        else:  # a network with passes of its own
+            rows: Any = check.batch(net(here.unpack()), "output")
+            outputs = Lanes.pack(rows, net.dtype)
+        cost, gradient = loss.cost(outputs, self._targets(y, outputs.shape))
+        if sees_lanes(net):
+            net.backward(gradient, need_dx=False)
+        else:
+            net.backward(gradient.unpack())
         return cost, outputs.unpack()
+
+    def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
+        targets = np.asarray(y)
+        if self.task.kind is None:
+            known = targets if self.examples is None else self.examples
+            kind = kind_for(self.task.outputs, (len(known), *shape[1:]), known)
+            self.task = replace(self.task, kind=kind)
+        return targets_for(self.task, self.loss, targets, shape, self.net.dtype)
 
     def _find(self, x: np.ndarray) -> TrainingProgram | None:
         # the program for such images; None if there can be none
@@ -153,15 +177,26 @@ class Backpropagation:
         return self._program
 
 
-def targets_for(net: Sequential, loss: Loss, y: Any, shape: tuple[int, ...]) -> Any:
-    """Targets as a cost takes them for outputs of that shape.
+def targets_for(
+    task: Task, loss: Loss, targets: np.ndarray, shape: tuple[int, ...], dtype: np.dtype
+) -> Any:
+    """Targets as a cost takes them for outputs of that shape, (N, K, ...).
 
-    Class numbers become one-hot rows if the loss classifies; (N,) is (N, 1) for a single output.
+    Class numbers become one-hot rows; a single output may lack its axis in the targets.
+
+    Raises
+    ------
+    ValueError
+        If the task or the loss does not fit the outputs.
     """
-    targets = np.asarray(y)
-    if targets.ndim == 1 and len(shape) == 2:
-        if shape[1] == 1:
-            return targets[:, None]
-        if targets.dtype.kind in "iu" and loss.classifies:
-            return one_hot(targets, shape[0], shape[1], net.dtype)
+    if shape[1] == 1 and loss.outputs == "logits":
+        raise ValueError(
+            f"loss: {loss.name} needs an output for each class, for the softmax of a single output "
+            "is always 1; binary_cross_entropy takes one"
+        )
+    task.check(shape[1:])
+    if task.kind in ("classes", "pictures") and numbered(targets, shape):
+        return one_hot(targets, shape, dtype)
+    if shape[1] == 1 and targets.shape == (shape[0], *shape[2:]):
+        return targets[:, None]
     return targets

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,17 @@ from ._dispatch import threads
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet
 from .history import EarlyStopping, Epoch, History
-from .layers import Dropout, Sequential, Sigmoid, Softmax
+from .layers import Dropout, Sequential
 from .layers.sequential import evaluation_mode
-from .losses import Cost, Loss, loss_of
-from .metrics import accuracy
+from .losses import LOSSES, Cost, Loss, loss_of
 from .ops import _check as check
 from .optim import SGD
 from .program import Backpropagation, targets_for
 from .progress import Progress
 from .schedules import Schedule, schedule_of
+from .task import Task, kind_for, task_of
 
+SMALLEST, LARGEST = 1e-3, 10.0  # root mean squares between which numbers are near unit range
 Callback = Callable[["Trainer", Epoch], Any]
 
 
@@ -47,6 +50,14 @@ class Trainer:
         bit for bit, at any number of threads.
     num_threads : int, optional
         Threads of the kernels while the trainer works; what is set for the process by default.
+    task : str or Task, optional
+        What the network is for, "classes", "labels", "probability", "numbers" or "pictures"; a
+        `Task` may also name the classes and say what the outputs mean.  By default the task that
+        the network has, else the one that loss and targets tell.  Class numbers and one-hot rows
+        for several outputs are classes, other rows are classes for "cross_entropy", labels for
+        "binary_cross_entropy", else numbers; a single output is a probability for
+        "binary_cross_entropy", or if it is a sigmoid and all targets are 0 or 1, else a number.
+        Training leaves it in ``net.task``.
 
     Raises
     ------
@@ -61,6 +72,7 @@ class Trainer:
         optimizer: SGD | None = None,
         seed: int | None = 0,
         num_threads: int | None = None,
+        task: str | Task | None = None,
     ) -> None:
         if not isinstance(net, Sequential):
             raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
@@ -69,27 +81,48 @@ class Trainer:
             raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
         self.net = net
         self.loss = loss_of(loss)
-        last = list(net.walk())[-1:]
-        for kind, name in ((Softmax, "cross_entropy"), (Sigmoid, "binary_cross_entropy")):
-            if last and isinstance(last[0], kind) and self.loss.name == name:
+        ending = net.ending
+        for last, name in (("Softmax", "cross_entropy"), ("Sigmoid", "binary_cross_entropy")):
+            if ending == last and self.loss.name == name:
                 raise ValueError(
-                    f"loss: {name!r} takes logits and contains the last layer, "
-                    f"{kind.__name__}; leave that layer out"
+                    f"loss: {name!r} takes logits and contains the last layer, {last}; leave that "
+                    "layer out"
                 )
         self.optimizer = optimizer or SGD(net.parameters(), lr=0.05, momentum=0.9)
         self.num_threads = num_threads
         with self._threads():  # an error now rather than later
             pass
         self._rng = np.random.default_rng(seed)
-        for layer in net.walk():
+        for _, layer in net.named_layers():
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
-        self._backpropagate = Backpropagation(net, self.loss)
+        self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
+        self._has_looked = False
         self._has_stepped = False  # so that `_good` holds weights whose cost was finite
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
+
+    def _first_task(self, task: str | Task | None) -> Task:
+        # what is known before there are targets
+        known = self.net.task if task is None and self.net.task is not None else task_of(task)
+        outputs = known.outputs or self.loss.outputs
+        if outputs is None and self.net.ending is not None:
+            outputs = "probabilities"
+        loss = self.loss.name if self.loss.name in LOSSES else None
+        return replace(known, kind=known.kind or self.loss.kind, outputs=outputs, loss=loss)
+
+    @property
+    def task(self) -> Task:
+        """What the network is for, as far as it is known."""
+        return self._backpropagate.task
+
+    def _task_for(self, outputs: np.ndarray, targets: np.ndarray | None = None) -> Task:
+        # the task; where no training has told it, the one that these would make
+        if self.task.kind is not None:
+            return self.task
+        return replace(self.task, kind=kind_for(self.task.outputs, outputs.shape, targets))
 
     # --------------------------------------------------------------------------------- training
 
@@ -128,6 +161,7 @@ class Trainer:
             self._remember()
             self.optimizer.step()
             self._has_stepped = True
+            self.net.task = self.task
             return cost, outputs
 
     def _remember(self) -> None:
@@ -201,6 +235,7 @@ class Trainer:
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
         training, validation = self._divide(x, y, validation_data, validation_split)
+        self._backpropagate.examples = training.y
         stopping = _stopping(early_stopping, validation)
         factor, callbacks = schedule_of(schedule), list(callbacks)
         lr = self.optimizer.lr
@@ -269,11 +304,13 @@ class Trainer:
     ) -> Epoch:
         # one pass over the images
         started = time.perf_counter()
-        costs, right, seen = 0.0, 0, 0
+        costs, seen = 0.0, 0
+        right: float | None = 0.0
         order = batches(len(training), batch_size, self._rng if shuffle else None)
         for step, indices in enumerate(order):
             self.optimizer.lr = learning_rate(number - 1 + step / bar.total)
             images, targets = training[indices], training.y[indices]
+            self._look_at(images)
             try:
                 cost, outputs = self._step(images, targets)
             except CostError as error:
@@ -286,7 +323,8 @@ class Trainer:
                     self.net.output_shape(images.shape[1:])
                     self.net.input_shape = images.shape[1:]
             costs += cost * len(indices)
-            right += self._count_right(outputs, targets)
+            part = self.task.right(outputs, np.asarray(targets))
+            right = None if part is None or right is None else right + part * len(indices)
             seen += len(indices)
             bar.advance(f"cost {costs / seen:.4f}")
         seconds = time.perf_counter() - started
@@ -299,11 +337,24 @@ class Trainer:
         return Epoch(
             number=number,
             cost=costs / seen,
-            accuracy=right / seen if self.loss.classifies else None,
+            accuracy=None if right is None else right / seen,
             learning_rate=self.optimizer.lr,
             seconds=seconds,
             images_per_second=seen / seconds,
         )
+
+    def _look_at(self, images: np.ndarray) -> None:
+        # warn once of numbers that first weights and learning rates are not made for
+        if self._has_looked:
+            return
+        self._has_looked = True
+        size = self.net.typical_size(images)
+        if size and not SMALLEST <= size <= LARGEST:
+            warnings.warn(
+                f"x: numbers of root mean square {size:.3g}, as the network takes them, are "
+                "far from unit range; let it begin with Normalize().fit(x), or scale them",
+                stacklevel=4,
+            )
 
     def _validate(self, record: Epoch, validation: LabelledSet) -> None:
         scores = self.evaluate(validation, validation.y)
@@ -319,13 +370,8 @@ class Trainer:
 
     # ------------------------------------------------------------------------------- evaluation
 
-    def _count_right(self, outputs: np.ndarray, targets: np.ndarray) -> int:
-        if not self.loss.classifies:
-            return 0
-        return int((self.loss.predictions(outputs) == _classes(targets)).sum())
-
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
-        """Mean cost and, if the loss classifies, accuracy over a set; nothing is learned.
+        """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
 
         Parameters
         ----------
@@ -336,7 +382,7 @@ class Trainer:
         Returns
         -------
         dict
-            "cost" and "accuracy" (0 to 1).
+            "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
 
         Raises
         ------
@@ -345,20 +391,19 @@ class Trainer:
         """
         targets = LabelledSet(x, y).y
         outputs = self.outputs(x, batch_size)
+        self._backpropagate.task = task = self._task_for(outputs, targets)
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
             here = outputs[indices]
-            part, _ = self.loss.cost(
-                here, targets_for(self.net, self.loss, targets[indices], here.shape)
-            )
+            wanted = targets_for(task, self.loss, targets[indices], here.shape, self.net.dtype)
+            part, _ = self.loss.cost(here, wanted)
             cost += part * len(indices)
         scores = {"cost": cost / len(outputs)}
-        if self.loss.classifies:
-            scores["accuracy"] = accuracy(_classes(targets), self.loss.predictions(outputs))
-        return scores
+        right = task.right(outputs, targets)
+        return scores if right is None else {**scores, "accuracy": right}
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Outputs of the network in evaluation mode, (N, K), batch by batch."""
+        """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
         with self._threads(), evaluation_mode(self.net):
             return np.concatenate(
                 [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
@@ -366,19 +411,32 @@ class Trainer:
             )
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Probabilities of the classes, (N, K); plain outputs for "quadratic" and "mse"."""
-        return self.loss.probabilities(self.outputs(x, batch_size))
+        """Probabilities of the classes or labels, (N, K, ...).
+
+        Raises
+        ------
+        ValueError
+            If the outputs are no probabilities, or it is not known how they become some; then say
+            so, ``Trainer(task=Task(outputs="logits"))``.
+        """
+        return self.task.probabilities(self.outputs(x, batch_size))
 
     def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Classes, (N,) of int; the outputs, (N, K), for "mse"."""
-        return self.loss.predictions(self.outputs(x, batch_size))
+        """What the task predicts, see `Task`.
 
+        Returns
+        -------
+        ndarray
+            Class numbers, (N,) of int; class maps, (N, P, Q); 0 or 1 for each label, (N, K); or the
+            outputs, if the task is numbers.
 
-def _classes(targets: np.ndarray) -> np.ndarray:
-    if targets.ndim == 2 and targets.shape[1] > 1:
-        return targets.argmax(axis=1)
-    flat = targets.reshape(len(targets))
-    return (flat > 0.5).astype(np.int64) if flat.dtype.kind == "f" else flat
+        Raises
+        ------
+        ValueError
+            If the task is not known yet, or needs probabilities that the outputs do not give.
+        """
+        outputs = self.outputs(x, batch_size)
+        return self._task_for(outputs).predictions(outputs)
 
 
 def _says_stop(answers: list[Any]) -> bool:

@@ -32,10 +32,10 @@ needs_compiler = pytest.mark.skipif(CC is None, reason="no C compiler")
 Function = Callable[[np.ndarray], np.ndarray]
 
 
-def compiled(graph: Graph, folder: Path, *flags: str) -> ctypes.CDLL:
+def compiled(graph: Graph, folder: Path, *flags: str, outputs: str | None = None) -> ctypes.CDLL:
     """The library of a graph whose functions are net_predict and net_classify."""
     path = folder / f"net{next(NUMBER)}.c"
-    write_c(graph, path, "net")
+    write_c(graph, path, "net", outputs)
     build(path.with_suffix(".so"), "-shared", "-fPIC", *(flags or ("-O1",)), str(path))
     library = ctypes.CDLL(str(path.with_suffix(".so")))
     if hasattr(library, "net_classify"):
@@ -250,7 +250,7 @@ def test_networks(net: Sequential, tmp_path: Path) -> None:
 def test_the_bundled_digits(tmp_path: Path) -> None:
     data = datasets.digits()
     net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0)).eval()
-    library = compiled(graph_of(net, (1, 8, 8)), tmp_path)
+    library = compiled(graph_of(net, (1, 8, 8)), tmp_path, outputs="logits")
     images = np.ascontiguousarray(data.x_test, np.float32)
     classes = [library.net_classify(pointer(image), None) for image in images]
     assert classes == net(images).argmax(1).tolist()
@@ -341,7 +341,7 @@ def test_classify(last: str | None, outputs: int, tmp_path: Path) -> None:
     graph.add("linear", "x", weights={"weight": rng.normal(0, 1, (outputs, 6))})
     if last is not None:
         graph.add(last, graph.output)
-    library = compiled(graph, tmp_path)
+    library = compiled(graph, tmp_path, outputs=None if last else "logits")
     for image in rng.normal(0, 1, (10, 6)).astype(np.float32):
         (y,) = graph_reference.run(graph, image[None])
         if last is None:

@@ -15,7 +15,7 @@ from commands import run
 from PIL import Image
 
 import cnn_ext
-from cnn_ext import datasets, filters
+from cnn_ext import Task, datasets, filters
 from cnn_ext.cli import build_parser
 from cnn_ext.io import load_with_metadata
 
@@ -68,11 +68,8 @@ def test_bare_train_learns_the_digits(tmp_path):
     assert cnn_ext.metrics.accuracy(data.y_test, net(data.x_test).argmax(1)) == pytest.approx(
         float(accuracy) / 100, abs=1e-4
     )
-    assert {key: json.loads(metadata[key]) for key in ("input_shape", "classes")} == {
-        "input_shape": [1, 8, 8],
-        "classes": list("0123456789"),
-    }
-    assert metadata["loss"] == "cross_entropy"
+    assert metadata == {"input_shape": "[1, 8, 8]"} and net.input_shape == (1, 8, 8)
+    assert net.task == Task("classes", "logits", tuple("0123456789"), "cross_entropy")
 
 
 def test_the_same_seed_gives_the_same_model(folder, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from commands import run
 
-from cnn_ext import architectures, load
+from cnn_ext import Task, architectures, load
 from cnn_ext.cli._files import Model, load_model
 
 
@@ -18,7 +18,7 @@ from cnn_ext.cli._files import Model, load_model
 def folder(tmp_path: Path) -> Path:
     """A model that says what it takes, and one that does not."""
     net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0)).eval()
-    Model(net, (1, 8, 8), tuple("0123456789")).save(str(tmp_path / "model.safetensors"))
+    Model(net, (1, 8, 8)).save(str(tmp_path / "model.safetensors"))
     Model(net).save(str(tmp_path / "bare.safetensors"))
     return tmp_path
 
@@ -77,10 +77,12 @@ def test_errors(arguments: str, status: int, message: str, folder: Path) -> None
 
 def test_a_model_without_shape_and_classes_can_be_read_again(folder: Path) -> None:
     model = load_model(str(folder / "bare.safetensors"))
-    assert (model.input_shape, model.classes, model.loss) == (None, None, "cross_entropy")
-    evaluated = run("evaluate", "bare.safetensors", "--json", cwd=folder)
+    assert (model.input_shape, model.task) == (None, Task())
+    asked = run("evaluate", "bare.safetensors", cwd=folder)
+    assert asked.returncode == 2 and "does not say its loss, so --loss must be" in asked.stderr
+    evaluated = run("evaluate", "bare.safetensors", "--json", "--loss", "cross_entropy", cwd=folder)
     assert evaluated.returncode == 0 and json.loads(evaluated.stdout)["images"] == 359
     shape_alone = str(folder / "shape.safetensors")
     Model(model.net, (1, 8, 8)).save(shape_alone)
     model = load_model(shape_alone)
-    assert (model.input_shape, model.classes) == ((1, 8, 8), None)
+    assert (model.input_shape, model.task) == ((1, 8, 8), Task())

@@ -24,7 +24,7 @@ def net() -> Sequential:
 @pytest.fixture
 def folder(net: Sequential, tmp_path: Path) -> Path:
     """A model that says what it takes, and one that does not."""
-    Model(net, (1, 8, 8), tuple("0123456789")).save(str(tmp_path / "model.safetensors"))
+    Model(net, (1, 8, 8)).save(str(tmp_path / "model.safetensors"))
     save(net, tmp_path / "bare.safetensors")
     return tmp_path
 

@@ -26,6 +26,7 @@ from cnn_ext import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Normalize,
     Parameter,
     ReLU,
     Sequential,
@@ -54,6 +55,8 @@ LAYERS: list[Layer] = [
     Linear(98, 3),
     Linear(98, 3, bias=False),
     Dropout(0.25),
+    Normalize(),
+    Normalize(0.5, [0.25, 2]),
     Sequential(Sequential(Conv2d(2, 1, 1)), Sequential()),
 ]
 
@@ -73,7 +76,7 @@ def assert_same(a: Sequential, b: Sequential) -> None:
 
 def test_every_built_in_layer_is_in_the_list() -> None:
     kinds = {type(layer).__name__ for layer in LAYERS}
-    assert kinds == set(cnn_ext.layers.__all__) - {"Layer", "Parameter"}
+    assert kinds == set(cnn_ext.layers.__all__) - {"Buffer", "Layer", "Parameter"}
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)

@@ -35,6 +35,7 @@ from cnn_ext import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Normalize,
     Parameter,
     ReLU,
     Sequential,
@@ -178,6 +179,18 @@ def linear_on_images(bias: bool) -> LayerCase:
     )
 
 
+def normalize_case(shape: tuple[int, ...]) -> LayerCase:
+    x = normal("normalize", shape, "float64")
+    mean, std = 100 * normal("mean", (shape[1],), "float64"), 0.5 + np.arange(shape[1])
+    form = (-1, *(1 for _ in shape[2:]))
+    return LayerCase(
+        f"Normalize-{'x'.join(map(str, shape))}",
+        lambda dtype: Normalize(mean, std),
+        x,
+        lambda: (x - mean.reshape(form)) / std.reshape(form),
+    )
+
+
 LAYER_CASES = [
     *map(conv_case, CONV_CASES),
     *map(linear_case, LINEAR_CASES),
@@ -186,6 +199,7 @@ LAYER_CASES = [
     *(avg_pool_case(case, count) for case in AVG_POOL_CASES for count in (True, False)),
     *map(global_pool_case, [(1, 1, 1, 1), (3, 2, 4, 5), (17, 3, 2, 2), (0, 2, 3, 3)]),
     *(activation_case(name, shape) for name in ACTIVATIONS for shape in SHAPES),
+    *map(normalize_case, [(3, 2), (17, 3, 4, 5), (0, 2, 3, 3)]),
 ]
 TIES = {f"MaxPool2d-{case.id}" for case in POOL_CASES if case.ties}
 
@@ -196,7 +210,9 @@ def by_id(case: LayerCase) -> str:
 
 def test_every_built_in_layer_is_in_the_table() -> None:
     kinds = {type(case.build(np.float64)).__name__.removeprefix("Fixed") for case in LAYER_CASES}
-    built_in = {name for name in cnn_ext.layers.__all__ if name not in ("Layer", "Parameter")}
+    built_in = {
+        name for name in cnn_ext.layers.__all__ if name not in ("Buffer", "Layer", "Parameter")
+    }
     assert kinds == built_in - {"Sequential"}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cnn_ext import Linear, ReLU, Sequential, Sigmoid, Softmax, Trainer, losses, metrics, ops
+from cnn_ext import Linear, ReLU, Sequential, Sigmoid, Softmax, Task, Trainer, losses, metrics, ops
 from cnn_ext.losses import Loss, loss_of
 
 # ----------------------------------------------------------------------------------- metrics
@@ -112,16 +112,15 @@ def test_losses_by_name() -> None:
 
 def test_probabilities_and_predictions() -> None:
     z = np.array([[1.0, 3, 2], [0, -1, -2]])
-    assert_allclose(losses.LOSSES["cross_entropy"].probabilities(z), ops.softmax(z))
-    assert_allclose(losses.LOSSES["binary_cross_entropy"].probabilities(z), ops.sigmoid(z))
-    for name in ("quadratic", "mse"):
-        assert losses.LOSSES[name].probabilities(z) is z
-    for name in ("cross_entropy", "binary_cross_entropy", "quadratic"):
-        assert_array_equal(losses.LOSSES[name].predictions(z), [1, 0])
-    assert losses.LOSSES["mse"].predictions(z) is z
+    assert_allclose(Task(outputs="logits").probabilities(z), ops.softmax(z))
+    assert_allclose(Task(outputs="sigmoid").probabilities(z), ops.sigmoid(z))
+    assert Task(outputs="probabilities").probabilities(z) is z
+    for task in (Task(), Task("classes"), Task("classes", "sigmoid")):
+        assert_array_equal(task.predictions(z), [1, 0])
+    assert Task("numbers").predictions(z) is z
     one = np.array([[-1.0], [0.4], [2.0]])
-    assert_array_equal(losses.LOSSES["binary_cross_entropy"].predictions(one), [0, 1, 1])
-    assert_array_equal(losses.LOSSES["quadratic"].predictions(one), [0, 0, 1])
+    assert_array_equal(Task("probability", "sigmoid").predictions(one), [0, 1, 1])
+    assert_array_equal(Task("probability", "probabilities").predictions(one), [0, 0, 1])
 
 
 def absolute(outputs: Any, targets: Any) -> tuple[float, Any]:
@@ -151,7 +150,7 @@ def test_a_cost_of_ones_own_gets_plain_arrays() -> None:
 def test_a_cost_of_ones_own_for_regression() -> None:
     x = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
     y = x[:, :1] - x[:, 1:2]
-    trainer = Trainer(Sequential(Linear(3, 1)), Loss("absolute", absolute, classifies=False))
+    trainer = Trainer(Sequential(Linear(3, 1)), Loss("absolute", absolute))
     first = trainer.evaluate(x, y)
     trainer.fit(x, y, 5, 8, progress=False)
     last = trainer.evaluate(x, y)

@@ -26,6 +26,7 @@ from test_plan_graphs import (
 import cnn_ext
 from cnn_ext import Linear, Sequential, Sigmoid, _dispatch, architectures
 from cnn_ext.inference import Graph, graph_of
+from cnn_ext.scale import BYTE_SCALE
 
 TESTS = Path(__file__).parent
 NO = (0, 0, 0, 0)
@@ -206,7 +207,7 @@ def test_operators(name: str, bytes_: bool) -> None:
 
 
 def residual() -> Graph:
-    graph = Graph((C, 7, 6))
+    graph = Graph((C, 7, 6), BYTE_SCALE)
     x = add_conv(graph, graph.input, random(rng(), C, C, 3, 3), rng(), padding=(1, 1, 1, 1))
     x = graph.add("clip", x, low=0.0, high=math.inf)
     y = add_conv(graph, x, random(rng(), C, C, 1, 1), rng())
@@ -216,7 +217,7 @@ def residual() -> Graph:
 
 
 def joined() -> Graph:
-    graph = Graph(WIDE)
+    graph = Graph(WIDE, BYTE_SCALE)
     parts = [add_conv(graph, graph.input, random(rng(), K, C, 1, 1), rng()) for K in (5, LANES, 1)]
     size = sum(math.prod(graph.shapes[name]) for name in parts)
     graph.add("gather", *parts, index=np.arange(size).reshape(-1, 7, 6), fill=0.0)
@@ -224,7 +225,7 @@ def joined() -> Graph:
 
 
 def attention() -> Graph:
-    graph = Graph(WIDE)
+    graph = Graph(WIDE, BYTE_SCALE)
     y = graph.add(
         "avg_pool",
         graph.input,
@@ -237,7 +238,7 @@ def attention() -> Graph:
 
 
 def twice() -> Graph:
-    graph = Graph(SMALL)
+    graph = Graph(SMALL, BYTE_SCALE)
     x = graph.add("tanh", graph.input)
     graph.add("add", graph.add("mul", x, x), x)
     return graph
@@ -245,7 +246,7 @@ def twice() -> Graph:
 
 def used_output() -> Graph:
     # the output is also what others take, which change their copies of it
-    graph = Graph(SMALL)
+    graph = Graph(SMALL, BYTE_SCALE)
     x = add_conv(graph, graph.input, random(rng(), 5, 3, 3, 3), rng(), padding=(1, 1, 1, 1))
     graph.add("clip", x, low=0.0, high=1.0)
     graph.output = x
@@ -253,7 +254,7 @@ def used_output() -> Graph:
 
 
 def clipped_and_not() -> Graph:
-    graph = Graph(SMALL)
+    graph = Graph(SMALL, BYTE_SCALE)
     x = add_conv(graph, graph.input, random(rng(), 5, 3, 3, 3), rng())
     graph.add("add", graph.add("clip", x, low=0.0, high=1.0), x)
     return graph
@@ -261,7 +262,7 @@ def clipped_and_not() -> Graph:
 
 def outer() -> Graph:
     # both inputs become larger
-    graph = Graph((3, 4, 1))
+    graph = Graph((3, 4, 1), BYTE_SCALE)
     row = graph.add("reshape", graph.input, shape=(3, 1, 4))
     graph.add("mul", graph.input, graph.add("sigmoid", row))
     return graph
@@ -269,7 +270,7 @@ def outer() -> Graph:
 
 def rows_above() -> Graph:
     # the input has a border for the convolution, that a pooling has to leave out
-    graph = Graph(SMALL)
+    graph = Graph(SMALL, BYTE_SCALE)
     x = add_conv(graph, graph.input, random(rng(), 1, 3, 3, 3), rng(), padding=(2, 1, 0, 0))
     x = graph.add("avg_pool", x, **{**POOL, "kernel": (10, 9)}, count_include_pad=True)
     y = graph.add("avg_pool", graph.input, **{**POOL, "kernel": (9, 11)}, count_include_pad=True)
@@ -279,7 +280,7 @@ def rows_above() -> Graph:
 
 def pixels_after_clip() -> Graph:
     # no convolution reads the input itself: bytes and numbers still go the same way
-    graph = Graph(SMALL)
+    graph = Graph(SMALL, BYTE_SCALE)
     x = graph.add("clip", graph.input, low=-math.inf, high=0.5)
     x = add_conv(graph, x, random(rng(), 3, 3, 1, 1), rng())
     add_conv(graph, x, random(rng(), 1, 3, 1, 1), rng())

@@ -329,7 +329,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("train", "--epochs", 1, "--quiet", "--history", "history.json", cwd=root)
     assert done.returncode == 0, done.stderr
     net = cnn_ext.load(root / "model.safetensors")
-    cnn_ext.save(net, root / "mse", {"loss": "mse"})
+    net.task = cnn_ext.Task("numbers", loss="mse")
+    cnn_ext.save(net, root / "mse")
     layers = [cnn_ext.Flatten(), Linear(64, 10)]
     cnn_ext.save(Sequential(*layers), root / "flat", {"loss": "quadratic"})
     (root / "nan.json").write_text('{"epochs": [{"number": 1, "cost": NaN}]}')
@@ -378,7 +379,7 @@ def test_plot_without_a_convolution_into_an_old_folder(folder: Path, tmp_path: P
         ("model.safetensors --history none", 1, "none: No such file"),
         ("model.safetensors --history flat", 1, "flat: not a history of training: "),
         ("model.safetensors --history nan.json", 1, "nan.json: not a history of training: "),
-        ("mse", 1, "mse: the loss mse tells no classes apart"),
+        ("mse", 1, "mse: its task is numbers, but digits has classes"),
     ],
 )
 def test_errors_of_the_command(folder: Path, arguments: str, status: int, message: str) -> None:

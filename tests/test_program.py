@@ -8,6 +8,7 @@ import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from cnn_ext import (
 from cnn_ext.layers.recorded import recording
 from cnn_ext.losses import LOSSES
 from cnn_ext.program import Backpropagation, TrainingProgram, targets_for
+from cnn_ext.task import Task, kind_for
 
 SHAPE = (3, 9, 8)
 BODIES = {
@@ -67,15 +69,20 @@ def network(body: str, dtype: str = "float64") -> Sequential:
 def layer_by_layer(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     """Cost, outputs and all gradients without the program."""
     outputs = net.train().forward(x)
-    target = targets_for(net, LOSSES[loss], y, outputs.shape)
+    target = targets_of(net, loss, y, outputs.shape)
     cost, gradient = LOSSES[loss].cost(outputs, target)
     net.backward(gradient)
     return [np.array(cost), outputs, *(p.grad.copy() for p in net.parameters())]
 
 
+def targets_of(net: Sequential, loss: str, y: np.ndarray, shape: tuple[int, ...]) -> Any:
+    kind = kind_for(LOSSES[loss].outputs, shape, y)
+    return targets_for(Task(kind), LOSSES[loss], y, shape, net.dtype)
+
+
 def programmed(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     program = TrainingProgram(net, LOSSES[loss], x)
-    cost, outputs = program.run(x, targets_for(net, LOSSES[loss], y, (len(x), 4)))
+    cost, outputs = program.run(x, targets_of(net, loss, y, (len(x), 4)))
     return [np.array(cost), outputs, *(p.grad.copy() for p in net.parameters())]
 
 
@@ -178,7 +185,7 @@ def test_what_cannot_be_recorded_goes_layer_by_layer(layers, loss):
     x = np.ones((5, 6), np.float32)
     with pytest.raises(RuntimeError):
         TrainingProgram(net, loss, x)
-    cost, outputs = Backpropagation(net.train(), loss)(x, np.zeros(5, int))
+    cost, outputs = Backpropagation(net.train(), loss, Task())(x, np.zeros(5, int))
     assert np.isfinite(cost)
     assert outputs.shape == (5, 2)
     assert all(parameter.grad is not None for parameter in net.parameters())
@@ -197,7 +204,7 @@ def test_few_features():
 def test_a_network_without_parameters():
     net = Sequential(AvgPool2d(2), Flatten())
     x = np.random.default_rng(0).random((5, 1, 4, 4), np.float32)
-    back = Backpropagation(net.train(), LOSSES["mse"])
+    back = Backpropagation(net.train(), LOSSES["mse"], Task())
     cost, outputs = back(x, np.zeros((5, 4)))
     np.testing.assert_allclose(cost, np.mean(outputs**2), rtol=1e-5)
 
@@ -207,14 +214,14 @@ def test_more_parameters_than_there_are_streams():
     x = np.random.default_rng(0).random((5, 16), np.float32)
     with pytest.raises(RuntimeError, match="streams"):
         TrainingProgram(net.train(), LOSSES["mse"], x)
-    cost, _ = Backpropagation(net, LOSSES["mse"])(x, np.zeros((5, 16)))
+    cost, _ = Backpropagation(net, LOSSES["mse"], Task())(x, np.zeros((5, 16)))
     assert np.isfinite(cost)
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
 def test_new_arrays_and_new_shapes_are_recorded_anew():
     net = network("relu-pool")
-    back = Backpropagation(net.train(), LOSSES["cross_entropy"])
+    back = Backpropagation(net.train(), LOSSES["cross_entropy"], Task())
     x, y = data(12)
     back(x, y)
     for parameter in net.parameters():

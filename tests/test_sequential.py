@@ -103,13 +103,17 @@ def test_nothing_to_learn() -> None:
 # ------------------------------------------------------------------------------------ inputs
 
 
-def test_bytes_are_divided_by_255_and_other_numbers_are_not() -> None:
+def test_pictures_are_parts_of_their_range() -> None:
     net = small().eval()
     pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 6, 6))
     expected = net(pixels / 255)
     assert_allclose(net(pixels.astype(np.uint8)), expected, rtol=1e-6, atol=1e-6)
-    assert_array_equal(net(pixels.astype(np.int16)), net(pixels.astype(np.float32)))
-    assert np.abs(net(pixels) - expected).max() > 1
+    assert_allclose(net(pixels.astype(np.uint16) * 257), expected, rtol=1e-6, atol=1e-6)
+    assert_array_equal(net(pixels > 127), net((pixels > 127).astype(np.float32)))
+    assert np.abs(net(pixels.astype(np.float32)) - expected).max() > 1
+    for dtype in ("int8", "int16", "int32", "uint32", "int64", "uint64"):
+        with pytest.raises(TypeError, match=f"x: expected .* uint8 or uint16, got {dtype}"):
+            net(pixels.astype(dtype))
 
 
 @pytest.mark.parametrize("images", [0, 1, 15, 16, 17, 33])

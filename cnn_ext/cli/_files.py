@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..data.folders import Mode
 from ..io import load_with_metadata, save
 from ..layers import Sequential
 from ..losses import LOSSES
+from ..task import Task
 from ._options import UsageError
 
 Shape = tuple[int, int, int]  # C, H, W
@@ -23,25 +25,19 @@ MODES: dict[int, Mode] = {1: "L", 3: "RGB"}  # how pictures are read for so many
 
 @dataclass
 class Model:
-    """A network and what is kept with it: what it takes, what it tells apart, its loss."""
+    """A network and what is kept with it: what it takes, what it is for, its loss."""
 
     net: Sequential
     input_shape: Shape | None = None
-    classes: tuple[str, ...] | None = None
-    loss: str = "cross_entropy"
+    task: Task = field(default_factory=Task)
 
     def save(self, path: str) -> None:
         """Write the model, whole or not at all."""
-        metadata = {
-            "input_shape": json.dumps(self.input_shape),
-            "classes": json.dumps(self.classes),
-            "loss": self.loss,
-        }
-        save(self.net, path, metadata)
+        save(self.net, path, {"input_shape": json.dumps(self.input_shape)})
 
 
 def load_model(path: str) -> Model:
-    """Read a model; one that was saved without a shape or classes has none.
+    """Read a model; one that was saved without a shape has none.
 
     Raises
     ------
@@ -49,25 +45,33 @@ def load_model(path: str) -> Model:
         If the file is missing or broken.
     """
     net, metadata = load_with_metadata(path)
-    model = Model(net, loss=metadata.get("loss", "cross_entropy"))
-    if model.loss not in LOSSES:
-        raise ValueError(f"{path}: loss: expected one of {', '.join(LOSSES)}, got {model.loss!r}")
-    shape, classes = (_json(path, metadata, key) for key in ("input_shape", "classes"))
-    if shape is not None:
-        if len(shape) != 3 or not all(type(extent) is int and extent > 0 for extent in shape):
-            raise ValueError(f"{path}: input_shape: expected [C, H, W], got {shape!r}")
+    if net.task is None:  # of an older version
+        net.task = _older(path, metadata)
+    model = Model(net, task=net.task)
+    shape = net.input_shape
+    if shape is not None and len(shape) == 3:
         model.input_shape = (shape[0], shape[1], shape[2])
+    if shape is not None:
         try:
-            outputs = net.output_shape(model.input_shape)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: input_shape: {error}") from error
-        if classes is not None and outputs != (len(classes),):
-            raise ValueError(f"{path}: {len(classes)} classes for outputs of shape {outputs}")
-    if classes is not None:
-        if not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"{path}: classes: expected names, got {classes!r}")
-        model.classes = tuple(classes)
+            model.task.check(net.output_shape(shape))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     return model
+
+
+def _older(path: str, metadata: dict[str, str]) -> Task:
+    # the task of a file that has classes and loss in texts of their own
+    classes = _json(path, metadata, "classes")
+    loss = metadata.get("loss", None if classes is None else "cross_entropy")
+    if loss is None:
+        return Task()
+    if loss not in LOSSES:
+        raise ValueError(f"{path}: loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
+    kind = LOSSES[loss].kind or (None if classes is None else "classes")
+    try:
+        return Task(kind, LOSSES[loss].outputs, classes, loss)
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _json(path: str, metadata: dict[str, str], key: str) -> list[Any] | None:
@@ -114,17 +118,24 @@ def load_tested(path: str, source: str) -> tuple[Model, Dataset]:
         outputs = model.net.output_shape(shape)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path} does not fit {source}: {error}") from error
-    if outputs != (len(data.classes),) or model.classes not in (None, data.classes):
+    names = model.task.names(outputs)
+    if (
+        len(outputs) != 1
+        or len(names) != len(data.classes)
+        or (model.task.classes is not None and names != data.classes)
+    ):
         raise UsageError(
-            f"{path} tells {_names(model.classes or outputs)} apart, "
+            f"{path} tells {_names(model.task.classes or outputs)} apart, "
             f"{source} has the classes {_names(data.classes)}"
         )
+    if model.task.kind not in (None, "classes", "probability"):
+        raise ValueError(f"{path}: its task is {model.task.kind}, but {source} has classes")
     if not len(data.x_test):
         raise ValueError(f"{source}: no images for a test")
     return model, data
 
 
-def _names(classes: tuple[object, ...]) -> str:
+def _names(classes: Sequence[object]) -> str:
     shown = ", ".join(map(str, classes[:10]))
     return shown if len(classes) <= 10 else f"{shown}, ... ({len(classes)})"
 

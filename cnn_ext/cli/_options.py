@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from .._dispatch import MAX_THREADS
+from ..task import OUTPUTS
 
 
 class UsageError(Exception):
@@ -94,6 +95,15 @@ def add_threads(parser: argparse.ArgumentParser, special: str = "") -> None:
         metavar="N",
         help="threads of the kernels, which do not change the results "
         f"(default: {special}OMP_NUM_THREADS or the CPUs that this process may use)",
+    )
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """The option --outputs."""
+    parser.add_argument(
+        "--outputs",
+        choices=OUTPUTS,
+        help="what the outputs of the model are (default: as last layer and training say)",
     )
 
 

@@ -10,21 +10,28 @@ import json
 import math
 
 from .. import metrics
+from ..losses import LOSSES
 from ..trainer import CostError, Trainer
 from ._files import load_tested
-from ._options import add_data, add_json, add_threads
+from ._options import UsageError, add_data, add_json, add_threads
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that train has written")
     add_data(parser)
+    parser.add_argument(
+        "--loss", choices=LOSSES, help="what the cost is (default: that of the model's training)"
+    )
     add_threads(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     model, data = load_tested(arguments.model, arguments.data)
-    trainer = Trainer(model.net, model.loss, num_threads=arguments.threads)
+    loss = arguments.loss or model.task.loss
+    if loss not in LOSSES:
+        raise UsageError(f"{arguments.model} does not say its loss, so --loss must be given")
+    trainer = Trainer(model.net, loss, num_threads=arguments.threads)
     scores = trainer.evaluate(data.x_test, data.y_test)
     if not math.isfinite(scores["cost"]):
         raise CostError(f"{arguments.model}: the cost is {scores['cost']}")

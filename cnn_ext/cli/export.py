@@ -11,7 +11,7 @@ from pathlib import Path
 from ..inference import graph_of
 from ..inference.c_source import names_of, write_c
 from ._files import check_output, load_model
-from ._options import UsageError
+from ._options import UsageError, add_outputs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CxHxW",
         help="shape of an image, or the number of its features (default: as the model says)",
     )
+    add_outputs(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             onnx.export(model.net, arguments.onnx, shape)
         if arguments.c is not None:
-            write_c(graph_of(model.net, shape), arguments.c, arguments.name)
+            write_c(graph_of(model.net, shape), arguments.c, arguments.name, arguments.outputs)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{arguments.model}: {error}") from error
     for _, path in written:

@@ -18,7 +18,6 @@ from .. import metrics, plot
 from .._files import atomic_write
 from ..history import Epoch, History
 from ..layers import Conv2d
-from ..losses import loss_of
 from ..trainer import Trainer
 from ._files import check_output, load_tested
 from ._options import UsageError, add_data, add_threads, say, whole
@@ -60,10 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     for path in [folder / f"{n}.png" for n in NAMES] if folder.exists() else [folder]:
         check_output("--out", str(path))
     model, data = load_tested(arguments.model, arguments.data)
-    loss = loss_of(model.loss)
-    if not loss.classifies:
-        raise ValueError(f"{arguments.model}: the loss {model.loss} tells no classes apart")
-
     drawn: dict[str, Figure] = {}
     if arguments.history is not None:
         drawn["history"] = plot.history(_read_history(arguments.history))
@@ -72,11 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"cnn-ext plot: no kernels.png, as {arguments.model} has no convolution")
     else:
         drawn["kernels"] = plot.kernels(model.net, first)
-    trainer = Trainer(model.net, model.loss, num_threads=arguments.threads)
+    trainer = Trainer(model.net, num_threads=arguments.threads, task=model.task)
     drawn["feature_maps"] = plot.feature_maps(model.net, data.x_test[0])
     outputs = trainer.outputs(data.x_test)
-    guesses = loss.predictions(outputs)
-    probabilities = None if loss.activation is None else loss.probabilities(outputs)
+    guesses = trainer.task.predictions(outputs)
+    known = trainer.task.outputs not in (None, "numbers") and outputs.shape[1] > 1
+    probabilities = trainer.task.probabilities(outputs) if known else None
     for name, draw in (("guesses", plot.guesses), ("mistakes", plot.mistakes)):
         drawn[name] = draw(
             data.x_test, data.y_test, guesses, data.classes, probabilities, arguments.limit

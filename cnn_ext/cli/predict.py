@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .._dispatch import threads
 from ..data.folders import pictures, read_image
-from ..losses import loss_of
+from ..task import Task
 from ._files import MODES, load_model
-from ._options import UsageError, add_json, add_threads, whole
+from ._options import UsageError, add_json, add_outputs, add_threads, whole
 
 BATCH = 256
 
@@ -36,46 +37,70 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="how many of the likeliest classes to print (default: 1)",
     )
+    add_outputs(parser)
     add_threads(parser)
     add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.model)
-    if model.input_shape is None or model.classes is None:
-        raise ValueError(f"{arguments.model}: no input_shape and classes in the metadata")
+    if model.input_shape is None:
+        raise ValueError(f"{arguments.model}: no input_shape (C, H, W) in the metadata")
     channels, height, width = model.input_shape
     if channels not in MODES:
         raise ValueError(f"{arguments.model}: takes {channels} channels, pictures have 1 or 3")
-    if arguments.top > len(model.classes):
-        raise UsageError(f"argument --top: the model has {len(model.classes)} classes")
-    loss = loss_of(model.loss)
-    if loss.activation is None:
-        raise ValueError(f"{arguments.model}: the loss {model.loss} gives no probabilities")
+    shape, task = model.net.output_shape(model.input_shape), model.task
+    if task.kind == "pictures" or (len(shape) > 1 and task.kind != "numbers"):
+        raise ValueError(f"{arguments.model}: its outputs, {shape}, are pictures, not classes")
+    if arguments.top > len(task.names(shape)):
+        raise UsageError(f"argument --top: the model has {len(task.names(shape))} classes")
     paths = list(_files(arguments.pictures))
-    plan = model.net.compile(model.input_shape, min(BATCH, len(paths)))
+    plan = model.net.compile(model.input_shape, BATCH, arguments.outputs)
+    if plan.task.outputs is None and plan.task.kind != "numbers":
+        raise UsageError(f"{arguments.model} does not say what its outputs are: give --outputs")
+    answer = _answers(plan.task, shape, arguments.top)
     answers = []
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         images = [read_image(path, (height, width), MODES[channels]) for path in batch]
         with threads(arguments.threads):
-            probabilities = loss.probabilities(plan(np.stack(images)))
-        for path, row in zip(batch, probabilities, strict=True):
-            likeliest = np.argsort(-row, kind="stable")[: arguments.top]
-            guesses = [(model.classes[i], float(row[i])) for i in likeliest]
+            outputs = plan(np.stack(images))
+        for path, row in zip(batch, outputs, strict=True):
+            guesses = answer(row)
             if arguments.json:
-                answers.append(
-                    {
-                        "picture": str(path),
-                        "guesses": [{"class": name, "probability": p} for name, p in guesses],
-                    }
-                )
+                answers.append({"picture": str(path), **guesses})
             else:
-                text = ", ".join(f"{name} {100 * p:.2f} %" for name, p in guesses)
-                print(f"{path}: {text}")
+                print(f"{path}: {_text(guesses)}")
     if arguments.json:
         print(json.dumps(answers, allow_nan=False))
     return 0
+
+
+def _answers(
+    task: Task, shape: tuple[int, ...], top: int
+) -> Callable[[np.ndarray], dict[str, Any]]:
+    """What is said of the outputs of one picture: numbers, labels, or the likeliest classes."""
+    if task.kind == "numbers" or task.outputs == "numbers":
+        return lambda row: {"numbers": row.reshape(-1).tolist()}
+    names = task.names(shape)
+
+    def guesses(row: np.ndarray) -> dict[str, Any]:
+        p = task.probabilities(row[None])[0].astype(np.float64)
+        if task.kind == "labels":
+            chosen = [i for i in range(len(p)) if p[i] > 0.5]
+        else:
+            p = np.array([1 - p[0], p[0]]) if len(p) == 1 else p
+            chosen = np.argsort(-p, kind="stable")[:top].tolist()
+        return {"guesses": [{"class": names[i], "probability": float(p[i])} for i in chosen]}
+
+    return guesses
+
+
+def _text(answer: dict[str, Any]) -> str:
+    if "numbers" in answer:
+        return ", ".join(f"{number:.6g}" for number in answer["numbers"])
+    texts = [f"{guess['class']} {100 * guess['probability']:.2f} %" for guess in answer["guesses"]]
+    return ", ".join(texts) or "none of the labels"
 
 
 def _files(names: Iterable[str]) -> Iterable[Path]:

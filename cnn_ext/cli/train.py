@@ -22,6 +22,7 @@ from ..initializers import INITIALIZERS
 from ..layers import Sequential
 from ..optim import SGD
 from ..schedules import SCHEDULES
+from ..task import Task
 from ..trainer import CostError, Trainer
 from ._files import Model, Shape, check_output, load_data
 from ._options import UsageError, add_data, add_threads, real, say, size, whole
@@ -164,8 +165,9 @@ def run(arguments: argparse.Namespace) -> int:
     net = _network(arch, (C, H, W), len(data.classes), arguments)
     optimizer = SGD(net.parameters(), lr=lr, momentum=arguments.momentum, weight_decay=decay)
     threads = arguments.threads or defaults.threads
-    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads)
-    model = Model(net, (C, H, W), data.classes)
+    task = Task("classes", classes=data.classes)
+    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads, task)
+    model = Model(net, (C, H, W))
     if not arguments.quiet:
         say(
             f"{len(data.x_train)} images of {C} x {H} x {W} in {len(data.classes)} classes, "

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _core
 from ..lanes import empty
+from ..scale import scale_of
 from .graph import Graph, Node
 from .layout import FLOAT, SIZE, constant, places
 from .rules import conv_shape, in_order
@@ -43,7 +44,7 @@ class ByBatch:
 
     def _packed_input(self, x: Array) -> Array:
         graph = self.graph
-        scale = graph.byte_scale if x.dtype == np.uint8 else 1.0
+        scale = scale_of(x.dtype, graph.byte_scale)
         packed = self._empty(graph.input)
         _core.pack(x, packed, SIZE, len(x), math.prod(graph.input_shape), scale)
         return packed

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _core
 from ..lanes import empty
+from ..scale import scale_of
 from .graph import Graph, Node, Shape
 from .layout import FLOAT, NO_BORDER, SIZE, Border, Value, constant, image, places
 from .rules import (
@@ -84,7 +85,7 @@ class ByImage:
             value.data = value.data[: x.size]
         _core.place(
             x, value.data, SIZE, (C, H, W), (H * W, W), (value.plane, value.row), value.first,
-            graph.byte_scale if x.dtype == np.uint8 else 1.0,
+            scale_of(x.dtype, graph.byte_scale),
         )  # fmt: skip
         return value
 

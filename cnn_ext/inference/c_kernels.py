@@ -342,12 +342,14 @@ def runs(index: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def classify(name: str, outputs: int, last: str) -> str:
+def classify(name: str, outputs: int, meaning: str) -> str:
+    """The function that gives the class; `meaning` says what the outputs are, see `Task`."""
+    sigmoid = "1.0f / (1.0f + expf(-y[best]))"
     probability = {
-        "sigmoid": "y[best]", "softmax": "y[best]", "log_softmax": "expf(y[best])"
-    }.get(last)  # fmt: skip
+        "sigmoid": sigmoid, "probabilities": "y[best]", "log_probabilities": "expf(y[best])"
+    }.get(meaning)  # fmt: skip
     if outputs == 1:
-        one = probability or "1.0f / (1.0f + expf(-y[0]))"
+        one = probability or sigmoid
         work = f"""\
     const float one = {one.replace("best", "0")};
     const int best = one > 0.5f;
@@ -390,8 +392,8 @@ def is_vector(shape: Shape) -> bool:
     return shape[0] == math.prod(shape)
 
 
-def header(name: str, shape: Shape, outputs: Shape, about: str) -> str:
-    """The header file; images as outputs have no classes."""
+def header(name: str, shape: Shape, outputs: Shape, about: str, classes: bool) -> str:
+    """The header file; `classes` says whether there is a function that gives the class."""
     upper = name.upper()
     sizes = {"INPUTS": math.prod(shape), "OUTPUTS": math.prod(outputs)}
     if len(shape) == 3:
@@ -414,7 +416,7 @@ extern "C" {{
 /* Outputs of one image, whose numbers come channel by channel and row by row.  The two arrays may
    not overlap.  Work is kept in static memory: one call at a time. */
 void {name}_predict(const float *input, float *output);
-{classify if is_vector(outputs) else ""}
+{classify if classes else ""}
 #ifdef __cplusplus
 }}
 #endif

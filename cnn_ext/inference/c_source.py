@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from .._files import atomic_write
+from ..scale import AS_THEY_ARE
+from ..task import Task
 from . import c_kernels as kernels
 from .c_kernels import Image, Part
 from .graph import Graph, Node, Shape
@@ -22,12 +24,17 @@ FEW = 4  # fewer outputs of a group are not worth a block
 ALIGNMENT = 16  # floats
 
 
-def write_c(graph: Graph, path: str | os.PathLike[str], name: str | None = None) -> None:
+def write_c(
+    graph: Graph,
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    outputs: str | None = None,
+) -> None:
     """Write a graph as C99: ``net.c`` and, beside it, ``net.h``.
 
     The header declares ``NAME_predict``, from one image to the outputs, and, if the outputs are
-    one vector, ``NAME_classify``, which gives the likeliest class.  The same graph gives the same
-    bytes.
+    one vector and it is known what they mean, ``NAME_classify``, which gives the likeliest class.
+    The same graph gives the same bytes.
 
     Parameters
     ----------
@@ -36,20 +43,23 @@ def write_c(graph: Graph, path: str | os.PathLike[str], name: str | None = None)
         Of the file with the suffix ``.c``; it and the header are replaced if they are there.
     name : str, optional
         What the functions' names begin with; by default that of the file.
+    outputs : str, optional
+        What the outputs are, if it is known better than the graph knows it, see `Plan`.
 
     Raises
     ------
     TypeError
         If `graph` is not a Graph.
     ValueError
-        If the name is not one of C, a weight is not finite or a path is not that of a file.
+        If the name is not one of C, a weight is not finite, a path is not that of a file, or
+        `outputs` is unknown.
     OSError
         If a file cannot be written.
     """
     if not isinstance(graph, Graph):
         raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
     source, header, prefix = names_of(path, name)
-    text, declarations = c_source(graph, prefix, header.name)
+    text, declarations = c_source(graph, prefix, header.name, graph.meaning(outputs))
     with atomic_write(header) as second, atomic_write(source) as first:
         first.write(text.encode())
         second.write(declarations.encode())
@@ -68,7 +78,7 @@ def names_of(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path
     return source, source.with_suffix(".h"), prefix
 
 
-def c_source(graph: Graph, name: str, header: str) -> tuple[str, str]:
+def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str]:
     """The text of the C file and that of its header, whose file is called `header`."""
     writer = _Writer(graph)
     helpers = "".join(
@@ -81,12 +91,14 @@ def c_source(graph: Graph, name: str, header: str) -> tuple[str, str]:
         functions.append(kernels.GATHER)
     offsets, size = writer.plan()
     vector = kernels.is_vector(graph.output_shape)
-    kept = 4 * (size + graph.output_shape[0] * vector)
+    classify = vector and task.kind in (None, "classes", "probability")
+    classify = classify and task.outputs not in (None, "numbers")
+    kept = 4 * (size + graph.output_shape[0] * classify)
     shapes = (graph.input_shape, graph.output_shape)
     about = f"""\
 /* {name}: a network from {kernels.by(shapes[0])} to {kernels.by(shapes[1])} numbers.
    {writer.constant_bytes} bytes of constants, {kept} bytes of buffers,
-   {writer.multiply_adds} multiply-adds an image.  Fastest with -O3. */
+   {writer.multiply_adds} multiply-adds an image.  Fastest with -O3.{_scale_note(graph)} */
 """
     top = f'{about}#include "{header}"\n\n#include <math.h>\n'
     parts = [top, kernels.RESTRICT, helpers, *functions, "".join(writer.constants)]
@@ -98,9 +110,15 @@ def c_source(graph: Graph, name: str, header: str) -> tuple[str, str]:
     ]
     text = "".join(f"    {line}\n" for line in [*buffers, *writer.calls])
     parts.append(f"void {name}_predict(const float *input, float *output)\n{{\n{text}}}\n")
-    if vector:
-        parts.append(kernels.classify(name, graph.output_shape[0], writer.last))
-    return "\n".join(filter(None, parts)), kernels.header(name, *shapes, about)
+    if classify:
+        parts.append(kernels.classify(name, graph.output_shape[0], str(task.outputs)))
+    return "\n".join(filter(None, parts)), kernels.header(name, *shapes, about, classify)
+
+
+def _scale_note(graph: Graph) -> str:
+    if graph.byte_scale is None or graph.byte_scale == AS_THEY_ARE:
+        return ""
+    return f"\n   Input of bytes is multiplied by {_number(graph.byte_scale)} first."
 
 
 class _Writer:
@@ -114,7 +132,6 @@ class _Writer:
         self.shapes: dict[str, Shape] = {}  # of every buffer
         self.spans: dict[str, list[int]] = {}  # first and last call that needs it
         self.constant_bytes = self.multiply_adds = 0
-        self.last = "input"  # the operator that makes the output
         self._translate(graph)
 
     def plan(self) -> tuple[dict[str, int], int]:
@@ -194,8 +211,6 @@ class _Writer:
             if node.op == "reshape":
                 continue
             last = (activations or [node])[-1]
-            if last.output == end:
-                self.last = last.op
             for key, array in node.weights.items():
                 if not np.isfinite(array).all():
                     raise ValueError(f"graph: {node.output}: {key}: NaN or infinity among weights")

@@ -17,12 +17,15 @@ from ..layers import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Normalize,
     ReLU,
     Sequential,
     Sigmoid,
     Softmax,
     Tanh,
 )
+from ..layers.layer import is_intact
+from ..layers.sequential import is_chain
 from ..ops._check import padding4
 from .graph import Graph
 
@@ -39,15 +42,19 @@ def graph_of(net: Sequential, input_shape: Sequence[int]) -> Graph:
     Raises
     ------
     TypeError
-        If it has a layer that is not built in.
+        If it has a layer that is not built in, or passes of its own.
     ValueError
         If the input of a layer does not fit; the message names the layer.
     """
     net.shapes(tuple(input_shape))  # says which layer does not fit
-    graph = Graph(input_shape)
+    if not is_chain(net):
+        raise TypeError(f"net: {type(net).__name__} has passes of its own, which no graph knows")
+    graph = Graph(input_shape, net.byte_scale, net.task)
     for layer in net.walk():
-        if type(layer) not in ADD:
-            raise TypeError(f"net: a {type(layer).__name__} is not a built-in layer")
+        if type(layer) not in ADD or not is_intact(layer):
+            raise TypeError(
+                f"net: a {type(layer).__name__} is not a built-in layer, or has other passes"
+            )
         ADD[type(layer)](graph, layer)
     return graph
 
@@ -96,11 +103,25 @@ def _global(graph: Graph, layer: GlobalAvgPool2d) -> None:
               ceil_mode=False, count_include_pad=True)  # fmt: skip
 
 
+def _normalize(graph: Graph, layer: Normalize) -> None:
+    shape = graph.output_shape
+    form = shape if len(shape) == 3 else (*shape, 1, 1)
+    for weight, bias in layer.steps(shape[0], np.dtype(np.float32)):
+        if form != graph.output_shape:
+            graph.add("reshape", graph.output, shape=form)
+        weights = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        graph.add("conv2d", graph.output, weights=weights, stride=(1, 1), padding=(0, 0, 0, 0),
+                  dilation=(1, 1), groups=shape[0])  # fmt: skip
+    if shape != graph.output_shape:
+        graph.add("reshape", graph.output, shape=shape)
+
+
 ADD: dict[type, Callable[[Graph, Any], Any]] = {
     Conv2d: _conv2d,
     Linear: _linear,
     Flatten: lambda graph, layer: flatten(graph),
     Dropout: lambda graph, layer: None,
+    Normalize: _normalize,
     MaxPool2d: _pool,
     AvgPool2d: _pool,
     GlobalAvgPool2d: _global,

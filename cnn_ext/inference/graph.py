@@ -28,10 +28,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..task import ENDINGS, Task
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -58,8 +60,11 @@ class Graph:
     ----------
     input_shape : tuple of int
         (C, H, W) or (F,).
-    byte_scale : float
-        What bytes (uint8) at the input are multiplied by.
+    byte_scale : float, optional
+        What bytes (uint8) at the input are multiplied by, see `cnn_ext.scale`; without it, whole
+        numbers are refused.
+    task : Task, optional
+        What the network is for and what its outputs mean, as far as it is known.
 
     Attributes
     ----------
@@ -71,11 +76,17 @@ class Graph:
         Names of values; the output is the newest unless set otherwise.
     """
 
-    def __init__(self, input_shape: Sequence[int], byte_scale: float = 1 / 255) -> None:
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        byte_scale: float | None = None,
+        task: Task | None = None,
+    ) -> None:
         self.nodes: list[Node] = []
         self.input = "x"
         self.output = self.input
         self.byte_scale = byte_scale
+        self.task = task or Task()
         self.shapes: dict[str, Shape] = {self.input: _whole_shape(input_shape)}
 
     @property
@@ -135,17 +146,44 @@ class Graph:
         self.output = output
         return output
 
-    def compile(self, max_batch: int = 256) -> Plan:
-        """Make it ready to answer, see `Plan`.
+    def compile(self, max_batch: int = 256, outputs: str | None = None) -> Plan:
+        """Make it ready to answer, see `Plan`."""
+        from .plan import Plan
+
+        return Plan(self, max_batch, outputs)
+
+    def meaning(self, outputs: str | None = None) -> Task:
+        """The task, with what the outputs are: as given, as the last operators say, or as known.
 
         Parameters
         ----------
-        max_batch : int
-            The most images of a call.
-        """
-        from .plan import Plan
+        outputs : str, optional
+            "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers"; for whoever
+            knows it better than the graph.
 
-        return Plan(self, max_batch)
+        Raises
+        ------
+        ValueError
+            If `outputs` is none of these, or the task does not fit the output.
+        """
+        task = replace(self.task, outputs=outputs or self._ending() or self.task.outputs)
+        task.check(self.output_shape)
+        return task
+
+    def _ending(self) -> str | None:
+        # what the outputs are if softmax or sigmoid made them; a clip may keep logarithms finite
+        makers = {node.output: node for node in self.nodes}
+        node, clipped = makers.get(self.output), False
+        while node is not None and node.op in ("reshape", "clip"):
+            if node.op == "clip":
+                clipped = True
+                if not (node.attributes["low"] <= 1e-3 and node.attributes["high"] >= 0.999):
+                    return None
+            node = makers.get(node.inputs[0])
+        if node is None or node.op not in ENDINGS or (clipped and node.op == "log_softmax"):
+            return None
+        same_classes = self.shapes[node.output][0] == self.output_shape[0]
+        return ENDINGS[node.op] if node.op == "sigmoid" or same_classes else None
 
     def uses(self) -> dict[str, int]:
         """How many nodes take each value; the output counts as one more."""

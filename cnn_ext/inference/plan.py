@@ -13,6 +13,7 @@ from .. import _core
 from ..lanes import contiguous
 from ..layers.recorded import recording
 from ..ops import _check as check
+from ..scale import as_numbers
 from .by_batch import ByBatch
 from .by_image import ByImage
 from .graph import Graph
@@ -39,24 +40,31 @@ class Plan:
     ----------
     graph : Graph
     max_batch : int
-        The most images of a call.
+        The most images that are done at once; a call with more does them in parts.
+    outputs : str, optional
+        What the outputs are, for `classify`, if it is known better than the graph knows it:
+        "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers".
 
     Attributes
     ----------
     input_shape, output_shape : tuple of int
         Of one image, without N.
     max_batch : int
+    task : Task
+        What the network is for and what its outputs are, as far as it is known.
     weights_bytes : int
         Memory of the weights that the plan keeps.
     arena_bytes : int
         Memory that a call needs besides the result; at most that again for each further thread.
     """
 
-    def __init__(self, graph: Graph, max_batch: int = 256) -> None:
+    def __init__(self, graph: Graph, max_batch: int = 256, outputs: str | None = None) -> None:
         if not isinstance(graph, Graph):
             raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
         self.max_batch = check.whole(max_batch, "max_batch", 1)
+        self.task = graph.meaning(outputs)
         self.graph = graph = simplify(graph)
+        graph.task = self.task
         graph.nodes = [
             replace(node, weights={key: constant(array) for key, array in node.weights.items()})
             for node in graph.nodes
@@ -69,15 +77,17 @@ class Plan:
         # once for real, which brings the weights into the order of the kernels
         x, out = self._example(1, FLOAT)
         ByImage(graph, self._packed[ByImage])(x, out)
-        self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in (FLOAT, BYTE)}
-        self._by_batch = None
+        types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
+        self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
+        self._by_batch: dict[Any, Any] | None = None
         largest = FLOAT.itemsize * self._lanes * max(map(math.prod, graph.shapes.values()))
         if max_batch >= self._least and largest <= CACHES:
             self._packed[ByBatch] = {}
             first = self._recorded(ByBatch, self._lanes, FLOAT)
             if first.memory <= CACHES:
-                bytewise = self._recorded(ByBatch, self._lanes, BYTE)
-                self._by_batch = {FLOAT: first, BYTE: bytewise}
+                self._by_batch = {FLOAT: first}
+                for dtype in types[1:]:
+                    self._by_batch[dtype] = self._recorded(ByBatch, self._lanes, dtype)
             else:
                 del self._packed[ByBatch]
 
@@ -102,8 +112,8 @@ class Plan:
         Parameters
         ----------
         x : array_like, shape `input_shape` or (N, *input_shape)
-            float32, other real numbers, which are taken as float32, or bytes (uint8), which are
-            scaled as in training.
+            float32, or other real numbers, which are scaled as in training and taken as float32.
+            More than `max_batch` images are done in parts.
         out : ndarray of float32, shape of the answer, optional
             Where to write it; then nothing is allocated.
 
@@ -137,6 +147,11 @@ class Plan:
         if images == 1:
             self._by_image[x.dtype].run([x, out], 1, 1.0)
             return out
+        if images > self.max_batch:
+            for first in range(0, images, self.max_batch):
+                part = slice(first, first + self.max_batch)
+                self(x[part], out=out[part])
+            return out
         done = 0
         if images >= self._least and self._by_batch is not None:
             last = images % self._lanes
@@ -150,8 +165,8 @@ class Plan:
     def classify(self, x: ArrayLike) -> Any:
         """Class and probability of one image, or of each of a batch.
 
-        The outputs are taken for logits, whose probabilities are their softmax (for a single output
-        the sigmoid, and classes 0 and 1), unless the network ends in one.
+        What the outputs mean is known from the last layer or from training; else `outputs` says it
+        when the plan is made.
 
         Parameters
         ----------
@@ -160,37 +175,32 @@ class Plan:
         Returns
         -------
         classes : int, or ndarray of int64, shape (N,)
-        probabilities : float, or ndarray of float32, shape (N,)
+            Class numbers, 0 or 1 where there is one output; class maps, (P, Q), of pictures; 0 or 1
+            for each of several labels, (K,).
+        probabilities : float, or ndarray of float32, of the same shape
+            Of the class; of several labels that of each label.
 
         Raises
         ------
         TypeError, ValueError
-            As for a call; also if the outputs are not one number for each class.
+            As for a call; also if the outputs are no probabilities, or it is not known how they
+            become some.
         """
-        if len(self.output_shape) != 1:
+        if self.task.kind is None and len(self.output_shape) != 1:
             raise ValueError(f"outputs of shape {self.output_shape} are not those of classes")
         y = self(x)
-        rows = y.reshape(-1, y.shape[-1]).astype(np.float64)
-        last = self.graph.nodes[-1].op if self.graph.nodes else ""
-        if rows.shape[1] == 1:
-            p = rows[:, 0] if last == "sigmoid" else 0.5 * (1 + np.tanh(rows[:, 0] / 2))
-            classes = (p > 0.5).astype(np.int64)
-            probabilities = np.where(classes == 1, p, 1 - p)
-        else:
-            classes = rows.argmax(axis=1)
-            if last == "log_softmax":
-                rows = np.exp(rows)
-            elif last != "softmax":
-                rows = np.exp(rows - rows.max(axis=1, keepdims=True))
-                rows /= rows.sum(axis=1, keepdims=True)
-            probabilities = rows[np.arange(len(rows)), classes]
-        if y.ndim == 1:
+        one = y.shape == self.output_shape
+        classes, probabilities = self.task.classified(y[None] if one else y)
+        probabilities = probabilities.astype(np.float32, copy=False)
+        if not one:
+            return classes, probabilities
+        if classes.ndim == 1:
             return int(classes[0]), float(probabilities[0])
-        return classes, probabilities.astype(np.float32)
+        return classes[0], probabilities[0]
 
     def _takes(self) -> str:
         one = ", ".join(map(str, self.input_shape))
-        return f"one image ({one}) or up to {self.max_batch} images (N, {one}), float32 or uint8"
+        return f"one image ({one}) or images (N, {one})"
 
     def _numbers(self, x: ArrayLike) -> np.ndarray:
         try:
@@ -200,11 +210,13 @@ class Plan:
         if array.dtype.kind not in "fiub":
             raise TypeError(f"x: expected {self._takes()}, got {array.dtype}")
         self._check_shape(array.shape)  # before anything is copied
-        return contiguous(array, None if array.dtype == BYTE else FLOAT)
+        if array.shape != self.input_shape and len(array) > self.max_batch:
+            return array  # which is taken part by part
+        return contiguous(as_numbers(array, FLOAT, self.graph.byte_scale))
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         one = self.input_shape
-        if shape != one and (shape[1:] != one or shape[0] > self.max_batch):
+        if shape != one and (not shape or shape[1:] != one):
             raise ValueError(f"x: expected {self._takes()}, got shape {shape}")
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:

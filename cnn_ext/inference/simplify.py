@@ -64,7 +64,7 @@ def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
 
 
 def _rebuilt(graph: Graph, nodes: dict[str, Node], output: str) -> Graph:
-    new = Graph(graph.input_shape, graph.byte_scale)
+    new = Graph(graph.input_shape, graph.byte_scale, graph.task)
     names = {graph.input: new.input}
     for node in nodes.values():
         inputs = [names[name] for name in node.inputs]

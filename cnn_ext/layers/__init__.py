@@ -2,13 +2,15 @@
 
 from .activation import Dropout, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .conv import Conv2d
-from .layer import Layer, Parameter
+from .layer import Buffer, Layer, Parameter
 from .linear import Flatten, Linear
+from .normalize import Normalize
 from .pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .sequential import Sequential
 
 __all__ = [
     "AvgPool2d",
+    "Buffer",
     "Conv2d",
     "Dropout",
     "Flatten",
@@ -17,6 +19,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Normalize",
     "Parameter",
     "ReLU",
     "Sequential",

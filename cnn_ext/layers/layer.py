@@ -1,4 +1,4 @@
-"""`Layer`, the base class of all layers and of your own, and `Parameter`, what it learns."""
+"""`Layer`, the base class of all layers, yours too; `Parameter` and `Buffer`, what it keeps."""
 
 from __future__ import annotations
 
@@ -16,22 +16,60 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Parameter:
+class Kept:
+    """An array of a layer that travels with the network."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data = data
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array itself, in C order and writable."""
+        return self._data
+
+    @data.setter
+    def data(self, data: np.ndarray) -> None:
+        if isinstance(data, np.ma.MaskedArray) or not isinstance(data, np.ndarray):
+            raise TypeError(f"data: expected an array of NumPy, got {type(data).__name__}")
+        if data.dtype not in (check.FLOAT32, check.FLOAT64):  # of this machine's byte order
+            raise TypeError(f"data: expected float32 or float64, got {data.dtype}")
+        # whatever takes it may write to it and read it as one piece
+        self._data = np.require(data, None, ("C", "A", "W"))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self.data.shape}"
+
+
+class Parameter(Kept):
     """An array that is learned, and the gradient of the cost with respect to it.
+
+    Parameters
+    ----------
+    data : ndarray, float32 or float64
 
     Attributes
     ----------
     data : ndarray, float32 or float64
+        In C order and writable: an array that is neither is copied when it is set.
     grad : ndarray of the same shape, or None before the first backward pass
         Each backward pass replaces it; gradients are not added up.
+
+    Raises
+    ------
+    TypeError
+        If `data` is no array of native float32 or float64, at creation or when it is set.
     """
 
     def __init__(self, data: np.ndarray) -> None:
-        self.data = data
+        super().__init__(data)
         self.grad: np.ndarray | None = None
 
-    def __repr__(self) -> str:
-        return f"Parameter{self.data.shape}"
+
+class Buffer(Kept):
+    """An array that is state and not learned, such as running statistics.
+
+    It is saved and loaded with the parameters.  What it admits is what `Parameter` admits.
+    """
 
 
 class Layer:
@@ -40,9 +78,13 @@ class Layer:
     To write a layer of your own, derive from this class and define `forward(x)` and `backward(dy)`
     on plain arrays (N, ...); `backward` gets the gradient at the output and returns the one at the
     input.  Keep learned arrays in attributes of type `Parameter` and set their `grad` in
-    `backward`.  Define `output_shape` if it differs from the input's, name the constructor's
-    arguments in `arguments` if the network shall be saved, and look at `training` where the two
-    modes differ.
+    `backward`; keep state in a `Buffer`.  Parameters, buffers and layers within the layer are found
+    among its attributes, and in lists, tuples and dictionaries there.  Define `output_shape` if it
+    differs from the input's, name the constructor's arguments in `arguments` if the network shall
+    be saved, and look at `training` where the two modes differ.
+
+    Whoever overrides `forward` or `backward` of a layer that takes lanes gets plain arrays, unless
+    the new class says `takes_lanes` itself.
     """
 
     #: names of the constructor's arguments, which are attributes too
@@ -97,24 +139,61 @@ class Layer:
             raise RuntimeError(f"{name}.backward: no forward pass in training mode before it")
         return values
 
-    # ------------------------------------------------------------------------------- parameters
+    # ------------------------------------------------------------------------ what it consists of
+
+    def named_children(self) -> Iterator[tuple[str, Layer]]:
+        """Names and layers directly below this one, in the order in which they were defined."""
+        return _found(_attributes(self), Layer)
+
+    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+        """This layer, named "", and all below it, each once."""
+        seen: set[int] = set()
+
+        def below(name: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
+            if id(layer) in seen:
+                return
+            seen.add(id(layer))
+            yield name, layer
+            for child_name, child in layer.named_children():
+                yield from below(f"{name}.{child_name}".removeprefix("."), child)
+
+        return below("", self)
+
+    def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for layer_name, layer in self.named_layers():
+            for name, value in _found(_attributes(layer), kind):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{layer_name}.{name}".removeprefix("."), value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Names and parameters, in the order in which they were defined."""
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield name, value
+        """Names and parameters, also of the layers below, each once, in the order of definition."""
+        return self._named(Parameter)
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Names and buffers, likewise."""
+        return self._named(Buffer)
 
     def parameters(self) -> list[Parameter]:
         """All that is learned, in order."""
         return [parameter for _, parameter in self.named_parameters()]
 
+    def constants(self) -> list[np.ndarray]:
+        """Arrays that a forward pass reads besides parameters, and that never change."""
+        return []
+
+    def named_state(self) -> Iterator[tuple[str, Kept]]:
+        """Names and parameters, then names and buffers: all that a file keeps."""
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all learned arrays by name, as in PyTorch ("0.weight", "0.bias", ...)."""
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        """Copies of parameters and buffers by name, as in PyTorch ("0.weight", "0.bias", ...)."""
+        return {name: kept.data.copy() for name, kept in self.named_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over learned arrays by name; all of them, or none if anything does not fit.
+        """Take over parameters and buffers by name; all of them, or none if anything does not fit.
 
         Raises
         ------
@@ -123,23 +202,24 @@ class Layer:
         ValueError, TypeError
             If an array has another shape or is not numeric.
         """
-        parameters = dict(self.named_parameters())
-        missing, unknown = parameters.keys() - state.keys(), state.keys() - parameters.keys()
+        own = dict(self.named_state())
+        missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
         if missing or unknown:
             raise KeyError(f"state: missing {sorted(missing)}, unknown {sorted(unknown)}")
         arrays = {}
-        for name, parameter in parameters.items():
+        for name, kept in own.items():
             arrays[name] = check.real_array(state[name], name)
-            check.same_shape(arrays[name], name, parameter.data.shape)
-        for name, parameter in parameters.items():
-            parameter.data[...] = arrays[name]
+            check.same_shape(arrays[name], name, kept.data.shape)
+        for name, kept in own.items():
+            kept.data[...] = arrays[name]
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert all parameters to float32 or float64, in place; returns the layer itself."""
+        """Convert parameters and buffers to float32 or float64, in place; returns the layer."""
         dtype = float_dtype(dtype)
-        for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
+        for _, kept in self.named_state():
+            kept.data = kept.data.astype(dtype)
+            if isinstance(kept, Parameter):
+                kept.grad = None
         return self
 
     @property
@@ -152,10 +232,12 @@ class Layer:
     # ------------------------------------------------------------------------------------- modes
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training mode (or, given False, to evaluation); returns the layer itself."""
+        """Switch to training mode (or, given False, to evaluation) with all layers below."""
         self.training = mode
         if not mode:
             self._saved = None
+        for _, layer in self.named_children():
+            layer.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -221,6 +303,42 @@ class WeightedLayer(Layer):
         if self.bias is not None:
             self.bias.grad = dbias
         return dx
+
+
+def _attributes(layer: Layer) -> dict[str, Any]:
+    # without what is kept for a while
+    own = dict(vars(layer))
+    for name in ("_saved", "_program"):
+        own.pop(name, None)
+    return own
+
+
+def _found(values: Any, kind: type[Any]) -> Iterator[tuple[str, Any]]:
+    # what is of that kind among attributes, and in lists, tuples and dictionaries there
+    pairs = values.items() if isinstance(values, dict) else enumerate(values)
+    for name, value in pairs:
+        if isinstance(value, kind):
+            yield str(name), value
+        elif isinstance(value, (list, tuple, dict)):
+            for inner, found in _found(value, kind):
+                yield f"{name}.{inner}", found
+
+
+def is_intact(layer: Layer) -> bool:
+    """Whether the layer works as its class was written: none of its methods was replaced."""
+    return vars(layer).keys().isdisjoint(("forward", "backward"))
+
+
+def sees_lanes(layer: Layer) -> bool:
+    """Whether the layer is given lanes: those who define its passes must have said so."""
+    if not layer.takes_lanes or not is_intact(layer):
+        return False
+    for kind in type(layer).__mro__:
+        if "takes_lanes" in vars(kind):
+            return True
+        if "forward" in vars(kind) or "backward" in vars(kind):
+            return False
+    return False
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype:

@@ -9,40 +9,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _core
 from ..initializers import Initializer
 from ..lanes import Lanes
 from ..ops import _check as check
-from . import activation, pool
-from .activation import ReLU
+from ..scale import AS_THEY_ARE, BYTE_SCALE, as_numbers, scale_of
+from ..task import Task
+from .activation import Dropout, ReLU, Sigmoid, Softmax
+from .built_in import BUILT_IN
+from .config import configs_of, layers_of, named
 from .conv import Conv2d
-from .layer import Layer, Parameter, WeightedLayer
+from .layer import Layer, WeightedLayer, is_intact, sees_lanes
 from .linear import Flatten, Linear
+from .normalize import Normalize
 from .pool import MaxPool2d
 from .recorded import ForwardProgram, identity, worth_it
+from .summary import table
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import TypeGuard
 
     from ..inference import Plan
-
-BUILT_IN: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
-        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax, Flatten,
-        Linear, activation.Dropout,
-    )
-}  # fmt: skip
-
-BYTE_SCALE = 1 / 255
 
 
 class Sequential(Layer):
     """Layers one after the other.
 
-    ``net(x)`` takes a batch (N, C, H, W) of real numbers, or of bytes (uint8), which are divided by
-    255, and returns the outputs of the last layer.  Inside, the batch is kept in the layout of the
-    kernels; layers of your own get and return plain arrays.
+    ``net(x)`` takes a batch (N, C, H, W) and returns the outputs of the last layer.  Real numbers
+    are taken as they are, pictures of bytes (uint8) are divided by 255, those of uint16 by 65535; a
+    network that begins with `Normalize` takes the numbers of every type as they are.  Inside, the
+    batch is kept in the layout of the kernels; layers of your own get and return plain arrays.  A
+    layer may stand more than once: its gradients are added up.
 
     Parameters
     ----------
@@ -57,6 +54,8 @@ class Sequential(Layer):
     takes_lanes = True
     #: shape of one image, (C, H, W), where it is known: from a file, or from training
     input_shape: tuple[int, ...] | None = None
+    #: what the network is for, where it is known: from a file, or from training
+    task: Task | None = None
     _program: tuple[Any, ForwardProgram | None] = ((), None)
 
     def __init__(self, *layers: Layer) -> None:
@@ -98,9 +97,41 @@ class Sequential(Layer):
             if program is not None:
                 return program(x)
         here: Any = x if isinstance(x, Lanes) else self._pack(x)
+        again = self._again() if self.training else set()
+        saved: dict[int, list[tuple[Layer, Any]]] = {}
         for i, over in self._order():
             here = self._step(i, here, over)
+            if again:
+                saved[i] = self._take_saved(i, again)
+        if again:
+            self.save_for_backward(saved)
         return here if isinstance(x, Lanes) else here.unpack()
+
+    def _again(self) -> set[int]:
+        # the layers and parameters that more than one step uses
+        seen: set[int] = set()
+        again: set[int] = set()
+        for layer in self.layers:
+            below = {id(inner) for _, inner in layer.named_layers()}
+            below.update(map(id, layer.parameters()))
+            again |= seen & below
+            seen |= below
+        return again
+
+    def _take_saved(self, i: int, again: set[int]) -> list[tuple[Layer, Any]]:
+        # what a step keeps for its backward pass, where a later step would write over it
+        layers = [layer for _, layer in self.layers[i].named_layers() if id(layer) in again]
+        saved = [(layer, layer._saved) for layer in layers]
+        if id(self.layers[i]) in again and all(values is None for _, values in saved):
+            name = type(self.layers[i]).__name__
+            error = TypeError(
+                "a layer that stands more than once must keep what backward needs by "
+                "save_for_backward, even if it is nothing"
+            )
+            raise named(error, i, name)
+        for layer in layers:
+            layer._saved = None
+        return saved
 
     def activations(self, x: ArrayLike | Lanes) -> list[np.ndarray]:
         """What every layer gives for a batch, in evaluation mode.
@@ -134,11 +165,9 @@ class Sequential(Layer):
         try:
             if over and isinstance(layer, ReLU):
                 return layer.forward(here, out=here)
-            if layer.takes_lanes:
-                return layer.forward(here)
-            return _plainly(layer.forward, here)
+            return layer(here) if sees_lanes(layer) else _plainly(layer, here)
         except (TypeError, ValueError) as error:
-            raise _named(error, i, type(layer).__name__) from error
+            raise named(error, i, type(layer).__name__) from error
 
     def backward(self, dy: ArrayLike | Lanes, need_dx: bool = True) -> Any:
         """Gradients of all parameters, and the one at the input.
@@ -161,52 +190,89 @@ class Sequential(Layer):
         here: Any = dy
         if not isinstance(dy, Lanes):
             here = Lanes.pack(check.real_array(dy, "dy"), self.dtype)
+        again = self._again()
+        saved = self.saved()[0] if again else {}
+        given: set[int] = set()  # parameters that have a gradient from this pass
         order = [i for i, _ in self._order()]
         lowest = -1
         if not need_dx:
             lowest = next((i for i in order if self.layers[i].parameters()), len(self.layers))
             order = order[order.index(lowest) :] if lowest in order else []
         for i in reversed(order):
-            layer = self.layers[i]
-            if i == lowest and isinstance(layer, (Conv2d, Linear, Sequential)):
-                layer.backward(here, need_dx=False)
-            elif isinstance(layer, ReLU) and here is not dy:
-                here = layer.backward(here, out=here)
-            elif layer.takes_lanes:
-                here = layer.backward(here)
-            else:
-                here = _plainly(layer.backward, here)
+            for layer, values in saved.get(i, ()):
+                layer._saved = values
+            shared = [p for p in self.layers[i].parameters() if id(p) in again] if again else []
+            before = [p.grad if id(p) in given else None for p in shared]
+            here = self._step_back(self.layers[i], here, here is not dy, i != lowest)
+            for parameter, gradient in zip(shared, before, strict=True):
+                if gradient is not None and parameter.grad is not None:
+                    parameter.grad = _sum(gradient, parameter.grad, parameter.data)
+            given.update(map(id, shared))
         if not need_dx:
             return None
         return here if isinstance(dy, Lanes) else here.unpack()
+
+    def _step_back(self, layer: Layer, dy: Lanes, over: bool, need_dx: bool) -> Any:
+        # one layer back; `over` lets a ReLU write over the gradient
+        kind = type(layer) if is_intact(layer) else None
+        if not need_dx and (kind in (Conv2d, Linear) or is_chain(layer)):
+            plain: Any = layer
+            return plain.backward(dy, need_dx=False)
+        if over and kind is ReLU and isinstance(layer, ReLU):
+            return layer.backward(dy, out=dy)
+        return layer.backward(dy) if sees_lanes(layer) else _plainly(layer.backward, dy)
 
     def _order(self) -> list[tuple[int, bool]]:
         # The layers in the order in which they work, and which may write over their input.  A ReLU
         # before max pooling works after it, on fewer numbers: the positive part of the maximum is
         # the maximum of the positive parts.  A ReLU writes over an output that nobody keeps.
+        kinds = [type(layer) if is_intact(layer) else None for layer in self.layers]
         order = list(range(len(self.layers)))
         for i in range(len(order) - 1):
-            if type(self.layers[i]) is ReLU and type(self.layers[i + 1]) is MaxPool2d:
+            if kinds[i] is ReLU and kinds[i + 1] is MaxPool2d:
                 order[i : i + 2] = i + 1, i
         over = []
-        before: Layer | None = None
+        before: Any = None
         for i in order:
-            layer = self.layers[i]
-            over.append(type(layer) is ReLU and type(before) in (Conv2d, Linear, MaxPool2d))
-            before = layer
+            over.append(kinds[i] is ReLU and before in (Conv2d, Linear, MaxPool2d))
+            before = kinds[i]
         return list(zip(order, over, strict=True))
+
+    @property
+    def ending(self) -> str | None:
+        """ "Softmax" or "Sigmoid", if the outputs are theirs; then they are probabilities."""
+        layers = [type(layer) for layer in self.walk() if type(layer) not in (Flatten, Dropout)]
+        return layers[-1].__name__ if layers and layers[-1] in (Softmax, Sigmoid) else None
+
+    @property
+    def byte_scale(self) -> float:
+        """What bytes are multiplied by: 1/255, or 1 in a network that begins with `Normalize`."""
+        first = next(self.walk(), None)
+        return AS_THEY_ARE if type(first) is Normalize else BYTE_SCALE
 
     def _input(self, x: ArrayLike) -> np.ndarray:
         # a plain batch of the network's number type, or of bytes
         batch: Any = check.batch(x, "x")
-        return batch if batch.dtype == np.uint8 else batch.astype(self.dtype, copy=False)
+        return as_numbers(batch, self.dtype, self.byte_scale)
 
     def _pack(self, x: ArrayLike) -> Lanes:
         batch = self._input(x)
-        scale = BYTE_SCALE if batch.dtype == np.uint8 else 1.0
-        return Lanes.pack(batch, self.dtype, scale)
+        return Lanes.pack(batch, self.dtype, scale_of(batch.dtype, self.byte_scale))
 
-    def compile(self, input_shape: tuple[int, ...] | None = None, max_batch: int = 256) -> Plan:
+    def typical_size(self, x: ArrayLike) -> float:
+        """Root mean square of the numbers of a batch as they reach the first layer that learns."""
+        here: Any = self._pack(x)
+        first = next(self.walk(), None)
+        if isinstance(first, Normalize):
+            here = first.forward(here)
+        return float(np.sqrt(np.mean(np.square(here.unpack(), dtype=np.float64))))
+
+    def compile(
+        self,
+        input_shape: tuple[int, ...] | None = None,
+        max_batch: int = 256,
+        outputs: str | None = None,
+    ) -> Plan:
         """The network as it is now, made ready to answer in one call into C.
 
         Parameters
@@ -214,7 +280,9 @@ class Sequential(Layer):
         input_shape : tuple of int, optional
             (C, H, W) or (F,) of one image; by default that of the network, where it is known.
         max_batch : int
-            The most images of a call.
+            The most images that are done at once.
+        outputs : str, optional
+            What the outputs are, see `Plan`: for networks whose last layer and training do not say.
 
         Returns
         -------
@@ -231,7 +299,7 @@ class Sequential(Layer):
         shape = self.input_shape if input_shape is None else input_shape
         if shape is None:
             raise ValueError("input_shape: expected the shape of one image, (C, H, W)")
-        return graph_of(self, shape).compile(max_batch)
+        return graph_of(self, shape).compile(max_batch, outputs)
 
     def _find_program(self, x: np.ndarray) -> ForwardProgram | None:
         # the recorded forward pass for such images; None if there is none or it is not worth it
@@ -239,7 +307,9 @@ class Sequential(Layer):
         known, program = self._program
         if key != known:
             try:
-                recordable = all(type(layer) in BUILT_IN.values() for layer in self.walk())
+                recordable = is_chain(self) and all(
+                    type(layer) in BUILT_IN.values() for layer in self.walk()
+                )
                 program = ForwardProgram(self, x) if recordable and self.layers else None
             except RuntimeError:
                 program = None
@@ -255,32 +325,31 @@ class Sequential(Layer):
 
     # ------------------------------------------------------------------------------- parameters
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for i, layer in enumerate(self.layers):
-            for name, parameter in layer.named_parameters():
-                yield f"{i}.{name}", parameter
+    def named_children(self) -> Iterator[tuple[str, Layer]]:
+        # those of a subclass that has more of them come last
+        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+        for name, layer in super().named_children():
+            if not name.startswith("layers."):
+                yield name, layer
 
     def initialize(
         self, initializer: str | Initializer, rng: np.random.Generator | None = None
     ) -> None:
-        """Draw the parameters of all built-in layers anew."""
-        for layer in self.walk():
+        """Draw the parameters of all built-in layers anew, also of those within other layers."""
+        for _, layer in self.named_layers():
             if isinstance(layer, WeightedLayer):
                 layer.initialize(initializer, rng)
 
     def walk(self) -> Iterator[Layer]:
-        """All layers in order, those of inner networks too."""
+        """All layers in order, those of inner networks in their place.
+
+        A subclass of `Sequential` that has passes of its own is one layer.
+        """
         for layer in self.layers:
-            if isinstance(layer, Sequential):
+            if is_chain(layer):
                 yield from layer.walk()
             else:
                 yield layer
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        for layer in self.layers:
-            layer.train(mode)
-        return self
 
     # ------------------------------------------------------------------------------- description
 
@@ -300,7 +369,7 @@ class Sequential(Layer):
             try:
                 shapes.append(layer.output_shape(shapes[-1]))
             except (TypeError, ValueError) as error:
-                raise _named(error, i, type(layer).__name__) from error
+                raise named(error, i, type(layer).__name__) from error
         return shapes
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
@@ -315,25 +384,15 @@ class Sequential(Layer):
         input_shape : tuple of int
             (C, H, W), without N.
         """
-        shapes = self.shapes(input_shape)
-        rows = [("", "layer", "output", "parameters", "multiply-adds")]
-        for i, layer in enumerate(self.layers):
-            count = sum(parameter.data.size for parameter in layer.parameters())
-            shape = " x ".join(map(str, shapes[i + 1]))
-            work = layer.multiply_adds(shapes[i])
-            rows.append((str(i), type(layer).__name__, shape, f"{count:,}", f"{work:,}"))
-        total = sum(parameter.data.size for parameter in self.parameters())
-        work = self.multiply_adds(input_shape)
-        shape = " x ".join(map(str, shapes[-1]))
-        rows.append(("", "total", shape, f"{total:,}", f"{work:,}"))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            texts = [cell.ljust(w) for cell, w in zip(row[:3], widths[:3], strict=True)]
-            numbers = [cell.rjust(w) for cell, w in zip(row[3:], widths[3:], strict=True)]
-            print("  ".join([*texts, *numbers]))
+        print(table(self.layers, self.shapes(input_shape)))
 
     def to_config(self) -> dict[str, Any]:
-        return {"type": "Sequential", "layers": [layer.to_config() for layer in self.layers]}
+        if is_chain(self):
+            return {"type": "Sequential", "layers": configs_of(self.layers)}
+        config = super().to_config()
+        if type(self).__init__ is Sequential.__init__:
+            config["layers"] = configs_of(self.layers)
+        return config
 
     @classmethod
     def from_config(
@@ -360,20 +419,7 @@ class Sequential(Layer):
         TypeError, ValueError
             If the description has an unknown layer or argument; the message names the layer.
         """
-        layers = config.get("layers") if isinstance(config, Mapping) else config
-        if isinstance(layers, (str, bytes, Mapping)) or not isinstance(layers, Sequence):
-            raise TypeError("config: expected a list of layers, or a mapping with 'layers'")
-        built = []
-        for i, description in enumerate(layers):
-            if not isinstance(description, Mapping) or "type" not in description:
-                raise TypeError(
-                    f"layer {i}: expected a mapping with a 'type', got {description!r:.99}"
-                )
-            try:
-                built.append(_build(description, custom or {}, rng, initializer))
-            except (TypeError, ValueError) as error:
-                raise _named(error, i, description["type"]) from error
-        return cls(*built)
+        return cls(*layers_of(config, custom or {}, rng, initializer, Sequential))
 
     def __repr__(self) -> str:
         return (
@@ -401,36 +447,32 @@ def evaluation_mode(net: Sequential) -> Iterator[None]:
             layer.train(mode)
 
 
+def is_chain(layer: Layer) -> TypeGuard[Sequential]:
+    """Whether it is a network that does its layers one after the other and nothing else.
+
+    A subclass of `Sequential` with passes of its own does something that its layers do not tell.
+    """
+    return (
+        isinstance(layer, Sequential)
+        and is_intact(layer)
+        and all(
+            getattr(type(layer), name) is getattr(Sequential, name)
+            for name in ("forward", "backward", "__call__")
+        )
+    )
+
+
+def _sum(a: np.ndarray, b: np.ndarray, like: np.ndarray) -> np.ndarray:
+    # of two gradients of one parameter
+    first, second = (np.ascontiguousarray(part, like.dtype) for part in (a, b))
+    check.same_shape(second, "grad", first.shape)
+    _core.elementwise("add", first, second, first, like.itemsize, first.size, 0.0)
+    return first
+
+
 def _plainly(step: Callable[[np.ndarray], Any], here: Lanes) -> Lanes:
     # one pass of a layer that knows plain arrays alone
     y: Any = check.batch(step(here.unpack()), "output")
     if y.shape[0] != here.images:
         raise ValueError(f"output: expected {here.images} images, got shape {y.shape}")
     return Lanes.pack(y, here.dtype)
-
-
-def _named(error: Exception, i: int, name: Any) -> Exception:
-    # the same error with its layer in front
-    kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"layer {i} ({name}): {error}")
-
-
-def _build(
-    description: Mapping[str, Any],
-    custom: Mapping[str, type[Layer]],
-    rng: np.random.Generator | None,
-    initializer: str | Initializer,
-) -> Layer:
-    arguments = dict(description)
-    name = arguments.pop("type")
-    known = {**BUILT_IN, **custom}
-    if name == "Sequential" and name not in custom:
-        return Sequential.from_config(description, custom, rng, initializer)
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"unknown type; known are {', '.join(sorted(known))}")
-    unknown = arguments.keys() - set(known[name].arguments)
-    if unknown:
-        raise ValueError(f"unknown arguments {', '.join(sorted(unknown))}")
-    if known[name] in (Conv2d, Linear):
-        arguments.update(rng=rng, initializer=initializer)
-    return known[name](**arguments)

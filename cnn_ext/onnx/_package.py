@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+BYTE_SCALE = "cnn_ext.byte_scale"  # in the metadata of a model: what bytes are multiplied by
+
 
 def onnx_package() -> Any:
     """The module `onnx`.

@@ -14,7 +14,8 @@ from .._files import atomic_write
 from ..inference.from_network import graph_of
 from ..inference.graph import CLIP_NONE, Graph, Node, Shape
 from ..layers import Sequential
-from ._package import onnx_package
+from ..task import KEY as TASK
+from ._package import BYTE_SCALE, onnx_package
 
 OPSET, IR_VERSION = 17, 8  # of 2022: any program that reads ONNX today reads these
 
@@ -24,8 +25,9 @@ def export(
 ) -> None:
     """Write a network, as it works in evaluation mode, as an ONNX file.
 
-    The input "input" is (N, C, H, W) or (N, F), float32, the output "output"; N is free.  Bytes are
-    not divided by 255 as the network does it.
+    The input "input" is (N, C, H, W) or (N, F), float32, the output "output"; N is free.  What the
+    network is for and how it scales whole numbers are kept in the metadata, for `load`; the model
+    itself takes floating-point numbers as the network does.
 
     Parameters
     ----------
@@ -48,13 +50,13 @@ def export(
         If the package `onnx` is not installed.
     """
     onnx = onnx_package()
-    names: list[str] | None = None
+    names: list[str | None] | None = None
     if isinstance(net, Sequential):
         input_shape = getattr(net, "input_shape", None) if input_shape is None else input_shape
         if input_shape is None:
             raise TypeError("input_shape: expected (C, H, W) or (F,), got None")
         graph = graph_of(net, input_shape)
-        names = [name for name, _ in net.named_parameters()]
+        names = _names(net)
     elif isinstance(net, Graph):
         graph = net
         if input_shape is not None and tuple(input_shape) != graph.input_shape:
@@ -66,10 +68,18 @@ def export(
         file.write(content)
 
 
+def _names(net: Sequential) -> list[str | None]:
+    # of the weights in the order of the nodes; what stands again is written again without its name
+    known = {id(parameter): name for name, parameter in net.named_parameters()}
+    return [
+        known.pop(id(parameter), None) for layer in net.walk() for parameter in layer.parameters()
+    ]
+
+
 class _Writer:
     """The nodes and tensors of a model while they are made from a graph."""
 
-    def __init__(self, onnx: Any, graph: Graph, names: list[str] | None) -> None:
+    def __init__(self, onnx: Any, graph: Graph, names: list[str | None] | None) -> None:
         self.onnx = onnx
         self.graph = graph
         self.names = names
@@ -95,6 +105,10 @@ class _Writer:
             producer_name="cnn_ext",
             producer_version=__version__,
         )
+        metadata = {TASK: graph.meaning().to_json()}
+        if graph.byte_scale is not None:
+            metadata[BYTE_SCALE] = repr(graph.byte_scale)
+        helper.set_model_props(model, metadata)
         if model.ByteSize() >= 2**31:
             raise ValueError("net: an ONNX file may have 2 GB")
         return model.SerializeToString(deterministic=True)

@@ -10,7 +10,10 @@ import numpy as np
 
 from ..inference.graph import Graph, Shape
 from ..inference.simplify import simplify
-from ._package import onnx_package
+from ..ops import _check as check
+from ..task import KEY as TASK
+from ..task import Task
+from ._package import BYTE_SCALE, onnx_package
 from .building import BATCH, ROOM, Builder, Operand, Value
 from .operators import OPERATORS
 from .step import Step
@@ -20,7 +23,7 @@ OLDEST = 7  # opset: broadcasting as in NumPy, batch normalisation without the f
 FAULTS = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, MemoryError)
 
 
-def load(path: str | os.PathLike[str]) -> Graph:
+def load(path: str | os.PathLike[str], byte_scale: float | None = None) -> Graph:
     """Read an ONNX file.
 
     Parameters
@@ -28,6 +31,9 @@ def load(path: str | os.PathLike[str]) -> Graph:
     path : str or path
         A model with one input, of which axis 0 counts images and the other sizes are known, and
         one output, both float32; see docs/onnx.md for the operators.
+    byte_scale : float, optional
+        What bytes (uint8) are multiplied by, 1 to take whole numbers as they are.  By default what
+        the file says of it, as those of `export` do; another file takes no whole numbers.
 
     Returns
     -------
@@ -50,10 +56,10 @@ def load(path: str | os.PathLike[str]) -> Graph:
         model = onnx.ModelProto.FromString(content)
     except Exception as error:  # DecodeError of whatever protobuf is there
         raise ValueError(f"{path}: not an ONNX file: {error}") from error
-    return read(model, str(path), Path(path).parent)[0]
+    return _told(read(model, str(path), Path(path).parent)[0], model, str(path), byte_scale)
 
 
-def from_model(model: Any) -> Graph:
+def from_model(model: Any, byte_scale: float | None = None) -> Graph:
     """As `load`, of a ModelProto with all its data inside.
 
     Raises
@@ -61,7 +67,23 @@ def from_model(model: Any) -> Graph:
     ValueError
         If it is not a model of this kind.
     """
-    return read(model, "model", None)[0]
+    return _told(read(model, "model", None)[0], model, "model", byte_scale)
+
+
+def _told(graph: Graph, model: Any, name: str, byte_scale: float | None) -> Graph:
+    # with what the model keeps about itself
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        if byte_scale is None and BYTE_SCALE in kept:
+            byte_scale = float(kept[BYTE_SCALE])
+        if byte_scale is not None:
+            graph.byte_scale = check.number(byte_scale, "byte_scale")
+        if TASK in kept:
+            graph.task = Task.from_json(kept[TASK])
+        graph.meaning()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return graph
 
 
 def read(

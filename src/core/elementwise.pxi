@@ -36,18 +36,22 @@ def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixel
     run(table.softmax if dy is None else table.softmax_back, &args, sizeof(args), 3, N * pixels, 10.0 * N * K * pixels * table.lanes)
 
 
-def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale):
-    """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, LANES)."""
+def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale,
+         Py_ssize_t pixels=1):
+    """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, pixels, LANES)."""
     cdef Table* table = table_of(itemsize)
     cdef Loss a
     cdef Py_ssize_t N = blocks_of(images, table)
-    a.N, a.K, a.op, a.scale = images, K, LOSSES[op], scale
+    a.N, a.K, a.pixels, a.op, a.scale = images, K, pixels, LOSSES[op], scale
+    if pixels != 1 and a.op != CROSS_ENTROPY:
+        raise ValueError(f"pixels: expected 1 for {op}, got {pixels}")
     at_least_one(&K, 1)
-    a.z = pointer(z, (N, K, table.lanes), itemsize)
-    a.target = pointer(target, (N, K, table.lanes), itemsize)
+    at_least_one(&pixels, 1)
+    a.z = pointer(z, (N, K, pixels, table.lanes), itemsize)
+    a.target = pointer(target, (N, K, pixels, table.lanes), itemsize)
     a.cost = pointer(cost, (N, table.lanes), itemsize, True)
-    a.dz = pointer(dz, (N, K, table.lanes), itemsize, True)
-    run(table.loss, &a, sizeof(a), 4, N, 30.0 * images * K)
+    a.dz = pointer(dz, (N, K, pixels, table.lanes), itemsize, True)
+    run(table.loss, &a, sizeof(a), 4, N, 30.0 * images * K * pixels)
 
 
 def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,

@@ -127,12 +127,12 @@ cdef struct Softmax:
 
 
 cdef struct Loss:
-    # cost per image and its gradient (times scale) of N images of K outputs, in lanes
+    # cost per image and its gradient (times scale) of N images of K x pixels outputs, in lanes
     const void* z
     const void* target
     void* cost
     void* dz
-    Py_ssize_t N, K
+    Py_ssize_t N, K, pixels    # pixels of cross-entropy alone
     int op
     double scale
 

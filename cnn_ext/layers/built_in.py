@@ -1,0 +1,15 @@
+"""The layers that there are, by name."""
+
+from __future__ import annotations
+
+from . import activation, conv, linear, normalize, pool
+from .layer import Layer
+
+BUILT_IN: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        conv.Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
+        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax,
+        linear.Flatten, linear.Linear, activation.Dropout, normalize.Normalize,
+    )
+}  # fmt: skip

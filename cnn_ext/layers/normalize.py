@@ -1,0 +1,153 @@
+"""The first step of a network that says itself how its numbers are scaled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import ops
+from ..lanes import Lanes
+from ..ops import _check as check
+from .layer import Layer
+
+CHUNK = 1024  # images whose sums are taken at once
+
+
+class Normalize(Layer):
+    """``(x - mean) / std`` for every channel, with fixed numbers.
+
+    A network that begins with it takes the numbers of every type as they are, bytes too, in
+    training, plans, ONNX and C files: ``Normalize(0, 255)`` brings bytes and floats of 0 to 255 to
+    [0, 1], and ``Normalize().fit(x_train)`` learns mean and deviation from images.
+
+    Parameters
+    ----------
+    mean, std : float, or sequence of float
+        One for all channels, or one for each, (C,) values in the unit of the input; `std` is above
+        0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `mean` or `std` holds no finite numbers, or `std` is not above 0.
+    """
+
+    arguments = ("mean", "std")
+    takes_lanes = True
+
+    def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
+        self._set(mean, std)
+
+    def _set(self, mean: Any, std: Any) -> None:
+        self.mean, self.std = _numbers(mean, "mean"), _numbers(std, "std")
+        if not np.greater(self.std, 0).all():
+            raise ValueError(f"std: expected numbers above 0, got {std!r}")
+        sizes = {np.shape(n) for n in (self.mean, self.std)} - {()}
+        if len(sizes) > 1:
+            raise ValueError(f"std: expected as many numbers as in mean, {mean!r}, got {std!r}")
+        self._steps: dict[Any, list[tuple[np.ndarray, np.ndarray | None]]] = {}
+
+    def fit(self, x: ArrayLike) -> Normalize:
+        """Take mean and deviation of each channel of the images; returns the layer itself.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, C, H, W) or (N, F)
+            Numbers of any real type, as the network will get them.  A channel that never changes
+            gets the deviation 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are no images, or their numbers are not real or not finite.
+        """
+        images = check.batch(x, "x")
+        if not isinstance(images, np.ndarray) or images.ndim < 2 or not len(images):
+            raise ValueError(f"x: expected images (N, C, H, W) or rows (N, F), got {images.shape}")
+        axes = (0, *range(2, images.ndim))
+        count = math.prod(images.shape[axis] for axis in axes)
+        parts = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
+        mean = np.sum([part.sum(axes, np.float64) for part in parts], 0) / count
+        form = (-1, *(1 for _ in axes[1:]))
+        squares = [((part - mean.reshape(form)) ** 2).sum(axes) for part in parts]
+        std = np.sqrt(np.sum(squares, 0) / count)
+        self._set(mean.tolist(), np.where(std > 0, std, 1.0).tolist())
+        return self
+
+    def steps(self, channels: int, dtype: np.dtype) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """What convolutions of one tap for each channel take one after the other.
+
+        First the mean is subtracted, then the rest divided, so that no digits of numbers far from 0
+        are lost.
+
+        Returns
+        -------
+        list of (weight, bias), shapes (C, 1, 1, 1) and (C,)
+            Without a step that would change nothing.
+
+        Raises
+        ------
+        ValueError
+            If there are numbers for another count of channels.
+        """
+        key = channels, dtype
+        if key not in self._steps:
+            try:
+                mean, std = (np.broadcast_to(n, channels) for n in (self.mean, self.std))
+            except ValueError:
+                raise ValueError(
+                    f"mean, std: expected numbers for {channels} channels, got mean {self.mean} "
+                    f"and std {self.std}"
+                ) from None
+            steps: list[tuple[np.ndarray, np.ndarray | None]] = []
+            if mean.any():
+                steps.append((np.ones((channels, 1, 1, 1), dtype), (-mean).astype(dtype)))
+            if (std != 1).any():
+                steps.append(((1 / std).astype(dtype).reshape(-1, 1, 1, 1), None))
+            self._steps[key] = steps
+        return self._steps[key]
+
+    def constants(self) -> list[np.ndarray]:
+        pairs = [pair for steps in self._steps.values() for pair in steps]
+        return [array for pair in pairs for array in pair if array is not None]
+
+    def forward(self, x: Any) -> Any:
+        x = check.batch(x, "x")
+        for weight, bias in self.steps(x.shape[1], check.common_dtype(x)):
+            x = _by_channel(x, weight, bias)
+        self.save_for_backward()
+        return x
+
+    def backward(self, dy: Any) -> Any:
+        self.saved()
+        dy = check.batch(dy, "dy")
+        for weight, _ in self.steps(dy.shape[1], check.common_dtype(dy))[-1:]:
+            dy = _by_channel(dy, weight, None)
+        return dy
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        for dtype in (check.FLOAT32, check.FLOAT64):  # before a recording, which knows its arrays
+            self.steps(input_shape[0], dtype)
+        return input_shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_steps": {}}
+
+
+def _numbers(value: Any, name: str) -> float | tuple[float, ...]:
+    numbers = check.real_array(value, name).astype(np.float64)
+    if numbers.ndim > 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: expected a finite number, or one a channel, got {value!r}")
+    return tuple(numbers.tolist()) if numbers.ndim else float(numbers)
+
+
+def _by_channel(x: Any, weight: np.ndarray, bias: np.ndarray | None) -> Any:
+    # a convolution of one tap for each channel; what is no image is channels of one pixel
+    C, *sides = x.shape[1:]
+    H, W = sides if len(sides) == 2 else (1, math.prod(sides))
+    if isinstance(x, Lanes):
+        return ops.conv2d(x.reshape(C, H, W), weight, bias, groups=C).reshape(*x.shape[1:])
+    return ops.conv2d(x.reshape(-1, C, H, W), weight, bias, groups=C).reshape(x.shape)
