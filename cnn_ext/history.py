@@ -122,9 +122,9 @@ class EarlyStopping:
         """Take note of an epoch; True if training should stop."""
         cost = epoch.validation_cost
         if cost is not None and cost < self.lowest - self.min_delta:
+            self.best = [parameter.data.copy() for parameter in parameters]
             self.lowest = cost
             self.waited = 0
-            self.best = [parameter.data.copy() for parameter in parameters]
         else:
             self.waited += 1
         return self.waited >= self.patience

@@ -57,25 +57,26 @@ def loss_of(loss: str | Loss | Cost) -> Loss:
         If it is none of these, or the name is unknown.
     """
     if isinstance(loss, Loss):
-        return loss if loss.takes_lanes else replace(loss, cost=_on_lanes(loss.cost))
+        return loss if loss.takes_lanes else replace(loss, cost=_OnLanes(loss.cost))
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
         return LOSSES[loss]
     if callable(loss):
-        return Loss(getattr(loss, "__name__", "loss"), _on_lanes(loss))
+        return Loss(getattr(loss, "__name__", "loss"), _OnLanes(loss))
     raise TypeError(f"loss: expected a name or a function, got {loss!r}")
 
 
-def _on_lanes(cost: Cost) -> Cost:
-    # a cost of plain arrays, for the trainer's lanes
-    def on_lanes(outputs: Any, targets: Any) -> tuple[float, Any]:
+@dataclass(frozen=True)
+class _OnLanes:
+    # a cost of plain arrays, for the trainer's lanes; a class, as a function in here has no pickle
+    cost: Cost
+
+    def __call__(self, outputs: Any, targets: Any) -> tuple[float, Any]:
         targets = targets.unpack() if isinstance(targets, Lanes) else targets
         if not isinstance(outputs, Lanes):
-            return cost(outputs, targets)
-        total, gradient = cost(outputs.unpack(), targets)
+            return self.cost(outputs, targets)
+        total, gradient = self.cost(outputs.unpack(), targets)
         gradient = check.real_array(gradient, "the gradient of the loss")
         check.same_shape(gradient, "the gradient of the loss", outputs.shape)
         return float(total), Lanes.pack(gradient, outputs.dtype)
-
-    return on_lanes

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import starmap
+from operator import call
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +25,7 @@ class SGD:
     ----------
     parameters : iterable of Parameter
     lr : float
-        Learning rate, above 0; may be changed between steps.
+        Learning rate, above 0; the attribute may be changed between steps, to 0 too.
     momentum, dampening, weight_decay : float
         0 or more.
     nesterov : bool
@@ -47,7 +51,7 @@ class SGD:
             if not isinstance(parameter, Parameter):
                 name = type(parameter).__name__
                 raise TypeError(f"parameters: expected Parameter objects, got {name}")
-        self.lr = check.number(lr, "lr")
+        self.lr = lr
         if self.lr == 0:
             raise ValueError(f"lr: expected a number above 0, got {lr!r}")
         self.momentum = check.number(momentum, "momentum")
@@ -58,12 +62,31 @@ class SGD:
             raise ValueError("nesterov: expected momentum above 0 and dampening 0 with it")
         self.reset()
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = check.number(lr, "lr")
+
     def reset(self) -> None:
         """Forget the velocity: the next step is as the first."""
         self._velocity: list[np.ndarray | None] = [None] * len(self.parameters)
 
     def step(self) -> None:
-        """Move every parameter that has a gradient one step down, in place."""
+        """Move every parameter that has a gradient one step down, in place.
+
+        An interrupt comes before the step or after it, never between two parameters.
+
+        Raises
+        ------
+        ValueError
+            If a gradient has not the shape of its parameter; then nothing has moved.
+        """
+        velocities = list(self._velocity)
+        calls: list[tuple[Any, ...]] = []
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
@@ -71,13 +94,22 @@ class SGD:
             gradient = np.ascontiguousarray(parameter.grad, data.dtype)
             if gradient.shape != data.shape:
                 raise ValueError(f"grad: expected shape {data.shape}, got {gradient.shape}")
-            velocity = self._velocity[i]
+            velocity = velocities[i]
             if velocity is not None and velocity.dtype != data.dtype:  # the network was converted
-                velocity = self._velocity[i] = velocity.astype(data.dtype)
+                velocity = velocities[i] = velocity.astype(data.dtype)
             first = velocity is None
             if first and self.momentum:
-                velocity = self._velocity[i] = np.zeros_like(data)
-            _core.sgd(
-                data, gradient, velocity, data.dtype.itemsize, data.size, self.lr, self.momentum,
-                self.dampening, self.weight_decay, self.nesterov, first,
-            )  # fmt: skip
+                velocity = velocities[i] = np.zeros_like(data)
+            calls.append((
+                _core.sgd, data, gradient, velocity, data.dtype.itemsize, data.size, self.lr,
+                self.momentum, self.dampening, self.weight_decay, self.nesterov, first,
+            ))  # fmt: skip
+        at_once([*calls, (setattr, self, "_velocity", velocities)])
+
+
+def at_once(calls: Sequence[tuple[Any, ...]]) -> None:
+    """Call C functions, each given with its arguments, without a moment between for an interrupt.
+
+    Python looks for signals between its own instructions, and there are none in here.
+    """
+    deque(starmap(call, calls), maxlen=0)

@@ -129,6 +129,9 @@ class Backpropagation:
         self._key: tuple[Any, ...] = ()
         self._program: TrainingProgram | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Backpropagation, (self.net, self.loss)  # a copy records its own program
+
     def __call__(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from operator import setitem
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .layers import Dropout, Sequential
 from .layers.sequential import evaluation_mode
 from .losses import LOSSES, Cost, Loss, loss_of
 from .ops import _check as check
-from .optim import SGD
+from .optim import SGD, at_once
 from .program import Backpropagation, targets_for
 from .progress import Progress
 from .schedules import Schedule, schedule_of
@@ -46,8 +47,10 @@ class Trainer:
     optimizer : SGD, optional
         By default ``SGD(net.parameters(), lr=0.05, momentum=0.9)``.
     seed : int or None
-        For the order of the images, the split and dropout; the same seed gives the same weights,
-        bit for bit, at any number of threads.
+        For the order of the images, the split and dropout; None is another one each time.  From
+        the same first weights the same seed gives the same weights, bit for bit, at any number of
+        threads.  The first weights are drawn before, when the layers are made: from their `rng`,
+        or as `cnn_ext.seed` says.
     num_threads : int, optional
         Threads of the kernels while the trainer works; what is set for the process by default.
     task : str or Task, optional
@@ -58,6 +61,15 @@ class Trainer:
         "binary_cross_entropy", else numbers; a single output is a probability for
         "binary_cross_entropy", or if it is a sigmoid and all targets are 0 or 1, else a number.
         Training leaves it in ``net.task``.
+
+    Attributes
+    ----------
+    stop_training : bool
+        Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
+        Ctrl-C does; `fit` sets it back.
+
+    A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
+    copy has a network of its own and goes on as the original does, bit for bit.
 
     Raises
     ------
@@ -92,6 +104,7 @@ class Trainer:
         self.num_threads = num_threads
         with self._threads():  # an error now rather than later
             pass
+        self._split_seed = int(np.random.default_rng(seed).integers(2**63))
         self._rng = np.random.default_rng(seed)
         for _, layer in net.named_layers():
             if isinstance(layer, Dropout):
@@ -99,7 +112,10 @@ class Trainer:
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
         self._has_looked = False
-        self._has_stepped = False  # so that `_good` holds weights whose cost was finite
+        self._has_good = False  # whether `_good` holds weights whose cost was finite
+        self._factor = 1.0  # of the schedule
+        self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
+        self.stop_training = False
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
@@ -158,11 +174,24 @@ class Trainer:
             if not math.isfinite(cost):
                 self._fall_back()
                 raise CostError(f"the cost is {cost}")
+            self._has_good = False
             self._remember()
-            self.optimizer.step()
-            self._has_stepped = True
+            self._has_good = True
+            lr = self.optimizer.lr
+            self._scaled = lr, lr * self._factor
+            try:
+                self.optimizer.lr = self._scaled[1]
+                self.optimizer.step()
+            finally:
+                self._unscale()
             self.net.task = self.task
             return cost, outputs
+
+    def _unscale(self) -> None:
+        # take the schedule's factor out of the learning rate, unless somebody has set it meanwhile
+        if self._scaled is not None and self.optimizer.lr == self._scaled[1]:
+            self.optimizer.lr = self._scaled[0]
+        self._scaled = None
 
     def _remember(self) -> None:
         try:
@@ -172,13 +201,16 @@ class Trainer:
             self._good = [parameter.data.copy() for parameter in self.optimizer.parameters]
 
     def _fall_back(self) -> None:
-        if self._has_stepped:
+        if self._has_good:
             self._restore(self._good)
 
     def _restore(self, weights: list[np.ndarray]) -> None:
-        for saved, parameter in zip(weights, self.optimizer.parameters, strict=True):
-            np.copyto(parameter.data, saved)
         self.optimizer.reset()  # it was going somewhere else
+        pairs = zip(weights, self.optimizer.parameters, strict=True)
+        at_once([(setitem, parameter.data, ..., saved) for saved, parameter in pairs])
+
+    def _is_finite(self) -> bool:
+        return all(np.isfinite(p.data).all() for p in self.optimizer.parameters)
 
     def fit(
         self,
@@ -196,9 +228,10 @@ class Trainer:
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
-        Ctrl-C ends the training: the network keeps its weights, and the history of the epochs so
-        far is returned, with `stopped` "interrupted".  The network is left in evaluation mode, and
-        its `input_shape` is that of the images, unless it has one.
+        Ctrl-C ends the training: the network keeps its weights, all of them before a step or all
+        after it, and the history of the epochs so far is returned, with `stopped` "interrupted".
+        The network is left in evaluation mode, and its `input_shape` is that of the images, unless
+        it has one.
 
         Parameters
         ----------
@@ -208,9 +241,13 @@ class Trainer:
         validation_data : (x, y), optional
             Images that are never trained on, evaluated after each epoch.
         validation_split : float
-            Or the part of the images, chosen at random, that is kept aside for that.
+            Or the part of the images, chosen at random, that is kept aside for that.  The choice
+            follows from the trainer's seed and the number of images, so that the same part of
+            them is never trained on, however often `fit` is called.
         schedule : "constant", "step", "cosine", "one-cycle" or a function, optional
-            What to multiply the learning rate by, see `schedules`.
+            What to multiply the learning rate by in each step, see `schedules`.  Between steps
+            `optimizer.lr` is the rate without that factor: who sets it, in a callback or
+            elsewhere, scales all steps that follow, and it stays so after training.
         early_stopping : int or EarlyStopping, optional
             Stop after so many epochs without a lower validation cost, and take the best weights.
         callbacks : functions (trainer, epoch), optional
@@ -237,19 +274,18 @@ class Trainer:
         training, validation = self._divide(x, y, validation_data, validation_split)
         self._backpropagate.examples = training.y
         stopping = _stopping(early_stopping, validation)
-        factor, callbacks = schedule_of(schedule), list(callbacks)
-        lr = self.optimizer.lr
+        factor_at, callbacks = schedule_of(schedule), list(callbacks)
 
-        def learning_rate(epochs_done: float) -> float:
-            return lr * factor(epochs_done / epochs)
+        def factor(epochs_done: float) -> float:
+            return check.number(factor_at(epochs_done / epochs), "schedule")
 
         history = History()
-        self._has_stepped = False
+        self._has_good = False
         try:
             for epoch in range(1, epochs + 1):
                 steps = -(-len(training) // batch_size)
                 with Progress(f"epoch {epoch}/{epochs}", steps, progress) as bar:
-                    record = self._epoch(epoch, training, batch_size, shuffle, bar, learning_rate)
+                    record = self._epoch(epoch, training, batch_size, shuffle, bar, factor)
                     if validation is not None:
                         self._validate(record, validation)
                     history.append(record)
@@ -263,9 +299,12 @@ class Trainer:
                     break
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+            if not self._is_finite():
+                self._fall_back()
         finally:
-            self.optimizer.lr = lr
-            self._has_stepped = False
+            self._unscale()
+            self._factor = 1.0
+            self._has_good = self.stop_training = False
             self.net.eval()
         if stopping and stopping.best is not None and stopping.restore_best:
             self._restore(stopping.best)
@@ -290,7 +329,8 @@ class Trainer:
                 f"validation_split: expected a part that leaves images for both sets, got "
                 f"{validation_split!r} of {len(training)}"
             )
-        order = self._rng.permutation(len(training))
+        rng = np.random.default_rng([self._split_seed, len(training)])
+        order = rng.permutation(len(training))
         return training.part(np.sort(order[kept:])), training.part(order[:kept])
 
     def _epoch(
@@ -300,7 +340,7 @@ class Trainer:
         batch_size: int,
         shuffle: bool,
         bar: Progress,
-        learning_rate: Callable[[float], float],
+        factor: Callable[[float], float],
     ) -> Epoch:
         # one pass over the images
         started = time.perf_counter()
@@ -308,7 +348,10 @@ class Trainer:
         right: float | None = 0.0
         order = batches(len(training), batch_size, self._rng if shuffle else None)
         for step, indices in enumerate(order):
-            self.optimizer.lr = learning_rate(number - 1 + step / bar.total)
+            if self.stop_training:
+                raise KeyboardInterrupt
+            self._factor = factor(number - 1 + step / bar.total)
+            rate = self.optimizer.lr * self._factor
             images, targets = training[indices], training.y[indices]
             self._look_at(images)
             try:
@@ -316,7 +359,7 @@ class Trainer:
             except CostError as error:
                 raise CostError(
                     f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
-                    f"{self.optimizer.lr:g}; the network has the last weights whose cost was finite"
+                    f"{rate:g}; the network has the last weights whose cost was finite"
                 ) from None
             if self.net.input_shape is None and images.ndim in (2, 4):
                 with suppress(Exception):  # of layers that do not know their shapes
@@ -328,17 +371,17 @@ class Trainer:
             seen += len(indices)
             bar.advance(f"cost {costs / seen:.4f}")
         seconds = time.perf_counter() - started
-        if not all(np.isfinite(p.data).all() for p in self.optimizer.parameters):
+        if not self._is_finite():
             self._fall_back()
             raise CostError(
-                f"the last step of epoch {number}, learning rate {self.optimizer.lr:g}, gave "
-                "weights that are not finite; the network has those before it"
+                f"the last step of epoch {number}, learning rate {rate:g}, gave weights that are "
+                "not finite; the network has those before it"
             )
         return Epoch(
             number=number,
             cost=costs / seen,
             accuracy=None if right is None else right / seen,
-            learning_rate=self.optimizer.lr,
+            learning_rate=rate,
             seconds=seconds,
             images_per_second=seen / seconds,
         )

@@ -140,6 +140,8 @@ def number(value: Any, name: str, least: float = 0.0, most: float = sys.float_in
     real = isinstance(value, (int, float, np.integer, np.floating))
     if not real or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")
+    if isinstance(value, np.generic):  # with which `most` would overflow
+        value = value.item()
     if not least <= value <= most:
         extent = f"{least:g} or more" if most == sys.float_info.max else f"{least:g} to {most:g}"
         raise ValueError(f"{name}: expected {extent}, got {value!r}")

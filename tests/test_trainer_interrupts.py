@@ -1,0 +1,173 @@
+"""Training that is interrupted at any moment leaves the weights and the velocity of one step."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from interrupting import everywhere
+from networks import small, stripes
+
+import cnn_ext.history
+import cnn_ext.optim
+import cnn_ext.progress
+import cnn_ext.trainer
+from cnn_ext import SGD, Epoch, Flatten, Linear, Sequential, Trainer
+
+X, Y = stripes(24)
+State = tuple[bytes, tuple[bytes | None, ...]]
+
+
+def state(trainer: Trainer) -> State:
+    weights = b"".join(parameter.data.tobytes() for parameter in trainer.optimizer.parameters)
+    velocity = trainer.optimizer._velocity
+    return weights, tuple(None if v is None else v.tobytes() for v in velocity)
+
+
+def states(trainer: Trainer) -> list[State]:
+    """The states before training and after each step, as they come to be."""
+    seen = [state(trainer)]
+    step = trainer.optimizer.step
+
+    def noting_step() -> None:
+        step()
+        seen.append(state(trainer))
+
+    trainer.optimizer.step = noting_step  # type: ignore[method-assign]
+    return seen
+
+
+def recorded() -> Trainer:
+    rng = np.random.default_rng(0)
+    net = Sequential(Flatten(), Linear(36, 5, rng=rng), Linear(5, 3, rng=rng))
+    optimizer = SGD(net.parameters(), 0.05, 0.9, dampening=0.5, weight_decay=0.01)
+    return Trainer(net, optimizer=optimizer)
+
+
+def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
+    plain = recorded()
+    allowed = states(plain)
+    for _ in range(2):
+        plain.train_on_batch(X, Y)
+    for interrupt in everywhere(cnn_ext.trainer, cnn_ext.optim, instructions=True):
+        trainer = recorded()
+        try:
+            with interrupt:
+                for _ in range(2):
+                    trainer.train_on_batch(X, Y)
+        except KeyboardInterrupt:
+            assert interrupt.place is not None
+        assert state(trainer) in allowed, interrupt.place
+        assert trainer.optimizer.lr == 0.05, interrupt.place
+    assert state(trainer) == allowed[-1]
+
+
+def fit(trainer: Trainer) -> cnn_ext.History:
+    return trainer.fit(
+        X, Y, 2, 9, validation_split=0.25, schedule="cosine", early_stopping=2,
+        callbacks=[lambda trainer, epoch: None], progress=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [recorded, lambda: Trainer(small(dropout=0.5))])
+def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
+    plain = make()
+    steps = states(plain)
+    fit(plain)
+    start_anew = (None,) * len(plain.optimizer.parameters)
+    allowed = {*steps, *((weights, start_anew) for weights, _ in steps)}
+    modules = (cnn_ext.trainer, cnn_ext.optim, cnn_ext.history, cnn_ext.progress)
+    returned = 0
+    for interrupt in everywhere(*modules):
+        trainer = make()
+        try:
+            with interrupt:
+                history = fit(trainer)
+        except KeyboardInterrupt:  # before training began, or after its end
+            assert interrupt.place is not None
+        else:
+            returned += 1
+            assert history.stopped == ("interrupted" if interrupt.place else None)
+            assert not trainer.net.training
+        assert state(trainer) in allowed, interrupt.place
+        assert trainer.optimizer.lr == 0.05, interrupt.place
+        assert trainer.train_on_batch(X, Y) < 3, interrupt.place
+    assert returned > 50
+
+
+def test_weights_that_are_not_finite_are_taken_back() -> None:
+    def interrupt() -> None:
+        step()
+        raise KeyboardInterrupt
+
+    net = small()
+    first = net.state_dict()
+    trainer = Trainer(net, optimizer=SGD(net.parameters(), 1e38, weight_decay=1e30))
+    step = trainer.optimizer.step
+    trainer.optimizer.step = interrupt  # type: ignore[method-assign]
+    with np.errstate(over="ignore"):
+        assert trainer.fit(X, Y, progress=False).stopped == "interrupted"
+    for name, array in net.state_dict().items():
+        assert array.tobytes() == first[name].tobytes()
+
+
+def test_a_gradient_that_does_not_fit_moves_nothing() -> None:
+    trainer = recorded()
+    trainer.train_on_batch(X, Y)
+    before = state(trainer)
+    trainer.optimizer.parameters[-1].grad = np.ones(7, np.float32)
+    with pytest.raises(ValueError, match=r"grad: expected shape \(3,\), got \(7,\)"):
+        trainer.optimizer.step()
+    assert state(trainer) == before
+
+
+# ---------------------------------------------------------------------------------- stopping
+
+
+def test_training_can_be_told_to_stop_after_a_step() -> None:
+    trainer = Trainer(small())
+    seen = states(trainer)
+    step = trainer.optimizer.step
+
+    def fifth() -> None:
+        step()
+        trainer.stop_training = len(seen) == 6
+
+    trainer.optimizer.step = fifth  # type: ignore[method-assign]
+    history = trainer.fit(X, Y, 9, 8, progress=False)  # three steps an epoch
+    assert history.stopped == "interrupted" and len(history) == 1 and len(seen) == 6
+    assert not trainer.stop_training and not trainer.net.training
+    assert len(trainer.fit(X, Y, 1, 8, progress=False)) == 1
+
+
+def test_told_before_it_begins_and_after_its_last_step() -> None:
+    trainer = Trainer(small())
+    before = state(trainer)
+    trainer.stop_training = True
+    history = trainer.fit(X, Y, 2, 8, progress=False)
+    assert history.stopped == "interrupted" and not len(history) and state(trainer) == before
+
+    def last(trainer: Trainer, epoch: Epoch) -> None:
+        trainer.stop_training = epoch.number == 2
+
+    history = trainer.fit(X, Y, 2, 8, callbacks=[last], progress=False)
+    assert history.stopped is None and len(history) == 2 and not trainer.stop_training
+
+
+def test_told_by_another_thread() -> None:
+    trainer = Trainer(small())
+    begun = threading.Event()
+
+    def stop() -> None:
+        begun.wait(60)
+        trainer.stop_training = True
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    history = trainer.fit(
+        X, Y, 10**6, 8, callbacks=[lambda trainer, epoch: begun.set()], progress=False
+    )
+    thread.join()
+    assert history.stopped == "interrupted" and len(history) >= 1
