@@ -15,9 +15,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the name `path` only when it is whole and on the disk.
 
     The bytes go to a temporary file in the same folder, which replaces `path` at the end of the
-    ``with`` block; on an exception it is removed and `path` stays as it was. A symbolic link stays
-    a link and its target is replaced. A new file has the permissions of the umask, a replaced one
-    keeps its own.
+    ``with`` block; on an exception, and on Ctrl-C at any moment, it is removed and `path` stays as
+    it was. A symbolic link stays a link and its target is replaced. A new file has the permissions
+    of the umask, a replaced one keeps its own.
 
     Parameters
     ----------
@@ -41,16 +41,18 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise ValueError(f"path: expected the name of a regular file, got {os.fspath(path)!r}")
     temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            if target.exists():  # before there is anything in it that others could read
-                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
+        try:
+            with open(temporary, "xb") as file:
+                if target.exists():  # before there is anything in it that others could read
+                    os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    finally:  # once more, as an interrupt may have come before the first attempt
         temporary.unlink(missing_ok=True)
-        raise
     _sync_folder(target.parent)
 
 

@@ -130,7 +130,7 @@ class Backpropagation:
         self._program: TrainingProgram | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Backpropagation, (self.net, self.loss)  # a copy records its own program
+        return Backpropagation, (self.net, self.loss, self.task)  # a copy records its own program
 
     def __call__(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.

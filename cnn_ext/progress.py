@@ -7,6 +7,16 @@ from contextlib import suppress
 from typing import Any
 
 
+def tell(text: str) -> None:
+    """Write on standard error; where there is none, or none that works, work goes on all the same.
+
+    A program may have closed it, or put an object of its own in its place.
+    """
+    with suppress(Exception):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
 class Progress:
     """Progress of `total` steps on standard error.
 
@@ -26,16 +36,16 @@ class Progress:
     def __init__(self, title: str, total: int, show: bool = True) -> None:
         self.title = title
         self.total = total
-        self.show = show and sys.stderr is not None
+        self.show = show
         self.done = 0
         self._bar: Any = None
-        self._live = self.show and sys.stderr.isatty()
+        self._live = False
+        with suppress(Exception):
+            self._live = show and bool(sys.stderr.isatty())
         if self._live:
-            try:
+            with suppress(Exception):  # tqdm is not installed, or standard error does not work
                 from tqdm import tqdm
-            except ImportError:
-                pass
-            else:
+
                 self._bar = tqdm(total=total, desc=title, leave=False, file=sys.stderr)
 
     def __enter__(self) -> Progress:
@@ -48,25 +58,25 @@ class Progress:
         """One step is done; `text` says how things stand."""
         self.done += 1
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update()
+            try:
+                self._bar.set_postfix_str(text, refresh=False)
+                self._bar.update()
+            except Exception:
+                self._bar.disable = True  # or it would write once more when it is thrown away
+                self._live, self._bar = False, None
         elif self._live and self.done * 100 // self.total != (self.done - 1) * 100 // self.total:
-            self._write(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
+            tell(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
 
     def close(self, text: str) -> None:
         """The operation is over; `text` stays as its line."""
         self._clear()
         if self.show:
-            self._write(f"{self.title}: {text}\n")
+            tell(f"{self.title}: {text}\n")
 
     def _clear(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with suppress(Exception):
+                self._bar.close()
         elif self._live:
-            self._write("\r\x1b[K")
+            tell("\r\x1b[K")
         self._live, self._bar = False, None
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError):  # where nobody reads standard error any more, work goes on
-            sys.stderr.write(text)
-            sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupting import everywhere
 from numpy.testing import assert_array_equal
 
+from cnn_ext import _files
 from cnn_ext._files import atomic_write
 from cnn_ext.safetensors import read, write
 
@@ -28,6 +31,28 @@ def test_a_failed_write_leaves_the_old_file_alone(
         raise error
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of a file that was just opened
+@pytest.mark.parametrize("old", [b"old", None])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_at_any_instruction_leaves_a_whole_file_and_nothing_else(
+    fails: bool, old: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    seen = set()
+    for interrupt in everywhere(_files, contextlib, instructions=True):
+        path.unlink(missing_ok=True)
+        if old is not None:
+            path.write_bytes(old)
+        ends = contextlib.suppress(KeyboardInterrupt, RuntimeError)
+        with ends, interrupt, atomic_write(path) as file:
+            file.write(b"new")
+            if fails:
+                raise RuntimeError
+        seen.add(path.read_bytes() if path.exists() else None)
+        assert all(other == path for other in tmp_path.iterdir()), interrupt.place
+    assert seen == ({old} if fails else {old, b"new"})
 
 
 def test_a_failed_replacement_leaves_the_old_file_alone(

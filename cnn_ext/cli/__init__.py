@@ -12,15 +12,17 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TextIO
+from contextlib import suppress
+from typing import Any
 
 from .. import __version__
 from . import bench, evaluate, export, filter, info, plot, predict, train
 from ._options import Parser, UsageError, say
+from ._signals import Signals
 
 COMMANDS = (train, evaluate, predict, plot, export, bench, filter, info)
 
-OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, BAD_USAGE = 0, 1, 2
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="cnn-ext",
         description="Train and run convolutional neural networks on the CPU.",
         epilog="exit status: 0 done, 1 failed (a file is missing or broken, the cost is not "
-        "finite), 2 bad usage, 130 interrupted",
+        "finite), 2 bad usage, 130 interrupted, 143 terminated",
     )
     parser.add_argument("--version", action="version", version=f"cnn_ext {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -57,9 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 1 (failed), 2 (bad usage) or 130 (interrupted).
+        The exit status: 0, 1 (failed), 2 (bad usage), 130 (interrupted), or 128 and the number of
+        another signal that has ended the run: 143 for SIGTERM.
     """
-    arguments = argparse.Namespace(command=None, debug=False)
+    with Signals() as signals:
+        return _main(argv, signals)
+
+
+def _main(argv: Sequence[str] | None, signals: Signals) -> int:
+    arguments = argparse.Namespace(command=None, debug=False, signals=signals)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that it cannot encode
     try:
@@ -67,16 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown:
             raise UsageError(f"unknown arguments: {' '.join(unknown)}; see --help")
         status: int = arguments.module.run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        flush = getattr(sys.stdout, "flush", None)
+        if flush is not None:
+            flush()
         return status
     except SystemExit as stop:  # of the parser: help, version, or an error that it has reported
         return stop.code if isinstance(stop.code, int) else OK
     except BrokenPipeError:  # who reads standard output has seen enough
         _drop(sys.stdout)
         return OK
-    except KeyboardInterrupt:
-        return _report(arguments, "interrupted", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        return _report(arguments, f"interrupted {interrupt}", signals.status)
     except UsageError as error:
         return _report(arguments, str(error), BAD_USAGE)
     except Exception as error:
@@ -86,8 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 if stream is not None:
                     stream.flush()
-            except OSError:
-                _drop(stream)
+            except Exception:  # nobody reads it any more, it is closed, or it is no stream
+                with suppress(Exception):
+                    _drop(stream)
 
 
 def _report(arguments: argparse.Namespace, message: str, status: int) -> int:
@@ -106,6 +116,6 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _drop(stream: TextIO) -> None:
+def _drop(stream: Any) -> None:
     # so that the interpreter, which flushes the streams at its end, does not fail again
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NoReturn
 
 from .._dispatch import MAX_THREADS
+from ..progress import tell
 from ..task import OUTPUTS
 
 
@@ -24,14 +23,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see --help\n")
+        say(f"{self.prog}: {' '.join(message.split())}; see --help")
+        self.exit(2)
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, if anybody still reads it."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
+    """Print a line on standard error, if anybody reads it."""
+    tell(f"{text}\n")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

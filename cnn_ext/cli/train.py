@@ -1,6 +1,8 @@
 """Train a network and write it to a file.
 
-The images for the test are used once, at the end. Ctrl-C ends training and keeps what was learned.
+The images for the test are used once, at the end. Ctrl-C and SIGTERM end training; what was learned
+is then written beside the model's file, for model.safetensors to model.interrupted.safetensors, and
+the files of an earlier run stay as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,6 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(option, path)
     if len({os.path.realpath(path) for _, path in outputs}) < len(outputs):
         raise UsageError("argument --history: expected another file than --out")
+    _beside(path for _, path in outputs)  # an error now rather than when it is needed
 
     data = load_data(arguments.data, arguments.size, arguments.colour)
     C, H, W = data.x_train.shape[1:]
@@ -174,31 +179,44 @@ def run(arguments: argparse.Namespace) -> int:
             f"{len(data.x_test)} for the test; {arch} with "
             f"{sum(p.data.size for p in net.parameters()):,} parameters"
         )
+
+    def stop() -> None:
+        trainer.stop_training = True
+
+    files = [path for _, path in outputs]
+    with arguments.signals.waiting(stop):
+        try:
+            history = trainer.fit(
+                data.x_train,
+                data.y_train,
+                epochs,
+                arguments.batch_size or defaults.batch_size,
+                validation_split=arguments.validation_split,
+                schedule=arguments.schedule,
+                early_stopping=arguments.early_stopping,
+                progress=not arguments.quiet,
+            )
+        except CostError as error:
+            fault = str(error).partition(";")[0]
+            raise CostError(f"{fault}; no model was written; try a lower --lr") from error
+        unfinished = history.stopped == "interrupted"
+        if unfinished:
+            files = _beside(files)
+        model.save(files[0])
+        if arguments.history is not None:
+            _write_history(history, files[1])
+    written = f"model written to {files[0]}"
+    if unfinished:
+        raise KeyboardInterrupt(f"in epoch {len(history) + 1} of {epochs}, {written}")
     try:
-        history = trainer.fit(
-            data.x_train,
-            data.y_train,
-            epochs,
-            arguments.batch_size or defaults.batch_size,
-            validation_split=arguments.validation_split,
-            schedule=arguments.schedule,
-            early_stopping=arguments.early_stopping,
-            progress=not arguments.quiet,
-        )
-    except CostError as error:
-        fault = str(error).partition(";")[0]
-        raise CostError(f"{fault}; no model was written; try a lower --lr") from error
-    model.save(arguments.out)
-    if arguments.history is not None:
-        _write_history(history, arguments.history)
-    written = f"model written to {arguments.out}"
-    if history.stopped == "interrupted":
-        say(f"cnn-ext train: interrupted in epoch {len(history) + 1} of {epochs}, {written}")
-        return 130
-    if not len(data.x_test):
-        print(f"no images for a test, {written}")
-        return 0
-    scores = trainer.evaluate(data.x_test, data.y_test)
+        if arguments.signals.number is not None:
+            raise KeyboardInterrupt
+        if not len(data.x_test):
+            print(f"no images for a test, {written}")
+            return 0
+        scores = trainer.evaluate(data.x_test, data.y_test)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"after training, {written}") from None
     print(
         f"test accuracy {100 * scores['accuracy']:.2f} % "
         f"(error {100 * (1 - scores['accuracy']):.2f} %, cost {scores['cost']:.4f}), "
@@ -267,6 +285,24 @@ def _from_python(path: str, input_shape: Shape, classes: int) -> Any:
     except Exception as error:
         raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     return config
+
+
+def _beside(paths: Iterable[str]) -> list[str]:
+    """Names of new files beside these, for what an interrupted run leaves."""
+    files = [Path(os.path.realpath(path) if os.path.islink(path) else path) for path in paths]
+    marks = chain([".interrupted"], (f".interrupted-{number}" for number in count(2)))
+    choices = (
+        [str(file.with_name(f"{file.stem}{mark}{file.suffix}")) for file in files] for mark in marks
+    )
+    return next(names for names in choices if not any(map(_is_there, names)))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write_history(history: History, path: str) -> None:

@@ -1,0 +1,74 @@
+"""Signals that end a run: at once or, where something must become whole first, after that."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ENDING = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # Windows has no SIGHUP
+]
+SAME = 1.0  # seconds in which further signals are taken for the one that has ended the run
+
+
+class Signals:
+    """Turns signals into KeyboardInterrupt inside a `with` block of the main thread.
+
+    Within `waiting` they are only noted. Afterwards everything is as before; signals that the
+    process ignores, as under nohup, stay ignored.
+
+    Attributes
+    ----------
+    number : int or None
+        Of the first signal that came.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+        self._stop: Callable[[], None] | None = None
+        self._raised = float("-inf")
+
+    @property
+    def status(self) -> int:
+        """The exit status of a run that a signal has ended."""
+        return 128 + (signal.SIGINT if self.number is None else self.number)
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():
+            for number in ENDING:
+                before = signal.getsignal(number)
+                if before not in (signal.SIG_IGN, None):
+                    self._before[number] = before
+                    signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    @contextmanager
+    def waiting(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Inside a `with` block, a signal calls `stop` and interrupts nothing."""
+        self._stop = stop
+        try:
+            if self.number is not None:
+                stop()
+            yield
+        finally:
+            self._stop = None
+
+    def _receive(self, number: int, frame: object) -> None:
+        if self.number is None:
+            self.number = number
+        if self._stop is not None:
+            self._stop()
+        elif time.monotonic() > self._raised + SAME:
+            self._raised = time.monotonic()
+            raise KeyboardInterrupt
