@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from numpy.testing import assert_array_equal
 
 import cnn_ext
 from cnn_ext import SGD, CostError, EarlyStopping, Epoch, Layer, Linear, Sequential, Trainer
-from cnn_ext.progress import Progress
 
 # --------------------------------------------------------------------------------- arguments
 
@@ -317,62 +315,3 @@ def test_other_errors_leave_the_rate_and_the_mode_in_order() -> None:
     with pytest.raises(RuntimeError, match="callback"):
         trainer.fit(X, Y, 2, 8, schedule="one-cycle", callbacks=[fail], progress=False)
     assert trainer.optimizer.lr == 0.05 and not net.training
-
-
-# ----------------------------------------------------------------------------------- progress
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_elsewhere_than_on_a_terminal_there_is_a_line_an_epoch(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    Trainer(small()).fit(X, Y, 2, 8, validation_split=0.2)
-    out, err = capsys.readouterr()
-    assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("epoch 1/2: cost ")
-    assert "validation cost" in lines[1] and lines[1].endswith("images/s")
-    Trainer(small()).fit(X, Y, 2, 8, progress=False)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_a_terminal_without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with Progress("work", 4) as bar:
-        for _ in range(4):
-            bar.advance("fine")
-        bar.close("done")
-    assert terminal.getvalue() == (
-        "\rwork: 25 %, fine \rwork: 50 %, fine \rwork: 75 %, fine \rwork: 100 %, fine "
-        "\r\x1b[Kwork: done\n"
-    )
-
-
-def test_a_terminal_with_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tqdm", reason="tqdm is not installed")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with Progress("work", 2) as bar:
-        for _ in range(2):
-            bar.advance("fine")
-        bar.close("done")
-    assert "work:" in terminal.getvalue() and terminal.getvalue().endswith("work: done\n")
-
-
-@pytest.mark.parametrize("library", ["plain", "tqdm"])
-def test_an_error_clears_the_bar(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    if library == "plain":
-        monkeypatch.setitem(sys.modules, "tqdm", None)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with pytest.raises(CostError):
-        Trainer(small()).fit(*poisoned(35), 1, 10, shuffle=False)
-    shown = terminal.getvalue()
-    assert "epoch 1/1" in shown
-    assert shown.endswith("\r") or shown.endswith("\r\x1b[K")
