@@ -17,6 +17,7 @@ from ._dispatch import (
     threads,
 )
 from .history import EarlyStopping, Epoch, History
+from .initializers import seed
 from .io import load, load_weights, save
 from .lanes import Lanes
 from .layers import (
@@ -93,6 +94,7 @@ __all__ = [
     "release_memory",
     "save",
     "schedules",
+    "seed",
     "set_num_threads",
     "set_winograd",
     "show_config",

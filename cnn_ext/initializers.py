@@ -1,4 +1,4 @@
-"""First values of weights: He, Glorot, LeCun, normal, zeros and PyTorch's default.
+"""First values of weights: He, Glorot, LeCun, normal, zeros, PyTorch's default; and their seed.
 
 An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those
 here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in an output.
@@ -7,12 +7,51 @@ here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs tha
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 
 import numpy as np
 
 # in quotes, because NumPy loads `numpy.random` when it is first named
 Initializer = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
+
+_lock = threading.Lock()
+_seeds: np.random.Generator | None = None  # of layers that get no generator
+
+
+def seed(number: int | None) -> None:
+    """Make repeatable what layers draw that get no `rng`: their first weights, and dropout.
+
+    From here on these layers, and `initialize` without `rng`, draw one after the other in the order
+    of the calls: the same program makes the same network.  It is one order for the whole process;
+    threads may make layers at the same time, but which of them comes first is then left to chance.
+    The order of the images is not drawn from here, see `Trainer`, which also gives dropout another
+    generator.
+
+    Parameters
+    ----------
+    number : int or None
+        0 or more; None means another one each time, as before the first call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `number` is no whole number, or negative.
+    """
+    global _seeds
+    if number is not None:
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool):
+            raise TypeError(f"number: expected a whole number or None, got {number!r}")
+        if number < 0:
+            raise ValueError(f"number: expected 0 or more, got {number}")
+    with _lock:
+        _seeds = None if number is None else np.random.default_rng(number)
+
+
+def generator_of_its_own() -> np.random.Generator:
+    """The next generator for a layer that gets none, which nobody else draws from."""
+    with _lock:
+        return np.random.default_rng(None if _seeds is None else _seeds.integers(2**63))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -81,7 +120,7 @@ def initial_weights(
         initializer = INITIALIZERS[initializer]
     if not callable(initializer):
         raise TypeError(f"initializer: expected a name or a function, got {initializer!r}")
-    weights = np.asarray(initializer(shape, rng or np.random.default_rng()))
+    weights = np.asarray(initializer(shape, rng or generator_of_its_own()))
     if weights.shape != shape:
         raise ValueError(f"initializer: expected weights of shape {shape}, got {weights.shape}")
     return weights
@@ -93,5 +132,5 @@ def initial_bias(
     """The biases that go with weights of that shape: zeros, but for PyTorch's default."""
     if initializer in ("pytorch", pytorch):
         bound = 1 / math.sqrt(fans(shape)[0])
-        return (rng or np.random.default_rng()).uniform(-bound, bound, shape[0])
+        return (rng or generator_of_its_own()).uniform(-bound, bound, shape[0])
     return np.zeros(shape[0])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import small
+from commands import ENVIRONMENT
+from networks import assert_same, small, stripes
 from numpy.testing import assert_array_equal
 
-from cnn_ext import Conv2d, Linear, initializers
+import cnn_ext
+from cnn_ext import Conv2d, Dropout, Flatten, Linear, Sequential, Trainer, initializers
 
 CONV, FULL = (64, 16, 5, 5), (300, 400)  # fan-in 400 of both
 STANDARD_DEVIATIONS = {
@@ -97,3 +104,101 @@ def test_initialisers_that_do_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         Linear(2, 3, initializer=initializer)
+
+
+# ------------------------------------------------------------------------------------- the seed
+
+
+@pytest.fixture
+def no_seed() -> Iterator[None]:
+    yield
+    cnn_ext.seed(None)
+
+
+def unseeded(**options: Any) -> Sequential:
+    return Sequential(
+        Conv2d(1, 4, 3, **options), Dropout(0.5), Flatten(),
+        Linear(64, 3, initializer="he", **options),
+    )  # fmt: skip
+
+
+def test_the_seed_fixes_what_layers_draw(no_seed: None) -> None:
+    cnn_ext.seed(3)
+    first, second = unseeded(), unseeded()
+    second.initialize("glorot")
+    assert (first[0].weight.data != second[0].weight.data).any()
+    cnn_ext.seed(3)
+    net = unseeded()
+    unseeded(rng=np.random.default_rng(0))  # its dropout alone draws
+    assert_same(net.state_dict(), first.state_dict())
+    x = np.ones((5, 1, 6, 6), np.float32)
+    assert net(x).tobytes() == first(x).tobytes()  # in training mode
+    cnn_ext.seed(np.int64(3))
+    unseeded()
+    again = unseeded()
+    again.initialize("glorot")
+    assert_same(again.state_dict(), second.state_dict())
+    cnn_ext.seed(4)
+    assert (unseeded()[0].weight.data != first[0].weight.data).any()
+    states = []
+    for _ in range(2):
+        cnn_ext.seed(None)
+        states.append(unseeded()[0].weight.data)
+    assert (states[0] != states[1]).any()
+
+
+def test_training_does_not_draw_from_the_seed_of_the_layers(no_seed: None) -> None:
+    cnn_ext.seed(0)
+    net, expected = unseeded(), unseeded()
+    x, y = stripes(20)
+    cnn_ext.seed(0)
+    net = unseeded()
+    Trainer(net, seed=5).fit(x, y, 2, validation_split=0.2, progress=False)
+    net.eval()(x)
+    assert_same(unseeded().state_dict(), expected.state_dict())
+
+
+def test_two_seeds_repeat_a_whole_training_in_another_process() -> None:
+    program = """
+        import sys, numpy as np, cnn_ext
+        from networks import stripes
+        cnn_ext.set_num_threads(int(sys.argv[1]))
+        cnn_ext.seed(1)
+        net = cnn_ext.Sequential(
+            cnn_ext.Conv2d(1, 4, 3), cnn_ext.Dropout(0.3), cnn_ext.Flatten(), cnn_ext.Linear(64, 3))
+        cnn_ext.Trainer(net, seed=2).fit(*stripes(), 2, validation_split=0.2, progress=False)
+        print([array.tobytes().hex() for array in net.state_dict().values()])
+    """
+    path = f"{ENVIRONMENT['PYTHONPATH']}/tests"
+    code = f"import sys; sys.path.insert(0, {path!r})\n{textwrap.dedent(program)}"
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", code, threads],
+            env=ENVIRONMENT, capture_output=True, text=True, check=True,
+        ).stdout
+        for threads in "112"
+    }  # fmt: skip
+    assert len(answers) == 1 and len(answers.pop()) > 1000
+
+
+def test_threads_draw_each_its_own_of_the_same(no_seed: None) -> None:
+    cnn_ext.seed(0)
+    alone = {Linear(3, 2, bias=False).weight.data.tobytes() for _ in range(400)}
+    cnn_ext.seed(0)
+    with ThreadPoolExecutor(8) as pool:
+        layers = list(pool.map(lambda _: Linear(3, 2, bias=False), range(400)))
+    assert {layer.weight.data.tobytes() for layer in layers} == alone and len(alone) == 400
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "message"),
+    [
+        (-1, ValueError, "number: expected 0 or more, got -1"),
+        (1.0, TypeError, "number: expected a whole number or None, got 1.0"),
+        (True, TypeError, "number: expected a whole number or None, got True"),
+        ("0", TypeError, "number: expected a whole number or None, got '0'"),
+    ],
+)
+def test_seeds_that_are_refused(number: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        cnn_ext.seed(number)

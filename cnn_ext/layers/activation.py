@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..initializers import generator_of_its_own
 from ..lanes import Lanes
 from ..ops import _check as check
 from .layer import Layer
@@ -127,7 +128,8 @@ class Dropout(Layer):
     p : float
         0 to 1.
     rng : numpy.random.Generator, optional
-        Where the choice comes from; a `Trainer` gives one that follows its seed.
+        Where the choice comes from, by default as `cnn_ext.seed` says; a `Trainer` gives one that
+        follows its own seed.
 
     Raises
     ------
@@ -140,7 +142,7 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         self.p = check.number(p, "p", 0, 1)
-        self.rng = rng or np.random.default_rng()
+        self.rng = rng or generator_of_its_own()
 
     def forward(self, x: Any) -> Any:
         if not self.training:

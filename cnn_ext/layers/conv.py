@@ -29,6 +29,7 @@ class Conv2d(WeightedLayer):
     initializer : str or function (shape, rng) -> array
         One of "he", "glorot", "lecun", "normal", "zeros", "pytorch".
     rng : numpy.random.Generator, optional
+        For the first weights, by default as `cnn_ext.seed` says.
     dtype : float32 or float64
 
     Attributes

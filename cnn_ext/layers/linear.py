@@ -53,6 +53,7 @@ class Linear(WeightedLayer):
     initializer : str or function (shape, rng) -> array
         One of "he", "glorot", "lecun", "normal", "zeros", "pytorch".
     rng : numpy.random.Generator, optional
+        For the first weights, by default as `cnn_ext.seed` says.
     dtype : float32 or float64
 
     Attributes
