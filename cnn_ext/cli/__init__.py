@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments without the program's name; those of the process by default.
+        Arguments without the program's name; those of the process by default, which is then taken
+        to end with the run: once a signal has ended that, further ones are ignored.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 (failed), 2 (bad usage), 130 (interrupted), or 128 and the number of
         another signal that has ended the run: 143 for SIGTERM.
     """
-    with Signals() as signals:
+    with Signals(last=argv is None) as signals:
         return _main(argv, signals)
 
 

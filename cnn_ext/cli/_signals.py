@@ -14,7 +14,7 @@ ENDING = [
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)  # Windows has no SIGHUP
 ]
-SAME = 1.0  # seconds in which further signals are taken for the one that has ended the run
+SAME = 1.0  # seconds in which further signals are taken for the one that is ending the run
 
 
 class Signals:
@@ -23,17 +23,24 @@ class Signals:
     Within `waiting` they are only noted. Afterwards everything is as before; signals that the
     process ignores, as under nohup, stay ignored.
 
+    Parameters
+    ----------
+    last : bool
+        Whether the process ends with the run. If a signal has ended it, further ones are then
+        ignored, so that they do not change the exit status.
+
     Attributes
     ----------
     number : int or None
         Of the first signal that came.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: bool = False) -> None:
+        self.last = last
         self.number: int | None = None
         self._before: dict[int, Any] = {}
         self._stop: Callable[[], None] | None = None
-        self._raised = float("-inf")
+        self._ending = float("-inf")  # since when
 
     @property
     def status(self) -> int:
@@ -50,8 +57,9 @@ class Signals:
         return self
 
     def __exit__(self, *error: object) -> None:
+        ended = self.last and self.number is not None
         for number, before in self._before.items():
-            signal.signal(number, before)
+            signal.signal(number, signal.SIG_IGN if ended else before)
 
     @contextmanager
     def waiting(self, stop: Callable[[], None]) -> Iterator[None]:
@@ -62,6 +70,8 @@ class Signals:
                 stop()
             yield
         finally:
+            if self.number is not None:
+                self._ending = time.monotonic()
             self._stop = None
 
     def _receive(self, number: int, frame: object) -> None:
@@ -69,6 +79,6 @@ class Signals:
             self.number = number
         if self._stop is not None:
             self._stop()
-        elif time.monotonic() > self._raised + SAME:
-            self._raised = time.monotonic()
+        elif time.monotonic() > self._ending + SAME:
+            self._ending = time.monotonic()
             raise KeyboardInterrupt
