@@ -9,12 +9,37 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from . import _cpu
 from ._isa import ISAS, Isa
 from ._version import VERSION
+
+
+def _compiled(name: str) -> ModuleType:
+    """Import a compiled module.
+
+    Raises
+    ------
+    ImportError
+        If it is missing, made for another Python, or does not load; the message says what to do.
+    """
+    try:
+        return importlib.import_module(f"cnn_ext.{name}")
+    except ImportError as error:
+        folder = Path(__file__).parents[1]
+        cure = "install the package anew with `pip install --force-reinstall cnn_ext`"
+        if (folder / "setup.py").exists():
+            cure = (
+                f"build the package with `pip install -e .` in {folder}, or, if it is installed "
+                "elsewhere too, start Python in another folder"
+            )
+        raise ImportError(
+            f"{error}: the compiled module is missing, broken or made for another Python than "
+            f"{platform.python_version()}; {cure}",
+            name=f"cnn_ext.{name}",
+        ) from error
 
 
 def _load_core() -> ModuleType:
@@ -26,14 +51,15 @@ def _load_core() -> ModuleType:
     """
     wishes = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     if any(name in os.environ for name in wishes):
-        return importlib.import_module("cnn_ext._core")
+        return _compiled("_core")
     os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
-        return importlib.import_module("cnn_ext._core")
+        return _compiled("_core")
     finally:
         del os.environ["GOMP_SPINCOUNT"]
 
 
+_cpu = _compiled("_cpu")
 _core = _load_core()
 
 
@@ -43,11 +69,11 @@ def supported_isas() -> list[str]:
 
 
 def _is_built(isa: Isa) -> bool:
-    return any(Path(__file__).parent.glob(f"_kernels_{isa.name}_f32.*"))
+    return any(find_spec(f"cnn_ext._kernels_{isa.name}_{dtype}") for dtype in ("f32", "f64"))
 
 
 def _kernels(name: str, dtype: str) -> ModuleType:
-    return importlib.import_module(f"cnn_ext._kernels_{name}_{dtype}")
+    return _compiled(f"_kernels_{name}_{dtype}")
 
 
 def choose_isa() -> str:
@@ -56,9 +82,10 @@ def choose_isa() -> str:
     Raises
     ------
     ImportError
-        If CNN_EXT_CPU names an instruction set that is unknown or not supported here.
+        If CNN_EXT_CPU names an instruction set that is unknown or not supported here, or the
+        kernels are not built.
     """
-    supported = supported_isas()
+    supported = supported_isas() or [ISAS[-1].name]  # which every CPU has
     name = os.environ.get("CNN_EXT_CPU") or supported[0]
     if name not in supported:
         known = "unknown" if name not in [isa.name for isa in ISAS] else "not supported here"
