@@ -36,9 +36,10 @@ def figure(width: float, height: float, title: str, layout: Any = None) -> Figur
     """An empty figure with a title at its top; without a `layout`, axes are put by `place`."""
     matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    empty = Figure((width, height), layout=layout)
+    from ._shown import ShownFigure
+
+    empty = ShownFigure((width, height), layout=layout)
     FigureCanvasAgg(empty)
     if layout is None:
         empty.suptitle(title, fontsize=11, y=1 - 0.12 / height, va="top")

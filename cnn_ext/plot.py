@@ -1,7 +1,7 @@
 """Pictures of what a network has learned and of what it does; needs Matplotlib.
 
 Every function returns a ``matplotlib.figure.Figure`` that has no window and that nobody else keeps;
-``figure.savefig("a.png")`` writes it.
+``figure.savefig("a.png")`` writes it, and a notebook shows it as the value of a cell.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from io import BytesIO
@@ -317,6 +318,35 @@ def test_matplotlib_loads_at_first_use_and_pyplot_never() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stderr.endswith(b"False False") and done.stdout.startswith(b"\x89PNG")
+
+
+def every_figure() -> dict[str, Any]:
+    x, y = stripes(9)
+    epochs = [Epoch(i, 1 / i, 0.5, 0.1, 1.0, 9.0) for i in (1, 2)]
+    return {
+        "kernels": plot.kernels(small()),
+        "feature_maps": plot.feature_maps(small(), x[0]),
+        "history": plot.history(History(epochs)),
+        "guesses": plot.guesses(x, y, y),
+        "mistakes": plot.mistakes(x, y, (y + 1) % 3),
+        "no mistakes": plot.mistakes(x, y, y),
+        "confusion": plot.confusion(np.eye(3, dtype=int)),
+    }
+
+
+def test_a_notebook_shows_every_figure() -> None:
+    for name, figure in every_figure().items():
+        for one in (figure, pickle.loads(pickle.dumps(figure))):
+            picture = Image.open(BytesIO(one._repr_png_()))
+            assert_allclose(picture.size, one.get_size_inches() * one.dpi, atol=1, err_msg=name)
+
+
+def test_ipython_shows_every_figure() -> None:
+    formatter = pytest.importorskip("IPython.core.formatters").DisplayFormatter()
+    for name, figure in every_figure().items():
+        data, _ = formatter.format(figure)
+        picture = Image.open(BytesIO(data["image/png"]))
+        assert_allclose(picture.size, figure.get_size_inches() * figure.dpi, atol=1, err_msg=name)
 
 
 # ---------------------------------------------------------------------------------- the command
