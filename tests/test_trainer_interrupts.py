@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import threading
 from typing import Any
 
@@ -14,7 +17,7 @@ import cnn_ext.history
 import cnn_ext.optim
 import cnn_ext.progress
 import cnn_ext.trainer
-from cnn_ext import SGD, Epoch, Flatten, Linear, Sequential, Trainer
+from cnn_ext import SGD, Epoch, Flatten, Linear, Parameter, Sequential, Trainer
 
 X, Y = stripes(24)
 State = tuple[bytes, tuple[bytes | None, ...]]
@@ -62,6 +65,30 @@ def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
         assert state(trainer) in allowed, interrupt.place
         assert trainer.optimizer.lr == 0.05, interrupt.place
     assert state(trainer) == allowed[-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no timer that sends signals")
+def test_real_signals_find_all_parameters_moved_or_none() -> None:
+    parameters = [Parameter(np.zeros(3, np.float32)) for _ in range(300)]
+    for parameter in parameters:
+        parameter.grad = np.ones(3, np.float32)
+    optimizer = SGD(parameters, 0.01, 0.5)
+    rng = random.Random(0)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupts = 0
+    try:
+        while interrupts < 300:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 5e-4))
+                while True:
+                    optimizer.step()
+            except KeyboardInterrupt:
+                interrupts += 1
+            weights = {parameter.data.tobytes() for parameter in parameters}
+            velocities = {v.tobytes() for v in optimizer._velocity if v is not None}
+            assert len(weights) == 1 and len(velocities) <= 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def fit(trainer: Trainer) -> cnn_ext.History:

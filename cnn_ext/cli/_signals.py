@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 ENDING = [
@@ -48,12 +47,12 @@ class Signals:
         return 128 + (signal.SIGINT if self.number is None else self.number)
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
-            for number in ENDING:
-                before = signal.getsignal(number)
-                if before not in (signal.SIG_IGN, None):
-                    self._before[number] = before
+        for number in ENDING:
+            before = signal.getsignal(number)
+            if before not in (signal.SIG_IGN, None):
+                with suppress(ValueError):  # of a thread that cannot set it, nor is interrupted
                     signal.signal(number, self._receive)
+                    self._before[number] = before
         return self
 
     def __exit__(self, *error: object) -> None:
