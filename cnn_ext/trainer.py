@@ -38,6 +38,9 @@ class CostError(ArithmeticError):
 class Trainer:
     """Trains and evaluates a network.
 
+    A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
+    copy has a network of its own and goes on as the original does, bit for bit.
+
     Parameters
     ----------
     net : Sequential
@@ -67,9 +70,6 @@ class Trainer:
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
-
-    A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
-    copy has a network of its own and goes on as the original does, bit for bit.
 
     Raises
     ------
@@ -104,6 +104,7 @@ class Trainer:
         self.num_threads = num_threads
         with self._threads():  # an error now rather than later
             pass
+        # of the division into two parts, which nothing that is drawn in between may change
         self._split_seed = int(np.random.default_rng(seed).integers(2**63))
         self._rng = np.random.default_rng(seed)
         for _, layer in net.named_layers():
