@@ -23,6 +23,8 @@ class InterruptAt:
 
     def __enter__(self) -> InterruptAt:
         self.before = sys.gettrace()
+        if self.event == "opcode":  # Python 3.12 wants to know of instructions beforehand
+            sys._getframe().f_trace_opcodes = True
         sys.settrace(self._trace)
         return self
 
