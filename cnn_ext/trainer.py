@@ -114,7 +114,7 @@ class Trainer:
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
         self._has_looked = False
         self._has_good = False  # whether `_good` holds weights whose cost was finite
-        self._factor = 1.0  # of the schedule
+        self._factor = 1.0  # of the schedule, in this step
         self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
         self.stop_training = False
 
@@ -165,6 +165,7 @@ class Trainer:
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
+        self._factor = 1.0
         return self._step(x, y)[0]
 
     def _step(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
@@ -303,10 +304,11 @@ class Trainer:
             if not self._is_finite():
                 self._fall_back()
         finally:
-            self._unscale()
-            self._factor = 1.0
-            self._has_good = self.stop_training = False
-            self.net.eval()
+            try:
+                self._unscale()
+                self._has_good = self.stop_training = False
+            finally:  # whatever comes in between
+                self.net.eval()
         if stopping and stopping.best is not None and stopping.restore_best:
             self._restore(stopping.best)
         return history
