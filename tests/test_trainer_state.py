@@ -161,7 +161,7 @@ ROWS = np.eye(3, dtype=np.float32)[Y]
 LOSS_KINDS = {
     **{name: (name, ROWS) for name in LOSSES},
     "Loss": (LOSSES["cross_entropy"], Y),
-    "Loss on arrays": (Loss("cubic", cubic, classifies=False), ROWS),
+    "Loss on arrays": (Loss("cubic", cubic), ROWS),
     "function": (cubic, ROWS),
     "partial": (functools.partial(cubic, scale=0.5), ROWS),
 }
