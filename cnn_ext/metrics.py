@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import plain_array
 from .ops import _check as check
 
 
 def _labels(y: ArrayLike, name: str) -> np.ndarray:
-    labels = np.asarray(y)
+    labels = plain_array(y, name)
     if labels.ndim != 1:
         raise ValueError(f"{name}: expected class numbers of shape (N,), got {labels.shape}")
     if labels.dtype.kind not in "iub":

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._arrays import plain_array
 from .lanes import Lanes, contiguous, empty
 from .layers import Dropout, Sequential
 from .layers.built_in import BUILT_IN
@@ -161,7 +162,7 @@ class Backpropagation:
         return cost, outputs.unpack()
 
     def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
-        targets = np.asarray(y)
+        targets = plain_array(y, "y")
         if self.task.kind is None:
             known = targets if self.examples is None else self.examples
             kind = kind_for(self.task.outputs, (len(known), *shape[1:]), known)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_ext._arrays import plain_array
 from cnn_ext._files import atomic_write
 
 Array = NDArray[Any]
@@ -87,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     with open(path, "rb") as file:
         try:
             header, data_size = _read_header(file)
-            metadata = _check_metadata(header.pop(_METADATA, {}))
+            metadata = _check_metadata(header.pop(_METADATA, None))
             entries = sorted(_check_entry(name, entry) for name, entry in header.items())
             _check_layout(entries, data_size)
             return {entry.name: _read_tensor(file, entry) for entry in entries}, metadata
@@ -125,7 +126,9 @@ def write(
     OSError
         If the file cannot be written; an old file is then still there.
     """
-    arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    arrays = {
+        name: plain_array(tensor, f"tensors[{short(name)}]") for name, tensor in tensors.items()
+    }
     names = {name: _dtype_name(name, array) for name, array in arrays.items()}
     header: dict[str, Any] = {}
     if metadata:
@@ -205,6 +208,8 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _check_metadata(metadata: Any) -> dict[str, str]:
+    if metadata is None:  # left out or null
+        return {}
     if not isinstance(metadata, dict):
         raise ValueError(f"{_METADATA} should be an object, got {short(metadata)}")
     for key, value in metadata.items():

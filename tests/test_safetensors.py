@@ -171,6 +171,16 @@ def test_both_read_what_the_other_wrote(tmp_path: Path) -> None:
         assert_same(theirs_of_ours[name], tensor)
 
 
+def test_null_metadata_are_none_as_in_the_reference_package(tmp_path: Path) -> None:
+    path = tmp_path / "null"
+    path.write_bytes(packed({"__metadata__": None, "x": entry()}, FOUR))
+    tensors, metadata = read(path)
+    assert metadata == {}
+    assert_same(tensors["x"], np.frombuffer(FOUR, np.uint8))
+    reference = pytest.importorskip("safetensors.numpy")
+    assert_same(reference.load_file(path)["x"], tensors["x"])
+
+
 # ---------------------------------------------------------------------------- broken files
 
 FOUR = b"\x01\x02\x03\x04"
@@ -207,7 +217,7 @@ BROKEN = {
         "twice",
     ),
     "metadata is a list": (packed({"__metadata__": []}), "should be an object"),
-    "metadata is null": (packed({"__metadata__": None}), "should be an object"),
+    "metadata holds null": (packed({"__metadata__": {"k": None}}), "should be a string"),
     "metadata holds a number": (packed({"__metadata__": {"k": 1}}), "should be a string"),
     "entry is a number": (packed({"x": 1}), "expected an object"),
     "field missing": (packed({"x": {"dtype": "U8", "shape": [4]}}, FOUR), "expected an object"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_ext._arrays import plain_array, refuse_wrapped
 from cnn_ext.data._reading import Array
 
 
@@ -56,7 +57,8 @@ def gather(x: Any, indices: ArrayLike) -> Array:
     ----------
     x
         Images, (N, ...): an array, a ``numpy.memmap`` or anything that can be indexed with an
-        array of integers or else with one integer at a time (a list, an HDF5 data set).
+        array of integers or else with one integer at a time (a list, an HDF5 data set). Of a
+        DataFrame or a Series, the rows by their position, whatever its index says.
     indices
         (B,) integers; the batch has their order, repetitions included.
 
@@ -72,18 +74,20 @@ def gather(x: Any, indices: ArrayLike) -> Array:
     ValueError
         If the images of the batch differ in shape or `indices` is not one-dimensional.
     TypeError
-        If the values are not real numbers, or `indices` not integers.
+        If the values are not real numbers, are masked or sparse, or `indices` are not integers.
     """
-    wanted = np.asarray(indices)
+    refuse_wrapped(x, "x")
+    wanted = plain_array(indices, "indices")
     if wanted.ndim != 1:
         raise ValueError(f"indices: expected one dimension, got shape {wanted.shape}")
     if wanted.size and wanted.dtype.kind not in "iu":
         raise TypeError(f"indices: expected integers, got dtype {wanted.dtype}")
     wanted = wanted.astype(np.intp, copy=False)
     try:
-        batch = np.asarray(x[wanted])
+        rows = x.iloc[wanted] if hasattr(x, "iloc") else x[wanted]
     except TypeError:  # a sequence, or a file format that wants its indices sorted
-        batch = np.stack([np.asarray(x[i]) for i in wanted.tolist()])
+        rows = np.stack([plain_array(x[i], "x") for i in wanted.tolist()])
+    batch = plain_array(rows, "x")
     if batch.dtype.kind not in "buif":
         raise TypeError(f"x: expected real numbers, got dtype {batch.dtype}")
     return batch

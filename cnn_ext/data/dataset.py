@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_ext._arrays import plain_array
 from cnn_ext.data._reading import Array
 
 _SEED = 0
@@ -82,7 +83,7 @@ def stratified_split(
     Parameters
     ----------
     labels
-        (N,) labels.
+        (N,) or (N, 1) labels.
     test_fraction
         Share of every class that goes to the test set, rounded to whole images, from 0 up to but
         not including 1.
@@ -94,14 +95,18 @@ def stratified_split(
 
     Raises
     ------
+    TypeError
+        If `labels` is masked or sparse.
     ValueError
         If `test_fraction` is out of range or `labels` is not one-dimensional.
     """
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction: expected 0 <= test_fraction < 1, got {test_fraction!r}")
-    values = np.asarray(labels)
+    values = plain_array(labels, "labels")
+    if values.shape[1:] == (1,):
+        values = values[:, 0]
     if values.ndim != 1:
-        raise ValueError(f"labels: expected shape (N,), got {values.shape}")
+        raise ValueError(f"labels: expected shape (N,) or (N, 1), got {values.shape}")
     order = np.random.PCG64(_SEED).random_raw(len(values)).argsort(kind="stable")
     in_test = np.zeros(len(values), bool)
     for label in np.unique(values):

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnn_ext._arrays import plain_array
 from cnn_ext._files import atomic_write
 from cnn_ext.data._reading import Array, StrPath, array_over, named, read_exactly
 
@@ -90,7 +91,7 @@ def write_idx(path: StrPath, array: ArrayLike) -> None:
     OSError
         If the file cannot be written.
     """
-    values = np.asarray(array)
+    values = plain_array(array, "array")
     dtype = values.dtype.newbyteorder(">")
     code = next((code for code, known in _DTYPES.items() if known == dtype), None)
     if code is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import plain_array, refuse_wrapped
 from .batching import gather
 
 
@@ -21,12 +22,15 @@ class LabelledSet:
 
     Raises
     ------
+    TypeError
+        If one of the two is masked or sparse.
     ValueError
         If there is no image, or not one target for each.
     """
 
     def __init__(self, x: Any, y: Any, name: str = "x", y_name: str = "y") -> None:
-        self.x, self.y = x, np.asarray(y)
+        refuse_wrapped(x, name)
+        self.x, self.y = x, plain_array(y, y_name)
         self.indices: np.ndarray | None = None
         if not len(x):
             raise ValueError(f"{name}: expected at least one image, got none")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
+from .._arrays import plain_array
 from ..lanes import contiguous
 from ..layers.recorded import recording
 from ..ops import _check as check
@@ -204,7 +205,7 @@ class Plan:
 
     def _numbers(self, x: ArrayLike) -> np.ndarray:
         try:
-            array = np.asarray(x)
+            array = plain_array(x, "x")
         except ValueError as error:
             raise ValueError(f"x: expected {self._takes()}: {error}") from error
         if array.dtype.kind not in "fiub":

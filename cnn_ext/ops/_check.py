@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._arrays import plain_array
 from ..lanes import Lanes, contiguous
 
 FLOAT32 = np.dtype(np.float32)
@@ -23,12 +24,9 @@ def real_array(x: ArrayLike, name: str) -> np.ndarray:
     Raises
     ------
     TypeError, ValueError
-        If `x` does not hold real numbers, or its rows differ in length.
+        If `x` does not hold real numbers, or its rows differ in length; if it is masked or sparse.
     """
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an array of numbers: {error}") from None
+    array = plain_array(x, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected real numbers, got an array of {array.dtype}")
     return array

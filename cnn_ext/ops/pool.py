@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
+from .._arrays import plain_array
 from ..lanes import Lanes
 from . import _check as check
 
@@ -170,7 +171,7 @@ def max_pool2d_backward(
         If an argument has a wrong type or shape, or an index lies outside its plane.
     """
     gradient = check.real_array(dy, "dy")
-    place = np.asarray(indices)
+    place = plain_array(indices, "indices")
     N, C, H, W = check.extents(input_shape, "input_shape", "NCHW")
     if gradient.ndim != 4 or gradient.shape[:2] != (N, C):
         raise ValueError(f"dy: expected shape ({N}, {C}, P, Q), got {gradient.shape}")

@@ -1,0 +1,50 @@
+"""Array-likes of other packages as plain NumPy arrays; what would lose its meaning is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def refuse_wrapped(x: Any, name: str) -> None:
+    """Refuse what NumPy would unwrap without its mask, or wrap as one object.
+
+    Raises
+    ------
+    TypeError
+        If `x` is a masked array, a list of them, or a sparse matrix; the message has the cure.
+    """
+    first = x[0] if isinstance(x, (list, tuple)) and x else x
+    if isinstance(first, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected numbers without a mask, got a masked array; x.filled(value) says "
+            "what stands in the masked places"
+        )
+    if hasattr(first, "nnz") and hasattr(first, "toarray"):
+        raise TypeError(
+            f"{name}: expected a dense array, got a sparse {type(first).__name__}; x.toarray() "
+            "makes one"
+        )
+
+
+def plain_array(x: Any, name: str) -> NDArray[Any]:
+    """`x` as a plain array of its own dtype: the rows of a DataFrame, whatever its index.
+
+    Raises
+    ------
+    TypeError
+        As `refuse_wrapped`, or if `x` does not let go of its numbers (a tensor with a gradient).
+    ValueError
+        If the rows of `x` differ in length.
+    """
+    if type(x) is np.ndarray:
+        return x
+    refuse_wrapped(x, name)
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array of numbers: {error}") from None
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"{name}: expected an array of numbers: {error}") from error
