@@ -259,7 +259,7 @@ def test_cifar_archive_cannot_reach_outside(tmp_path):
 
 
 def test_load_npz_with_a_test_set(tmp_path):
-    x, y = RNG.random((6, 3, 4, 4)), np.array([0, 1, 0, 1, 1, 0], np.uint8)
+    x, y = RNG.random((6, 3, 4, 6)), np.array([0, 1, 0, 1, 1, 0], np.uint8)
     names = np.array(["cat", "dog"])
     path = tmp_path / "data.npz"
     np.savez(path, x_train=x[:4], y_train=y[:4], x_test=x[4:], y_test=y[4:], classes=names)
@@ -286,7 +286,7 @@ def test_load_npz_without_a_test_set(tmp_path):
         ({"x": np.zeros((2, 3, 3))}, "or x and y, got x"),
         ({}, "got none"),
         ({"x": np.zeros((2, 3)), "y": [0, 1]}, "x_train: expected images"),
-        ({"x": np.zeros((2, 3, 3)), "y": [0.0, 1.0]}, r"y: expected \(N,\) integers"),
+        ({"x": np.zeros((2, 3, 3)), "y": [0.0, 1.0]}, r"y: expected \(N,\) or \(N, 1\) integers"),
         ({"x": np.zeros((2, 3, 3)), "y": [0, 1, 1]}, "x: expected 3 images, one per label"),
         ({"x": np.zeros((2, 3, 3)), "y": [0, -1]}, "expected labels 0 to 0, got -1"),
         ({"x": np.zeros((2, 3, 3)), "y": [0, 1], "classes": [3, 4]}, "classes: expected strings"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import ops
 from .._files import atomic_write
-from ..data.folders import Mode, read_image
+from ..data.pictures import Mode, read_image
 from ..filters import FILTERS
 from ._files import check_output
 from ._options import UsageError
@@ -41,14 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
     mode: Mode = "RGB"
     try:
         with Image.open(arguments.source) as picture:
-            if picture.mode in ("1", "L", "LA"):
+            if picture.mode in ("1", "L", "LA") or picture.mode.startswith("I"):
                 mode = "L"
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{arguments.source}: not a picture of a known format") from error
     pixels = read_image(arguments.source, mode=mode).transpose(1, 2, 0)
     extended = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), "edge")
     filtered = ops.correlate2d(extended.astype(np.float32), FILTERS[arguments.name], "valid")
-    result = filtered.round().clip(0, 255).astype(np.uint8)
+    largest = np.iinfo(pixels.dtype).max
+    result = filtered.round().clip(0, largest).astype(pixels.dtype)
     buffer = BytesIO()
     Image.fromarray(result[..., 0] if mode == "L" else result).save(buffer, kind)
     with atomic_write(arguments.out) as file:

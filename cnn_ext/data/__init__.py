@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from cnn_ext.data.batching import batches, gather
     from cnn_ext.data.cifar import read_cifar, read_cifar_archive
     from cnn_ext.data.dataset import Dataset, stratified_split
-    from cnn_ext.data.folders import image_folder, read_image
+    from cnn_ext.data.folders import image_folder
     from cnn_ext.data.idx import read_idx, write_idx
+    from cnn_ext.data.pictures import read_image
 
 __all__ = [
     "Dataset",
@@ -35,8 +36,9 @@ _HOMES = {
     "batching": ("batches", "gather"),
     "cifar": ("read_cifar", "read_cifar_archive"),
     "dataset": ("Dataset", "stratified_split"),
-    "folders": ("image_folder", "read_image"),
+    "folders": ("image_folder",),
     "idx": ("read_idx", "write_idx"),
+    "pictures": ("read_image",),
 }
 
 

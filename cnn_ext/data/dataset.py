@@ -25,6 +25,8 @@ class Dataset:
         Labels, (N,) int64, 0 to ``len(classes) - 1``.
     classes
         Name of every class.
+    x_val, y_val
+        Images to watch training by and their labels, where the set has such a part; else None.
 
     Raises
     ------
@@ -37,12 +39,19 @@ class Dataset:
     x_test: Array
     y_test: Array
     classes: tuple[str, ...]
+    x_val: Array | None = None
+    y_val: Array | None = None
 
     def __post_init__(self) -> None:
+        if (self.x_val is None) != (self.y_val is None):
+            raise ValueError("x_val: expected both images and labels for validation, or neither")
         for part, x, y in (
             ("train", self.x_train, self.y_train),
             ("test", self.x_test, self.y_test),
+            ("val", self.x_val, self.y_val),
         ):
+            if x is None or y is None:
+                continue
             if x.ndim != 4 or x.dtype.kind not in "buif":
                 raise ValueError(
                     f"x_{part}: expected images (N, C, H, W) of real numbers, "
@@ -58,16 +67,17 @@ class Dataset:
                     f"y_{part}: expected labels 0 to {len(self.classes) - 1}, "
                     f"got {y.min()} to {y.max()}"
                 )
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            raise ValueError(
-                f"x_test: expected images of shape {self.x_train.shape[1:]} as in x_train, "
-                f"got {self.x_test.shape[1:]}"
-            )
+            if x.shape[1:] != self.x_train.shape[1:]:
+                raise ValueError(
+                    f"x_{part}: expected images of shape {self.x_train.shape[1:]} as in x_train, "
+                    f"got {x.shape[1:]}"
+                )
 
     def __repr__(self) -> str:
         train, *shape = self.x_train.shape
+        watched = "" if self.x_val is None else f" + {len(self.x_val)}"
         return (
-            f"Dataset({train} + {len(self.x_test)} images of shape {tuple(shape)}, "
+            f"Dataset({train} + {len(self.x_test)}{watched} images of shape {tuple(shape)}, "
             f"{self.x_train.dtype}, {len(self.classes)} classes)"
         )
 
@@ -102,9 +112,7 @@ def stratified_split(
     """
     if not 0 <= test_fraction < 1:
         raise ValueError(f"test_fraction: expected 0 <= test_fraction < 1, got {test_fraction!r}")
-    values = plain_array(labels, "labels")
-    if values.shape[1:] == (1,):
-        values = values[:, 0]
+    values = _flat(plain_array(labels, "labels"))
     if values.ndim != 1:
         raise ValueError(f"labels: expected shape (N,) or (N, 1), got {values.shape}")
     order = np.random.PCG64(_SEED).random_raw(len(values)).argsort(kind="stable")
@@ -113,3 +121,36 @@ def stratified_split(
         members = order[values[order] == label]
         in_test[members[: round(test_fraction * len(members))]] = True
     return order[~in_test[order]], order[in_test[order]]
+
+
+def divided(x: Array, y: Array, classes: tuple[str, ...], test_fraction: float) -> Dataset:
+    """A set without a test part, divided by `stratified_split`."""
+    if x.shape[:1] != y.shape:
+        raise ValueError(f"x: expected {len(y)} images, one per label, got shape {x.shape}")
+    train, test = stratified_split(y, test_fraction)
+    return Dataset(x[train], y[train], x[test], y[test], classes)
+
+
+def numbered(*labels: Array) -> tuple[str, ...]:
+    """Names "0", "1", ... of the classes up to the largest label."""
+    return tuple(map(str, range(1 + max((int(y.max()) for y in labels if y.size), default=-1))))
+
+
+def column(name: str, labels: Array) -> Array:
+    """Labels (N,) or (N, 1) as (N,) int64.
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, as several labels for an image do, or are not integers.
+    """
+    values = _flat(labels)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: expected (N,) or (N, 1) integers, got shape {labels.shape} of {labels.dtype}"
+        )
+    return values.astype(np.int64)
+
+
+def _flat(labels: Array) -> Array:
+    return labels[:, 0] if labels.shape[1:] == (1,) else labels

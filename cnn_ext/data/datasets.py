@@ -6,7 +6,6 @@ folder and, when asked, download them into it first. Images are (N, C, H, W), la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,19 +15,24 @@ from cnn_ext.data import names
 from cnn_ext.data._reading import Array, StrPath, named
 from cnn_ext.data.arrays import load_npz
 from cnn_ext.data.cifar import Batch, read_cifar, read_cifar_archive
-from cnn_ext.data.dataset import Dataset, stratified_split
+from cnn_ext.data.dataset import Dataset, divided
 from cnn_ext.data.download import fetch
-from cnn_ext.data.folders import Mode, Size, class_folders, image_folder, pictures
-from cnn_ext.data.idx import read_idx
+from cnn_ext.data.folders import OnError, class_folders, image_folder, pictures
+from cnn_ext.data.idx_sets import (
+    MNIST,
+    IdxSet,
+    find_idx_file,
+    find_idx_set,
+    homes,
+    idx_files,
+    read_idx_set,
+)
+from cnn_ext.data.npz_sets import Layout, check_layout, read_npz_set
+from cnn_ext.data.pictures import Background, Mode, Size, widened
 
 __all__ = ["Dataset", "cifar10", "cifar100", "digits", "fashion_mnist", "load", "mnist"]
 
-_IDX_STEMS = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+_VALIDATION = ("val", "valid", "validation")  # names of a folder
 
 
 class _Cifar(NamedTuple):
@@ -86,7 +90,7 @@ def digits(test_fraction: float = 0.2) -> Dataset:
     """
     arrays = load_npz(Path(__file__).with_name("digits.npz"))
     images = arrays["x"][:, None].astype(np.float32) / 16
-    return _split(images, arrays["y"].astype(np.int64), names.DIGITS, test_fraction)
+    return divided(images, arrays["y"].astype(np.int64), names.DIGITS, test_fraction)
 
 
 def mnist(folder: StrPath, download: bool = False, base_url: str | None = None) -> Dataset:
@@ -96,7 +100,8 @@ def mnist(folder: StrPath, download: bool = False, base_url: str | None = None) 
     ----------
     folder
         Folder that holds ``train-images-idx3-ubyte`` (or ``train-images.idx3-ubyte``),
-        ``train-labels-...``, ``t10k-images-...`` and ``t10k-labels-...``, each plain or ``.gz``.
+        ``train-labels-...``, ``t10k-images-...`` and ``t10k-labels-...``, each plain or ``.gz``;
+        or torchvision's folder above ``MNIST/raw``.
     download
         Fetch the files that are missing into `folder`, checked against their published hashes;
         a download that broke off is resumed. Needs pooch.
@@ -120,7 +125,7 @@ def mnist(folder: StrPath, download: bool = False, base_url: str | None = None) 
     OSError
         If a file cannot be fetched, read or written.
     """
-    return _fetch_idx(Path(folder), "mnist", names.DIGITS, download, base_url)
+    return _fetch_idx(Path(folder), "mnist", "MNIST", names.DIGITS, download, base_url)
 
 
 def fashion_mnist(folder: StrPath, download: bool = False, base_url: str | None = None) -> Dataset:
@@ -129,7 +134,8 @@ def fashion_mnist(folder: StrPath, download: bool = False, base_url: str | None 
     Its files have the names of MNIST's. Parameters, result and errors are those of `mnist`; the
     folder under ``CNN_EXT_DATA_URL`` is ``fashion-mnist``.
     """
-    return _fetch_idx(Path(folder), "fashion-mnist", names.FASHION, download, base_url)
+    source, home = "fashion-mnist", "FashionMNIST"
+    return _fetch_idx(Path(folder), source, home, names.FASHION, download, base_url)
 
 
 def cifar10(folder: StrPath, download: bool = False, base_url: str | None = None) -> Dataset:
@@ -193,111 +199,127 @@ def cifar100(
 
 
 def load(
-    folder: StrPath, size: Size = None, mode: Mode = "L", test_fraction: float = 0.2
+    folder: StrPath,
+    size: Size = None,
+    mode: Mode = "L",
+    test_fraction: float = 0.2,
+    layout: Layout | None = None,
+    split: str | None = None,
+    background: Background = "white",
+    on_error: OnError = "raise",
 ) -> Dataset:
-    """Recognise what a folder holds and read it.
+    """Recognise what a folder or a ``.npz`` file holds and read it.
 
-    In this order: ``data.npz`` with the arrays x_train, y_train, x_test and y_test, or x and y,
-    and names in classes if wanted, images being (N, C, H, W) or (N, H, W); the four IDX files of
-    `mnist`; CIFAR-10 or CIFAR-100 as `cifar10` and `cifar100` find them; the folders ``train`` and
-    ``test``, each with one sub-folder of pictures per class; such sub-folders themselves.
+    In this order: ``data.npz``; the IDX files of MNIST and its relatives, also where torchvision
+    leaves them; CIFAR-10 or CIFAR-100 as `cifar10` and `cifar100` find them; the folders ``train``
+    and ``test``, and ``val`` if it is there, each with one sub-folder of pictures per class; such
+    sub-folders themselves; the only ``.npz`` file. ``docs/data.md`` has the names and the rules.
 
     Parameters
     ----------
     folder
-        The folder.
-    size, mode
+        The folder, or a file whose name ends in ``.npz``.
+    size, mode, background, on_error
         For pictures only, see `image_folder`.
     test_fraction
-        Share of every class that is held out where the folder has no test set of its own; always
-        the same images, see `stratified_split`.
+        Share of every class that is held out where there is no test set; always the same images,
+        see `stratified_split`.
+    layout
+        For four axes in a ``.npz`` file: ``"channels_first"``, (N, C, H, W), or
+        ``"channels_last"``, (N, H, W, C), which are transposed. None takes the first where the
+        shape leaves no doubt: axis 1 may be channels (one to four, or the other two are equal),
+        and the last may not.
+    split
+        Which part of EMNIST, such as ``"letters"``, where the folder holds several.
 
     Returns
     -------
     Dataset
-        Images in the type that the files have; the classes of IDX and nameless ``.npz`` files are
-        called ``"0"``, ``"1"`` and so on.
+        Images in the type that the files have; classes without a name are called ``"0"``, ``"1"``
+        and so on.
 
     Raises
     ------
-    NotADirectoryError
-        If `folder` is none.
+    FileNotFoundError, NotADirectoryError
+        If `folder` is neither.
     ValueError
-        If the folder holds none of these, or a file is damaged or does not fit.
+        If the folder holds none of these, or several of one kind; if a file is damaged or does not
+        fit; if the layout must be told.
     ImportError
         If Pillow is needed and not installed.
     """
+    check_layout(layout)
     root = Path(folder)
+    if root.suffix == ".npz" and not root.is_dir():
+        return read_npz_set(root, test_fraction, layout)
     if not root.is_dir():
-        raise NotADirectoryError(f"folder: {root} is not a folder")
+        raise NotADirectoryError(f"folder: {root} is not a folder, nor a .npz file")
     if (file := root / "data.npz").is_file():
-        return _read_npz(file, test_fraction)
-    if all(idx := [_find_idx(root, stem) for stem in _IDX_STEMS]):
-        return _read_idx_files(root, [file for file in idx if file])
+        return read_npz_set(file, test_fraction, layout)
+    if idx := find_idx_set(root, split):
+        return read_idx_set(idx)
     for cifar in (_CIFAR10, _CIFAR100):
         if found := _find_cifar(root, cifar):
             return _read_cifar(found, cifar)
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        x_train, y_train, classes = image_folder(root / "train", size, mode)
-        x_test, y_test, _ = image_folder(root / "test", size, mode, classes)
-        with named(root):
-            return Dataset(x_train, y_train, x_test, y_test, classes)
-    if any(pictures(root / name) for name in class_folders(root)):
-        return _split(*image_folder(root, size, mode), test_fraction)
+    parts = class_folders(root)
+    if {"train", "test"} <= set(parts):
+        return _read_parts(root, parts, size, mode, background, on_error)
+    if "train" in parts and set(parts) <= {"train", *_VALIDATION}:
+        raise ValueError(f"{root}: expected folders train and test, got {', '.join(parts)}")
+    if any(pictures(root / name) for name in parts):
+        x, y, classes = image_folder(root, size, mode, None, background, on_error)
+        return divided(x, y, classes, test_fraction)
+    if len(files := sorted(root.glob("*.npz"))) == 1:
+        return read_npz_set(files[0], test_fraction, layout)
     raise ValueError(
-        f"{root}: expected data.npz, the four IDX files ({_IDX_STEMS[0]}, ...), CIFAR-10 or "
-        "CIFAR-100 in binary form, folders train and test, or one sub-folder of pictures per "
-        "class; found none of them"
+        f"{root}: expected data.npz, the four IDX files ({MNIST[0]}, ...), CIFAR-10 or CIFAR-100 "
+        "in binary form, folders train and test, one sub-folder of pictures per class, or one "
+        f".npz file; found {f'{len(files)} .npz files' if files else 'none of them'}"
     )
 
 
-def _split(x: Array, y: Array, classes: tuple[str, ...], test_fraction: float) -> Dataset:
-    if x.shape[:1] != y.shape:
-        raise ValueError(f"x: expected {len(y)} images, one per label, got shape {x.shape}")
-    train, test = stratified_split(y, test_fraction)
-    return Dataset(x[train], y[train], x[test], y[test], classes)
-
-
-def _numbered(*labels: Array) -> tuple[str, ...]:
-    """Names "0", "1", ... of the classes up to the largest label."""
-    return tuple(map(str, range(1 + max((int(y.max()) for y in labels if y.size), default=-1))))
-
-
-def _find_idx(folder: Path, stem: str) -> Path | None:
-    spellings = (stem, stem.replace("-idx", ".idx"))
-    files = (folder / (name + end) for name in spellings for end in ("", ".gz"))
-    return next((file for file in files if file.is_file()), None)
+def _read_parts(
+    root: Path, parts: list[str], size: Size, mode: Mode, background: Background, on_error: OnError
+) -> Dataset:
+    """The folders train and test, and the one for validation if there is one."""
+    watched = [name for name in _VALIDATION if name in parts]
+    if len(watched) > 1:
+        raise ValueError(f"{root}: expected one folder for validation, got {', '.join(watched)}")
+    classes: tuple[str, ...] | None = None
+    images: list[Array] = []
+    labels: list[Array] = []
+    for name in ("train", "test", *watched):
+        x, y, classes = image_folder(root / name, size, mode, classes, background, on_error)
+        images.append(x)
+        labels.append(y)
+    if any(x.dtype == np.uint16 for x in images):
+        images = [widened(x) for x in images]
+    assert classes is not None
+    with named(root):
+        return Dataset(
+            images[0], labels[0], images[1], labels[1], classes, *images[2:], *labels[2:]
+        )
 
 
 def _fetch_idx(
-    folder: Path, source: str, classes: tuple[str, ...], download: bool, base_url: str | None
+    folder: Path,
+    source: str,
+    home: str,
+    classes: tuple[str, ...],
+    download: bool,
+    base_url: str | None,
 ) -> Dataset:
+    whole = (place for place in homes(folder, home) if idx_files(place, MNIST))
+    place = next(whole, folder)
     files = []
-    for stem in _IDX_STEMS:
-        file = _find_idx(folder, stem)
+    for stem in MNIST:
+        file = find_idx_file(place, stem)
         if file is None:
             if not download:
                 raise FileNotFoundError(f"{folder} holds no {stem}, plain or .gz; see download")
             file = fetch(source, f"{stem}.gz", folder, base_url)
         files.append(file)
-    return _read_idx_files(folder, files, classes)
-
-
-def _read_idx_files(
-    folder: Path, files: Sequence[Path], classes: tuple[str, ...] | None = None
-) -> Dataset:
-    arrays = []
-    for file, ndim in zip(files, (3, 1, 3, 1), strict=True):
-        array = read_idx(file)
-        if array.dtype != np.uint8 or array.ndim != ndim:
-            raise ValueError(
-                f"{file}: expected unsigned bytes in {ndim} dimension(s), "
-                f"got {array.dtype} in {array.ndim}"
-            )
-        arrays.append(array[:, None] if ndim == 3 else array.astype(np.int64))
-    x_train, y_train, x_test, y_test = arrays
-    with named(folder):
-        return Dataset(x_train, y_train, x_test, y_test, classes or _numbered(y_train, y_test))
+    return read_idx_set(IdxSet(tuple(files), classes))
 
 
 def _find_cifar(root: Path, cifar: _Cifar) -> Path | None:
@@ -341,38 +363,3 @@ def _read_cifar(found: Path, cifar: _Cifar) -> Dataset:
 
 def _labels(batch: Batch, column: int) -> Array:
     return batch.labels if batch.labels.ndim == 1 else batch.labels[:, column].copy()
-
-
-def _read_npz(file: Path, test_fraction: float) -> Dataset:
-    arrays = load_npz(file)
-    named_classes = arrays.pop("classes", None)
-    with named(file):
-        for name, array in arrays.items():
-            if name.startswith("x") and array.ndim == 3:
-                arrays[name] = array[:, None]
-            elif name.startswith("y"):
-                arrays[name] = _as_labels(name, array)
-        labels = [array for name, array in arrays.items() if name.startswith("y")]
-        classes = _numbered(*labels) if named_classes is None else _as_names(named_classes)
-        if arrays.keys() == {"x", "y"}:
-            return _split(arrays["x"], arrays["y"], classes, test_fraction)
-        if arrays.keys() == {"x_train", "y_train", "x_test", "y_test"}:
-            return Dataset(**arrays, classes=classes)
-        raise ValueError(
-            "expected the arrays x_train, y_train, x_test and y_test, or x and y, "
-            f"got {', '.join(sorted(arrays)) or 'none'}"
-        )
-
-
-def _as_labels(name: str, array: Array) -> Array:
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name}: expected (N,) integers, got shape {array.shape} of {array.dtype}"
-        )
-    return array.astype(np.int64)
-
-
-def _as_names(array: Array) -> tuple[str, ...]:
-    if array.ndim != 1 or array.dtype.kind != "U":
-        raise ValueError(f"classes: expected strings, got shape {array.shape} of {array.dtype}")
-    return tuple(array.tolist())

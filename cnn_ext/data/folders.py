@@ -1,92 +1,59 @@
-"""Pictures from files and from folders with one sub-folder per class; needs Pillow."""
+"""Folders with one sub-folder of pictures per class: which files are meant, and their labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from io import BytesIO
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from cnn_ext.data._reading import Array, StrPath, named
+from cnn_ext.data._reading import Array, StrPath
+from cnn_ext.data.pictures import Background, Mode, Size, read_image, stack
 
-Mode = Literal["L", "RGB"]
-Size = int | tuple[int, int] | None
+OnError = Literal["raise", "skip"]
 
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-
-
-def read_image(path: StrPath, size: Size = None, mode: Mode = "L") -> Array:
-    """Read one picture.
-
-    Parameters
-    ----------
-    path
-        File in a format that Pillow knows.
-    size
-        Pixels to resize to, bilinear and without regard to the proportions: (height, width), or
-        one number for a square. None keeps the picture's own size.
-    mode
-        ``"L"`` for one grey channel, ``"RGB"`` for three. Transparency is dropped.
-
-    Returns
-    -------
-    ndarray
-        (C, H, W) uint8.
-
-    Raises
-    ------
-    ValueError
-        If the picture cannot be decoded or has more than 8 bits a channel (the message names the
-        file), or if `size` or `mode` is not one of those above.
-    ImportError
-        If Pillow is not installed.
-    OSError
-        If the file cannot be opened.
-    """
-    pillow = _pillow()
-    height_width = _check_size(size)
-    if mode not in ("L", "RGB"):
-        raise ValueError(f"mode: expected 'L' or 'RGB', got {mode!r}")
-    # in memory, a length that lies cannot make a decoder's read allocate more than the file holds
-    data = BytesIO(Path(path).read_bytes())
-    # and broken data make a decoder raise whatever its format module happens to raise
-    with named(path, Exception), _open(pillow, data) as picture:
-        if picture.mode[0] in "IF":
-            raise ValueError(f"expected 8 bits a channel, got a picture of mode {picture.mode}")
-        converted = picture.convert(mode)
-        if height_width is not None:
-            converted = converted.resize(height_width[::-1], pillow.Resampling.BILINEAR)
-        pixels: Array = np.array(converted, np.uint8)
-    return pixels[None] if mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+# fmt: off
+SUFFIXES = frozenset((
+    ".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm",
+    ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+_SHOWN = 3  # pictures that could not be read, in a warning
 
 
 def image_folder(
-    path: StrPath, size: Size = None, mode: Mode = "L", classes: Sequence[str] | None = None
+    path: StrPath,
+    size: Size = None,
+    mode: Mode = "L",
+    classes: Sequence[str] | None = None,
+    background: Background = "white",
+    on_error: OnError = "raise",
 ) -> tuple[Array, Array, tuple[str, ...]]:
     """Read a folder that holds one sub-folder of pictures per class.
 
-    Files without the suffix of a picture (`SUFFIXES`) and names that begin with a dot are passed
-    over. Classes and files are read in the order of their names.
+    A class has the pictures of its folder and of all folders below it. Files without the suffix of
+    a picture (`SUFFIXES`), names that begin with a dot and ``__MACOSX`` are passed over. Classes,
+    files and then folders are read in the order of their names.
 
     Parameters
     ----------
     path
         The folder.
-    size, mode
+    size, mode, background
         As for `read_image`. Without `size` all pictures must have the same size.
     classes
         Names that give the labels 0, 1, ...; by default the sorted names of the sub-folders. A
         name without a sub-folder has no pictures.
+    on_error
+        What a picture that cannot be read does: ``"raise"`` its error, or ``"skip"``, which leaves
+        it out and warns at the end how many there were and what the first of them said.
 
     Returns
     -------
     images : ndarray
-        (N, C, H, W) uint8.
+        (N, C, H, W) uint8; uint16 if any picture has 16 bits, those of 8 then times 257.
     labels : ndarray
         (N,) int64.
     classes : tuple of str
@@ -95,77 +62,106 @@ def image_folder(
     Raises
     ------
     ValueError
-        If there is no sub-folder, one without pictures or one that is not in `classes`, or if a
-        picture cannot be read or differs in size (the message names the file).
+        If there is no sub-folder, one without a picture that can be read or one that is not in
+        `classes`; if there is but one and the pictures lie in folders below it; or if a picture
+        cannot be read or differs in size (the message names the file).
     ImportError
         If Pillow is not installed.
     OSError
         If the folder or a file cannot be opened.
     """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     root = Path(path)
     names = class_folders(root)
     if not names:
         raise ValueError(f"{root}: expected one sub-folder per class, got none")
+    if classes is None and len(names) == 1 and (inner := _classes_below(root / names[0])):
+        raise ValueError(
+            f"{root}: expected one sub-folder per class, got {names[0]} alone, whose pictures lie "
+            f"in its own sub-folders ({', '.join(inner)}); {root / names[0]} may be meant"
+        )
     known = tuple(names if classes is None else classes)
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"{root}: sub-folders {unknown} are not among the classes {known}")
-
-    data = bytearray()
     labels: list[int] = []
-    shape: tuple[int, ...] = ()
-    for name in names:
-        files = pictures(root / name)
-        if not files:
-            raise ValueError(f"{root / name}: the class has no pictures")
-        for file in files:
-            image = read_image(file, size, mode)
-            if labels and image.shape != shape:
-                raise ValueError(
-                    f"{file}: expected {shape[1]} x {shape[2]} pixels as in the pictures before "
-                    f"it, got {image.shape[1]} x {image.shape[2]}; size resizes them all"
-                )
-            shape = image.shape
-            data += image.tobytes()
-            labels.append(known.index(name))
-    images: Array = np.ndarray((len(labels), *shape), np.uint8, data)
-    return images, np.array(labels, np.int64), known
+    faults: list[str] = []
+
+    def images() -> Iterator[Array]:
+        shape: tuple[int, ...] = ()
+        for name in names:
+            files = pictures(root / name)
+            before = len(labels)
+            for file in files:
+                try:
+                    image = read_image(file, size, mode, background)
+                except (OSError, ValueError) as error:
+                    if on_error == "raise":
+                        raise
+                    faults.append(str(error))
+                    continue
+                if labels and image.shape != shape:
+                    raise ValueError(
+                        f"{file}: expected {shape[1]} x {shape[2]} pixels as in the pictures "
+                        f"before it, got {image.shape[1]} x {image.shape[2]}; size resizes them all"
+                    )
+                shape = image.shape
+                labels.append(known.index(name))
+                yield image
+            if len(labels) == before:
+                why = f"; {len(files)} cannot be read: {faults[-1]}" if files else ""
+                raise ValueError(f"{root / name}: the class has no pictures{why}")
+
+    found = stack(images())
+    if faults:
+        more = ", ..." if len(faults) > _SHOWN else ""
+        warnings.warn(
+            f"{root}: {len(faults)} of {len(faults) + len(labels)} pictures cannot be read and "
+            f"are left out: {', '.join(faults[:_SHOWN])}{more}",
+            stacklevel=2,
+        )
+    return found, np.array(labels, np.int64), known
 
 
 def class_folders(root: Path) -> list[str]:
-    """Sorted names of the sub-folders of `root` that are not hidden."""
-    return sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """Sorted names of the sub-folders of `root` that count, see `image_folder`."""
+    return sorted(p.name for p in root.iterdir() if p.is_dir() and _counts(p.name))
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Files of `folder` with the suffix of a picture that are not hidden, sorted by name."""
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
+    """Pictures of `folder`, then those of the folders below it, each folder once, by name."""
+    found: list[Path] = []
+    seen = {_identity(above) for above in folder.resolve().parents}
+    ahead = [folder]
+    while ahead:
+        place = ahead.pop()
+        if (identity := _identity(place)) in seen:  # a link has led here before, or leads back
+            continue
+        seen.add(identity)
+        entries = sorted(entry for entry in place.iterdir() if _counts(entry.name))
+        # also a link that leads nowhere, whose error is better than its silence
+        found += (
+            entry
+            for entry in entries
+            if entry.suffix.lower() in SUFFIXES
+            and (entry.is_file() or (entry.is_symlink() and not entry.exists()))
+        )
+        ahead += (entry for entry in reversed(entries) if entry.is_dir())
+    return found
 
 
-def _check_size(size: Size) -> tuple[int, int] | None:
-    match size:
-        case None:
-            return None
-        case int(side) if side > 0:
-            return side, side
-        case (int(height), int(width)) if height > 0 and width > 0:
-            return height, width
-    raise ValueError(f"size: expected a positive number of pixels or two of them, got {size!r}")
+def _classes_below(folder: Path) -> list[str]:
+    """Names of the sub-folders of a folder that has all its pictures below them."""
+    found = pictures(folder)
+    if not found or any(file.parent == folder for file in found):
+        return []
+    return class_folders(folder)
 
 
-def _open(pillow: ModuleType, data: BytesIO) -> Any:
-    try:
-        return pillow.open(data)
-    except pillow.UnidentifiedImageError as error:  # whose text is an address in memory
-        raise ValueError("not a picture in a format that Pillow knows") from error
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("reading pictures needs Pillow: pip install cnn_ext[images]") from error
-    return Image
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"

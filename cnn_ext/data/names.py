@@ -54,3 +54,17 @@ CIFAR100_FINE = (
     "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
 )
 # fmt: on
+
+KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+_UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+
+# by split; where large and small letters look alike, they are one class
+EMNIST = {
+    "byclass": (*DIGITS, *_UPPER, *_LOWER),
+    "bymerge": (*DIGITS, *_UPPER, *"abdefghnqrt"),
+    "balanced": (*DIGITS, *_UPPER, *"abdefghnqrt"),
+    "letters": tuple(_LOWER),
+    "digits": DIGITS,
+    "mnist": DIGITS,
+}
