@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import __version__
 from . import bench, evaluate, export, filter, info, plot, predict, train
-from ._options import Parser, UsageError, say
+from ._options import Parser, UsageError, message_of, say
 from ._signals import Signals
 
 COMMANDS = (train, evaluate, predict, plot, export, bench, filter, info)
@@ -90,7 +90,7 @@ def _main(argv: Sequence[str] | None, signals: Signals) -> int:
     except UsageError as error:
         return _report(arguments, str(error), BAD_USAGE)
     except Exception as error:
-        return _report(arguments, _message(error), FAILED)
+        return _report(arguments, message_of(error), FAILED)
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:
@@ -107,14 +107,6 @@ def _report(arguments: argparse.Namespace, message: str, status: int) -> int:
     name = f"cnn-ext {arguments.command}" if arguments.command else "cnn-ext"
     say(f"{name}: {' '.join(message.split())}")
     return status
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, (ArithmeticError, ImportError, OSError, ValueError)) and str(error):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _drop(stream: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +14,12 @@ from typing import Any
 
 from ..data import datasets
 from ..data.dataset import Dataset
-from ..data.folders import Mode
+from ..data.pictures import Mode
 from ..io import load_with_metadata, save
 from ..layers import Sequential
 from ..losses import LOSSES
 from ..task import Task
-from ._options import UsageError
+from ._options import UsageError, say
 
 Shape = tuple[int, int, int]  # C, H, W
 MODES: dict[int, Mode] = {1: "L", 3: "RGB"}  # how pictures are read for so many channels
@@ -87,16 +89,28 @@ def _json(path: str, metadata: dict[str, str], key: str) -> list[Any] | None:
 
 
 def load_data(
-    source: str, size: tuple[int, int] | None = None, channels: int | None = None
+    arguments: Namespace, size: tuple[int, int] | None = None, channels: int | None = None
 ) -> Dataset:
-    """The bundled digits or what a folder holds; `size` and `channels` are for pictures."""
-    if source == "digits":
+    """What the options of `add_data` name; `size` and `channels` are for pictures."""
+    if arguments.data == "digits":
         return datasets.digits()
-    return datasets.load(source, size, MODES.get(channels or 1, "L"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = datasets.load(
+            arguments.data,
+            size,
+            MODES.get(channels or 1, "L"),
+            layout=arguments.layout,
+            split=arguments.split,
+            on_error=arguments.on_error,
+        )
+    for warning in caught:
+        say(f"cnn-ext {arguments.command}: {warning.message}")
+    return data
 
 
-def load_tested(path: str, source: str) -> tuple[Model, Dataset]:
-    """A model, and data that have images for a test of it.
+def load_tested(arguments: Namespace) -> tuple[Model, Dataset]:
+    """The model of the command, and data that have images for a test of it.
 
     Raises
     ------
@@ -105,12 +119,13 @@ def load_tested(path: str, source: str) -> tuple[Model, Dataset]:
     ValueError, OSError
         If a file is missing or broken, or there are no images for a test.
     """
+    path, source = arguments.model, arguments.data
     model = load_model(path)
     if model.input_shape is None:
-        data = load_data(source)
+        data = load_data(arguments)
     else:
         channels, height, width = model.input_shape
-        data = load_data(source, (height, width), channels)
+        data = load_data(arguments, (height, width), channels)
     shape = data.x_test.shape[1:]
     if model.input_shape not in (None, shape):
         raise UsageError(f"{path} takes images of shape {model.input_shape}, {source} has {shape}")

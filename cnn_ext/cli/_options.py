@@ -32,6 +32,15 @@ def say(text: str) -> None:
     tell(f"{text}\n")
 
 
+def message_of(error: Exception) -> str:
+    """What an error says of itself, without the numbers of the operating system."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, (ArithmeticError, ImportError, OSError, ValueError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """The type of an option that is a whole number."""
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -72,16 +81,36 @@ def size(text: str) -> tuple[int, int]:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """The option --data."""
+    """The option --data, and those that say how to read it."""
     parser.add_argument(
         "--data",
-        metavar="FOLDER",
+        metavar="FOLDER|FILE.npz",
         default="digits",
-        help="the word digits for the bundled 8 x 8 digits, or a folder: MNIST's four IDX files, "
-        "CIFAR-10 or CIFAR-100 in binary form, data.npz with x_train, y_train, x_test and y_test "
-        "(or x and y), train and test with one sub-folder of pictures for each class, or such "
+        help="the word digits for the bundled 8 x 8 digits, or a folder: the IDX files of MNIST "
+        "and its relatives, also where torchvision leaves them, CIFAR-10 or CIFAR-100 in binary "
+        "form, a .npz file with x_train, y_train, x_test and y_test (or x and y, or MedMNIST's "
+        "names), train and test with one sub-folder of pictures for each class, or such "
         "sub-folders alone; where the data have no test part, a fixed fifth is kept aside for it "
         "(default: digits)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("channels_first", "channels_last"),
+        help="where a .npz file has the channels of images of four axes (default: first, or an "
+        "error if the shape leaves a doubt)",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        help="part of EMNIST, such as letters, where a folder has several (default: the only one)",
+    )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_const",
+        const="skip",
+        default="raise",
+        dest="on_error",
+        help="leave out pictures that cannot be read, and say how many (default: an error)",
     )
 
 

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, data = load_tested(arguments.model, arguments.data)
+    model, data = load_tested(arguments)
     loss = arguments.loss or model.task.loss
     if loss not in LOSSES:
         raise UsageError(f"{arguments.model} does not say its loss, so --loss must be given")

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"argument --out: {folder} is not a folder")
     for path in [folder / f"{n}.png" for n in NAMES] if folder.exists() else [folder]:
         check_output("--out", str(path))
-    model, data = load_tested(arguments.model, arguments.data)
+    model, data = load_tested(arguments)
     drawn: dict[str, Figure] = {}
     if arguments.history is not None:
         drawn["history"] = plot.history(_read_history(arguments.history))

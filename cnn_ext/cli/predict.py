@@ -1,6 +1,7 @@
 """Say which class each picture belongs to.
 
-Pictures are read in grey or colour and resized, as the model takes them. Needs Pillow.
+Pictures are read in grey or colour and resized, as the model takes them; one that cannot be read is
+reported, the others are answered, and the exit status is 1. Needs Pillow.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from .._dispatch import threads
-from ..data.folders import pictures, read_image
+from ..data._reading import Array
+from ..data.folders import pictures
+from ..data.pictures import Mode, read_image, stack
 from ..task import Task
 from ._files import MODES, load_model
-from ._options import UsageError, add_json, add_outputs, add_threads, whole
+from ._options import UsageError, add_json, add_outputs, add_threads, message_of, say, whole
 
 BATCH = 256
 
@@ -58,25 +61,35 @@ def run(arguments: argparse.Namespace) -> int:
     plan = model.net.compile(model.input_shape, BATCH, arguments.outputs)
     if plan.task.outputs is None and plan.task.kind != "numbers":
         raise UsageError(f"{arguments.model} does not say what its outputs are: give --outputs")
-    answer = _answers(plan.task, shape, arguments.top)
-    answers = []
+    guess = _guesses(plan.task, shape, arguments.top)
+    answers: list[dict[str, Any]] = []
+    failed = False
     for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        images = [read_image(path, (height, width), MODES[channels]) for path in batch]
+        images, read = [], []
+        for path in paths[start : start + BATCH]:
+            answer: dict[str, Any] = {"picture": str(path)}
+            answers.append(answer)
+            try:
+                images.append(_read(path, (height, width), MODES[channels]))
+                read.append(answer)
+            except (OSError, ValueError) as error:
+                answer["error"] = " ".join(message_of(error).split())
+                say(f"cnn-ext predict: {answer['error']}")
+                failed = True
+        if not images:
+            continue
         with threads(arguments.threads):
-            outputs = plan(np.stack(images))
-        for path, row in zip(batch, outputs, strict=True):
-            guesses = answer(row)
-            if arguments.json:
-                answers.append({"picture": str(path), **guesses})
-            else:
-                print(f"{path}: {_text(guesses)}")
+            outputs = plan(stack(images))
+        for answer, row in zip(read, outputs, strict=True):
+            answer.update(guess(row))
+            if not arguments.json:
+                print(f"{answer['picture']}: {_text(answer)}")
     if arguments.json:
         print(json.dumps(answers, allow_nan=False))
-    return 0
+    return int(failed)
 
 
-def _answers(
+def _guesses(
     task: Task, shape: tuple[int, ...], top: int
 ) -> Callable[[np.ndarray], dict[str, Any]]:
     """What is said of the outputs of one picture: numbers, labels, or the likeliest classes."""
@@ -103,20 +116,13 @@ def _text(answer: dict[str, Any]) -> str:
     return ", ".join(texts) or "none of the labels"
 
 
-def _files(names: Iterable[str]) -> Iterable[Path]:
+def _files(names: Iterable[str]) -> Iterator[Path]:
+    """The pictures, those of each folder in place of it, or the folder itself if it has none."""
     for path in map(Path, names):
-        if path.is_dir():
-            found = list(_within(path))
-            if not found:
-                raise ValueError(f"{path}: no pictures in this folder")
-            yield from found
-        else:
-            yield path
+        yield from (pictures(path) if path.is_dir() else ()) or (path,)
 
 
-def _within(folder: Path) -> Iterator[Path]:
-    # the pictures of a folder, then those of its sub-folders
-    yield from pictures(folder)
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
-            yield from _within(path)
+def _read(path: Path, size: tuple[int, int], mode: Mode) -> Array:
+    if path.is_dir():
+        raise ValueError(f"{path}: no pictures in this folder")
+    return read_image(path, size, mode)

@@ -105,14 +105,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
         default=0.0,
         metavar="PART",
-        help="part of the training images that is kept aside to watch training (default: 0)",
+        help="part of the training images that is kept aside to watch training (default: 0, or "
+        "the validation part that the data have)",
     )
     parser.add_argument(
         "--early-stopping",
         type=whole(1),
         metavar="PATIENCE",
         help="stop after so many epochs without a lower validation cost and take the best weights; "
-        "needs --validation-split (default: never)",
+        "needs --validation-split or data with a validation part (default: never)",
     )
     parser.add_argument(
         "--size",
@@ -149,8 +150,6 @@ def _arch(text: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.early_stopping and not arguments.validation_split:
-        raise UsageError("argument --early-stopping: needs --validation-split")
     outputs = [("--out", arguments.out)]
     if arguments.history is not None:
         outputs.append(("--history", arguments.history))
@@ -160,7 +159,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("argument --history: expected another file than --out")
     _beside(path for _, path in outputs)  # an error now rather than when it is needed
 
-    data = load_data(arguments.data, arguments.size, arguments.colour)
+    data = load_data(arguments, arguments.size, arguments.colour)
+    validation = None if data.x_val is None else (data.x_val, data.y_val)
+    if validation and arguments.validation_split:
+        raise UsageError("argument --validation-split: the data have a validation part already")
+    if arguments.early_stopping and not (validation or arguments.validation_split):
+        raise UsageError("argument --early-stopping: needs --validation-split")
     C, H, W = data.x_train.shape[1:]
     defaults = DIGITS if arguments.data == "digits" else OTHERS
     epochs = arguments.epochs or defaults.epochs
@@ -191,6 +195,7 @@ def run(arguments: argparse.Namespace) -> int:
                 data.y_train,
                 epochs,
                 arguments.batch_size or defaults.batch_size,
+                validation_data=validation,
                 validation_split=arguments.validation_split,
                 schedule=arguments.schedule,
                 early_stopping=arguments.early_stopping,
