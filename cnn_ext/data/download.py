@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfileobj
 from typing import IO, Any, NamedTuple
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 URL_VARIABLE = "CNN_EXT_DATA_URL"
 _TIMEOUT = 60  # seconds without an answer
@@ -56,6 +65,7 @@ def fetch(source: str, file: str, folder: Path, base_url: str | None = None) -> 
     """Download one file of a data set into a folder, unless it is there and whole.
 
     What a broken connection leaves stays in ``<file>.part``, and the next call goes on from there.
+    Of several processes that want the same file, one fetches it and the others wait for it.
 
     Parameters
     ----------
@@ -82,7 +92,7 @@ def fetch(source: str, file: str, folder: Path, base_url: str | None = None) -> 
     ValueError
         If the file that came has another checksum; it is thrown away.
     OSError
-        If the file cannot be fetched or written.
+        If the file cannot be fetched or written, or ``<file>.part`` is a link.
     """
     try:
         import pooch
@@ -99,7 +109,75 @@ def fetch(source: str, file: str, folder: Path, base_url: str | None = None) -> 
         os.replace(part, str(output))
 
     url = f"{base_url.rstrip('/')}/{file}"
-    return Path(pooch.retrieve(url, SOURCES[source].hashes[file], file, folder, None, downloader))
+    hashed = SOURCES[source].hashes[file]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder / f"{file}.lock"):
+        return Path(pooch.retrieve(url, hashed, file, folder, None, downloader))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process or thread at a time go on; the lock ends with its process, however that ends.
+
+    The file at `path` is there only to be locked. Who is done removes it, so that one who has
+    waited for it may hold a lock on a file that has no name any more, and asks again.
+    """
+    windows = sys.platform == "win32"  # which does not remove open files
+    while True:
+        with _own(path) as file:
+            _lock(file)
+            if not windows and not _is_named(file, path):
+                continue
+            try:
+                yield
+            finally:
+                if not windows:
+                    path.unlink(missing_ok=True)
+        if windows:
+            with suppress(OSError):  # another process has it open, and will remove it
+                path.unlink()
+        return
+
+
+def _own(path: Path) -> IO[bytes]:
+    """Open a file of this module's own to read and append, made if need be.
+
+    Raises
+    ------
+    OSError
+        If something else has its name: a link, through which another file would be written, or
+        what is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    if path.is_symlink():
+        raise OSError(f"{path}: expected no link, as it would be written through; remove it")
+    descriptor = os.open(path, flags, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(f"{path}: expected a regular file of no other name; remove it")
+    return os.fdopen(descriptor, "a+b")
+
+
+def _is_named(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Wait until nobody else has the lock, which closing the file gives back."""
+    if sys.platform == "win32":
+        while True:
+            try:
+                file.seek(0)
+                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            except OSError:  # after ten seconds
+                pass
+    with suppress(OSError):  # of file systems without locks, where one process at a time may fetch
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _resume(url: str, part: Path) -> None:
@@ -108,17 +186,21 @@ def _resume(url: str, part: Path) -> None:
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
-    start = part.stat().st_size if part.exists() else 0
+    start = 0
+    if os.path.lexists(part):
+        with _own(part) as file:
+            start = file.seek(0, os.SEEK_END)
     request = Request(url, headers={"User-Agent": "cnn_ext"})
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        with urlopen(request, timeout=_TIMEOUT) as response:
+        with urlopen(request, timeout=_TIMEOUT) as response, _own(part) as file:
             length = response.headers.get("Content-Length")
-            with open(part, "ab" if response.status == 206 else "wb") as file:
-                begin = file.tell()
-                copyfileobj(response, file)
-                received = file.tell() - begin
+            if response.status != 206:
+                file.truncate(0)
+            begin = file.seek(0, os.SEEK_END)
+            copyfileobj(response, file)
+            received = file.tell() - begin
             if length is not None and received < int(length):
                 raise ConnectionError(f"connection lost after {received} of {length} bytes")
     except HTTPError as error:
