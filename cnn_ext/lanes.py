@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._arrays import plain_array
 
 
 def contiguous(x: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
@@ -54,6 +55,7 @@ class Lanes:
     @classmethod
     def pack(cls, x: np.ndarray, dtype: np.dtype | None = None, scale: float = 1.0) -> Lanes:
         """Copy a plain batch (N, *features), or one of bytes multiplied by `scale`, into lanes."""
+        x = plain_array(x, "x")
         dtype = x.dtype if dtype is None else dtype
         x = contiguous(x, None if x.dtype == np.uint8 else dtype)
         packed = cls.empty(x.shape, dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnn_ext import Linear, Sequential, Trainer, metrics, ops, safetensors
+from cnn_ext import Lanes, Linear, Sequential, Trainer, metrics, ops, safetensors
 from cnn_ext.data import gather, stratified_split, write_idx
 from cnn_ext.data.labelled import LabelledSet
 
@@ -59,6 +59,7 @@ def test_a_data_frame_of_words_is_refused():
 
 ENTRANCES = {
     "ops": (lambda x: ops.relu(x), "x"),
+    "lanes": (lambda x: Lanes.pack(x), "x"),
     "lists": (lambda x: ops.relu([x, x]), "x"),
     "weights": (lambda x: ops.linear(VALUES, x), "weight"),
     "net": (lambda x: Sequential(Linear(3, 3))(x), "x"),

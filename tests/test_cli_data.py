@@ -9,6 +9,7 @@ import pytest
 from commands import run
 from PIL import Image
 
+import cnn_ext
 from cnn_ext import metrics
 from cnn_ext.data import datasets, read_image, write_idx
 from cnn_ext.io import load_with_metadata
@@ -158,8 +159,8 @@ def test_split_of_emnist(tmp_path):
     assert done.returncode == 1 and "'letters', 'digits' of EMNIST" in done.stderr
     done = run("train", *QUICK, "--data", ".", "--split", "letters", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    _, metadata = load_with_metadata(tmp_path / "model.safetensors")
-    assert json.loads(metadata["classes"]) == list("abcdefghijklmnopqrstuvwxyz")
+    task = cnn_ext.load(tmp_path / "model.safetensors").task
+    assert task is not None and task.classes == tuple("abcdefghijklmnopqrstuvwxyz")
     assert len(datasets.load(tmp_path, split="digits").classes) == 10
 
 

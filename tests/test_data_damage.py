@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_files import png
+from PIL import Image
 from test_data_readers import PICTURE, cifar_records, npy, npy_header, npz, picture, tar_gz
 
 from cnn_ext.data import (
@@ -25,6 +27,17 @@ from cnn_ext.data import (
 )
 
 IDX = b"\0\0\x0c\3" + np.array((3, 4, 5), ">u4").tobytes() + bytes(range(240))
+DEEP = np.arange(35, dtype=np.uint16).reshape(5, 7, 1) * 1800
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+def encoded(pixels, form):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, form)
+    return out.getvalue()
+
+
 READERS = {
     "idx": (IDX, read_idx),
     "idx gzip": (gzip.compress(IDX), read_idx),
@@ -36,6 +49,16 @@ READERS = {
     "png": (picture("PNG"), read_image),
     "png palette": (picture("PNG", "P"), read_image),
     "jpeg": (picture("JPEG"), read_image),
+    "png with alpha": (picture("PNG", "RGBA"), read_image),
+    "png of 16 bits": (png(DEEP, 16, interlaced=True, transparent=7), read_image),
+    "png of 2 bits": (png(DEEP & 3, 2, transparent=1), read_image),
+    "tiff": (picture("TIFF"), read_image),
+    "tiff of 16 bits": (encoded(DEEP[..., 0], "TIFF"), read_image),
+    "pgm": (picture("PPM", "L"), read_image),
+    "pgm of 16 bits": (encoded(DEEP[..., 0], "PPM"), read_image),
+    "webp": (picture("WEBP", "RGBA", exif=TURNED), read_image),
+    "tga": (picture("TGA", "RGBA"), read_image),
+    "jpeg, turned": (picture("JPEG", exif=TURNED), read_image),
     "gif": (picture("GIF"), read_image),
     "bmp": (picture("BMP"), read_image),
 }

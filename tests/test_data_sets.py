@@ -6,6 +6,8 @@ import gzip
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cnn_ext.data import datasets, write_idx
 from cnn_ext.data.npz_sets import images_first
@@ -289,3 +291,43 @@ def test_grey_pictures_are_never_asked_about(tmp_path):
 def test_layout_is_checked(tmp_path):
     with pytest.raises(ValueError, match="layout: expected 'channels_first', .*, got 'NHWC'"):
         datasets.load(tmp_path, layout="NHWC")
+
+
+# Whatever the arrays are
+
+
+def arrays_of(draw, names):
+    return {
+        name: np.zeros(draw(st.lists(st.integers(0, 5), max_size=5)), draw(st.sampled_from(KINDS)))
+        + draw(st.integers(0, 3))
+        for name in names
+    }
+
+
+KINDS = ["u1", "i8", "u8", "i4", "f4", "?", "c8"]
+NAMES = [
+    ("x", "y"),
+    ("x_train", "y_train", "x_test", "y_test"),
+    tuple(f"{part}_{what}" for part in ("train", "val", "test") for what in ("images", "labels")),
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_arrays_are_a_set_or_a_value_error(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    np.savez(path, **arrays_of(data.draw, data.draw(st.sampled_from(NAMES))))
+    layout = data.draw(st.sampled_from([None, "channels_first", "channels_last"]))
+    try:
+        read = datasets.load(path, layout=layout)
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ")
+    else:
+        assert read.x_train.ndim == 4 and read.y_train.dtype == np.int64
+
+
+@pytest.mark.parametrize("largest", [10**6, 2**40, 2**62])
+def test_a_label_cannot_ask_for_a_memory_of_names(tmp_path, largest):
+    np.savez(tmp_path / "data.npz", x=np.zeros((2, 3, 3)), y=[0, largest])
+    with pytest.raises(ValueError, match=f"data.npz: expected labels below 1000000, got {largest}"):
+        datasets.load(tmp_path)

@@ -11,6 +11,7 @@ from cnn_ext._arrays import plain_array
 from cnn_ext.data._reading import Array
 
 _SEED = 0
+_MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +133,17 @@ def divided(x: Array, y: Array, classes: tuple[str, ...], test_fraction: float) 
 
 
 def numbered(*labels: Array) -> tuple[str, ...]:
-    """Names "0", "1", ... of the classes up to the largest label."""
-    return tuple(map(str, range(1 + max((int(y.max()) for y in labels if y.size), default=-1))))
+    """Names "0", "1", ... of the classes up to the largest label.
+
+    Raises
+    ------
+    ValueError
+        If it is so large that it is no class number.
+    """
+    largest = max((int(y.max()) for y in labels if y.size), default=-1)
+    if largest >= _MOST_CLASSES:
+        raise ValueError(f"expected labels below {_MOST_CLASSES}, got {largest}")
+    return tuple(map(str, range(largest + 1)))
 
 
 def column(name: str, labels: Array) -> Array:
