@@ -84,13 +84,14 @@ def opaque(rgb: np.ndarray) -> np.ndarray:
 def pixels(images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) as colours (N, H, W, 3) from 0 to 1.
 
-    Bytes and numbers from 0 to 1 are taken as they are, others from their least to their largest
-    value. Unless C is 3, the mean over the channels is shown in grey.
+    Whole numbers of 8 and 16 bits without a sign and numbers from 0 to 1 are taken as they are,
+    others from their least to their largest value. Unless C is 3, the mean over the channels is
+    shown in grey.
     """
     finite = images[np.isfinite(images)].astype(np.float64)
     low, high = float(finite.min(initial=0)), float(finite.max(initial=1))
-    if images.dtype == np.uint8:
-        low, high = 0.0, 255.0
+    if images.dtype in (np.uint8, np.uint16):
+        low, high = 0.0, float(np.iinfo(images.dtype).max)
     scaled = ((images - low) / (high - low)).clip(0, 1).transpose(0, 2, 3, 1)
     if scaled.shape[-1] != 3:
         scaled = scaled.mean(axis=-1, keepdims=True).repeat(3, axis=-1)

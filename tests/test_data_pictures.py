@@ -10,6 +10,7 @@ import pytest
 from picture_files import png
 from PIL import Image
 
+from cnn_ext._figure import pixels as figure_pixels
 from cnn_ext.data import read_image
 from cnn_ext.data.pictures import stack
 
@@ -160,6 +161,13 @@ def test_a_stack_of_mixed_depth_has_sixteen_bits():
             np.testing.assert_array_equal(one / 65535, image / np.iinfo(image.dtype).max)
     assert stack([shallow, shallow]).dtype == np.uint8
     assert stack([]).shape == (0, 0, 0, 0)
+
+
+def test_sixteen_bits_are_shown_as_bright_as_eight():
+    dark = (GREY // 4)[None, None]
+    shown = figure_pixels(dark.astype(np.uint16) * 257)
+    np.testing.assert_allclose(shown, figure_pixels(dark))
+    assert shown.max() < 0.26
 
 
 # Transparency
