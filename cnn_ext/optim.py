@@ -24,6 +24,7 @@ class SGD:
     Parameters
     ----------
     parameters : iterable of Parameter
+        One that comes twice is moved once.
     lr : float
         Learning rate, above 0; the attribute may be changed between steps, to 0 too.
     momentum, dampening, weight_decay : float
@@ -46,7 +47,7 @@ class SGD:
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        self.parameters = list(parameters)
+        self.parameters = list({id(parameter): parameter for parameter in parameters}.values())
         for parameter in self.parameters:
             if not isinstance(parameter, Parameter):
                 name = type(parameter).__name__
@@ -82,8 +83,9 @@ class SGD:
 
         Raises
         ------
-        ValueError
-            If a gradient has not the shape of its parameter; then nothing has moved.
+        TypeError, ValueError
+            If a gradient is not of real numbers or has not the shape of its parameter, or a
+            parameter cannot be written to; then nothing has moved.
         """
         velocities = list(self._velocity)
         calls: list[tuple[Any, ...]] = []
@@ -91,10 +93,14 @@ class SGD:
             if parameter.grad is None:
                 continue
             data = parameter.data
-            gradient = np.ascontiguousarray(parameter.grad, data.dtype)
-            if gradient.shape != data.shape:
-                raise ValueError(f"grad: expected shape {data.shape}, got {gradient.shape}")
+            gradient = check.plain(parameter.grad, "grad", data.shape, data.dtype)
+            if not data.flags.writeable:
+                raise ValueError(
+                    "data: expected an array that can be written to, got a read-only one"
+                )
             velocity = velocities[i]
+            if velocity is not None and velocity.shape != data.shape:  # other weights
+                velocity = None
             if velocity is not None and velocity.dtype != data.dtype:  # the network was converted
                 velocity = velocities[i] = velocity.astype(data.dtype)
             first = velocity is None

@@ -175,3 +175,42 @@ def test_schedules_of_other_kinds() -> None:
     for warm_up in (0, 1, 2):
         with pytest.raises(ValueError, match="warm_up: expected a number between 0 and 1"):
             schedules.one_cycle(warm_up)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (
+            lambda p: setattr(p, "grad", np.ones(3, complex)),
+            TypeError,
+            "grad: expected real numbers",
+        ),
+        (
+            lambda p: setattr(p, "grad", np.array([1, "a", None], object)),
+            TypeError,
+            "grad: expected",
+        ),
+        (lambda p: setattr(p, "grad", np.ones(2)), ValueError, r"grad: expected shape \(3,\)"),
+        (lambda p: p.data.setflags(write=False), ValueError, "data: expected an array that can be"),
+    ],
+)
+def test_a_step_that_fails_moves_nothing(spoil: Any, error: type[Exception], message: str) -> None:
+    parameters = [Parameter(np.zeros(3)), Parameter(np.zeros(3))]
+    optimizer = SGD(parameters, 0.1, 0.9)
+    for p in parameters:
+        p.grad = np.ones(3)
+    spoil(parameters[1])
+    with pytest.raises(error, match=message):
+        optimizer.step()
+    assert all((p.data == 0).all() for p in parameters)
+
+
+def test_other_weights_and_a_parameter_given_twice() -> None:
+    p = Parameter(np.zeros(3))
+    optimizer = SGD([p, p], 0.1, 0.9)
+    p.grad = np.ones(3)
+    optimizer.step()
+    np.testing.assert_allclose(p.data, -0.1)
+    p.data, p.grad = np.zeros(2), np.ones(2)  # of another shape: its velocity begins anew
+    optimizer.step()
+    np.testing.assert_allclose(p.data, -0.1)
