@@ -17,6 +17,7 @@ class ReLU(Layer):
     """``max(x, 0)``."""
 
     takes_lanes = True
+    keeps = ()
 
     def forward(self, x: Any, *, out: Any = None) -> Any:
         y = ops.relu(x, out=out)
@@ -44,6 +45,7 @@ class LeakyReLU(Layer):
 
     arguments = ("negative_slope",)
     takes_lanes = True
+    keeps = ()
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         ops.leaky_relu(0.0, negative_slope)
@@ -63,6 +65,7 @@ class Sigmoid(Layer):
     """``1 / (1 + e^-x)``; derivative ``y (1 - y)``."""
 
     takes_lanes = True
+    keeps = ()
 
     def forward(self, x: Any) -> Any:
         y = ops.sigmoid(x)
@@ -77,6 +80,7 @@ class Tanh(Layer):
     """Hyperbolic tangent; derivative ``1 - y^2``."""
 
     takes_lanes = True
+    keeps = ()
 
     def forward(self, x: Any) -> Any:
         y = ops.tanh(x)
@@ -105,6 +109,7 @@ class Softmax(Layer):
 
     arguments = ("dim",)
     takes_lanes = True
+    keeps = ()
 
     def __init__(self, dim: int = 1) -> None:
         if dim != 1:
@@ -139,6 +144,7 @@ class Dropout(Layer):
 
     arguments = ("p",)
     takes_lanes = True
+    keeps = ()
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
         self.p = check.number(p, "p", 0, 1)

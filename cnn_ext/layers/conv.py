@@ -46,6 +46,8 @@ class Conv2d(WeightedLayer):
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
                  "groups", "bias")  # fmt: skip
 
+    keeps = ("weight", "bias")
+
     def __init__(
         self,
         in_channels: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,9 @@ from ..ops import _check as check
 
 if TYPE_CHECKING:
     from typing import Self
+
+
+PASSING = ("_saved", "_program")  # attributes of what is kept for a while
 
 
 class Kept:
@@ -91,6 +94,9 @@ class Layer:
     arguments: ClassVar[tuple[str, ...]] = ()
     #: whether `forward` and `backward` also take and return `Lanes`
     takes_lanes: ClassVar[bool] = False
+    #: attributes in which there are parameters, where the class itself knows them; else all are
+    #: searched
+    keeps: ClassVar[tuple[str, ...]]
 
     training = True
     _saved: tuple[Any, ...] | None = None
@@ -143,29 +149,33 @@ class Layer:
 
     def named_children(self) -> Iterator[tuple[str, Layer]]:
         """Names and layers directly below this one, in the order in which they were defined."""
-        return _found(_attributes(self), Layer)
+        for name, value in attributes_of(self):
+            yield from found_in(name, value, Layer)
 
-    def named_layers(self) -> Iterator[tuple[str, Layer]]:
+    def named_layers(self) -> list[tuple[str, Layer]]:
         """This layer, named "", and all below it, each once."""
-        seen: set[int] = set()
+        kind = type(self)
+        if "keeps" in vars(kind) and kind.named_children is Layer.named_children:
+            return [("", self)]
+        layers: dict[int, tuple[str, Layer]] = {}
 
-        def below(name: str, layer: Layer) -> Iterator[tuple[str, Layer]]:
-            if id(layer) in seen:
-                return
-            seen.add(id(layer))
-            yield name, layer
-            for child_name, child in layer.named_children():
-                yield from below(f"{name}.{child_name}".removeprefix("."), child)
+        def collect(name: str, layer: Layer) -> None:
+            if id(layer) not in layers:
+                layers[id(layer)] = name, layer
+                for child_name, child in layer.named_children():
+                    collect(f"{name}.{child_name}" if name else child_name, child)
 
-        return below("", self)
+        collect("", self)
+        return list(layers.values())
 
     def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for layer_name, layer in self.named_layers():
-            for name, value in _found(_attributes(layer), kind):
-                if id(value) not in seen:
-                    seen.add(id(value))
-                    yield f"{layer_name}.{name}".removeprefix("."), value
+            for attribute, attribute_value in attributes_of(layer):
+                for name, value in found_in(attribute, attribute_value, kind):
+                    if id(value) not in seen:
+                        seen.add(id(value))
+                        yield f"{layer_name}.{name}" if layer_name else name, value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Names and parameters, also of the layers below, each once, in the order of definition."""
@@ -178,6 +188,18 @@ class Layer:
     def parameters(self) -> list[Parameter]:
         """All that is learned, in order."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def own_parameters(self) -> list[Parameter]:
+        """Those that are not of a layer below."""
+        own = vars(self)
+        keeps = vars(type(self)).get("keeps")
+        if keeps is not None:  # without a search
+            return [own[name] for name in keeps if own[name] is not None]
+        return [p for pair in attributes_of(self) for _, p in found_in(*pair, Parameter)]
+
+    def has_parameters(self) -> bool:
+        """Whether there is anything to learn, here or below."""
+        return any(layer.own_parameters() for _, layer in self.named_layers())
 
     def constants(self) -> list[np.ndarray]:
         """Arrays that a forward pass reads besides parameters, and that never change."""
@@ -225,9 +247,14 @@ class Layer:
     @property
     def dtype(self) -> np.dtype:
         """The number type of the parameters; float32 if there are none."""
-        for _, parameter in self.named_parameters():
-            return parameter.data.dtype
-        return check.FLOAT32
+        first = self._first_parameter()
+        return check.FLOAT32 if first is None else first.data.dtype
+
+    def _first_parameter(self) -> Parameter | None:
+        for parameter in self.own_parameters():
+            return parameter
+        below = (child._first_parameter() for _, child in self.named_children())
+        return next((parameter for parameter in below if parameter is not None), None)
 
     # ------------------------------------------------------------------------------------- modes
 
@@ -305,23 +332,25 @@ class WeightedLayer(Layer):
         return dx
 
 
-def _attributes(layer: Layer) -> dict[str, Any]:
-    # without what is kept for a while
-    own = dict(vars(layer))
-    for name in ("_saved", "_program"):
-        own.pop(name, None)
-    return own
+def attributes_of(layer: Layer) -> list[tuple[str, Any]]:
+    # those in which something may be found
+    own, keeps = vars(layer), vars(type(layer)).get("keeps")
+    if keeps is not None:
+        return [(name, own[name]) for name in keeps]
+    return [(name, value) for name, value in own.items() if name not in PASSING]
 
 
-def _found(values: Any, kind: type[Any]) -> Iterator[tuple[str, Any]]:
-    # what is of that kind among attributes, and in lists, tuples and dictionaries there
-    pairs = values.items() if isinstance(values, dict) else enumerate(values)
-    for name, value in pairs:
-        if isinstance(value, kind):
-            yield str(name), value
-        elif isinstance(value, (list, tuple, dict)):
-            for inner, found in _found(value, kind):
-                yield f"{name}.{inner}", found
+def found_in(name: str, value: Any, kind: type[Any]) -> Sequence[tuple[str, Any]]:
+    # the value itself, or what is of that kind in lists, tuples and dictionaries
+    if isinstance(value, kind):
+        return ((name, value),)
+    if isinstance(value, dict):
+        pairs: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    else:
+        return ()
+    return [found for key, inner in pairs for found in found_in(f"{name}.{key}", inner, kind)]
 
 
 def is_intact(layer: Layer) -> bool:

@@ -29,6 +29,7 @@ class Flatten(Layer):
     """(N, C, H, W) -> (N, C H W), channels first, then rows, then columns."""
 
     takes_lanes = True
+    keeps = ()
 
     def forward(self, x: Any) -> Any:
         x = check.batch(x, "x")
@@ -68,6 +69,8 @@ class Linear(WeightedLayer):
     """
 
     arguments = ("in_features", "out_features", "bias")
+
+    keeps = ("weight", "bias")
 
     def __init__(
         self,

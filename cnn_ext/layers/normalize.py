@@ -37,6 +37,7 @@ class Normalize(Layer):
 
     arguments = ("mean", "std")
     takes_lanes = True
+    keeps = ()
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
         self._set(mean, std)

@@ -48,6 +48,7 @@ class MaxPool2d(Layer):
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     takes_lanes = True
+    keeps = ()
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class AvgPool2d(Layer):
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
     takes_lanes = True
+    keeps = ()
 
     def __init__(
         self,
@@ -143,6 +145,7 @@ class GlobalAvgPool2d(Layer):
     """The mean of each channel, (N, C, H, W) -> (N, C, 1, 1)."""
 
     takes_lanes = True
+    keeps = ()
 
     def forward(self, x: Any) -> Any:
         x = check.batch(x, "x", 4)

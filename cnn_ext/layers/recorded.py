@@ -38,11 +38,13 @@ def worth_it(images: int, lanes: int, multiply_adds: float) -> bool:
 
 def identity(net: Sequential, x: np.ndarray) -> tuple[Any, ...]:
     """What a recording of the network on such images depends on."""
-    parameters = [id(parameter.data) for parameter in net.parameters()]
     layers = [
-        (type(layer), *(getattr(layer, name) for name in layer.arguments)) for layer in net.walk()
-    ]
-    return (x.shape[1:], x.dtype, _core.get_winograd(), layers, parameters)
+        (
+            type(layer), *[getattr(layer, name) for name in layer.arguments],
+            *[id(parameter.data) for parameter in layer.own_parameters()],
+        ) for layer in net.walk()
+    ]  # fmt: skip
+    return (x.shape[1:], x.dtype, _core.get_winograd(), layers)
 
 
 class ForwardProgram:

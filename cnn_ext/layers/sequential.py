@@ -19,7 +19,7 @@ from .activation import Dropout, ReLU, Sigmoid, Softmax
 from .built_in import BUILT_IN
 from .config import configs_of, layers_of, named
 from .conv import Conv2d
-from .layer import Layer, WeightedLayer, is_intact, sees_lanes
+from .layer import Layer, WeightedLayer, attributes_of, found_in, is_intact, sees_lanes
 from .linear import Flatten, Linear
 from .normalize import Normalize
 from .pool import MaxPool2d
@@ -52,6 +52,7 @@ class Sequential(Layer):
     """
 
     takes_lanes = True
+    keeps = ()
     #: shape of one image, (C, H, W), where it is known: from a file, or from training
     input_shape: tuple[int, ...] | None = None
     #: what the network is for, where it is known: from a file, or from training
@@ -111,11 +112,13 @@ class Sequential(Layer):
         # the layers and parameters that more than one step uses
         seen: set[int] = set()
         again: set[int] = set()
-        for layer in self.layers:
-            below = {id(inner) for _, inner in layer.named_layers()}
-            below.update(map(id, layer.parameters()))
-            again |= seen & below
-            seen |= below
+        for step in self.layers:
+            here = set()
+            for _, layer in step.named_layers():
+                here.add(id(layer))
+                here.update(map(id, layer.own_parameters()))
+            again |= seen & here
+            seen |= here
         return again
 
     def _take_saved(self, i: int, again: set[int]) -> list[tuple[Layer, Any]]:
@@ -196,7 +199,7 @@ class Sequential(Layer):
         order = [i for i, _ in self._order()]
         lowest = -1
         if not need_dx:
-            lowest = next((i for i in order if self.layers[i].parameters()), len(self.layers))
+            lowest = next((i for i in order if self.layers[i].has_parameters()), len(self.layers))
             order = order[order.index(lowest) :] if lowest in order else []
         for i in reversed(order):
             for layer, values in saved.get(i, ()):
@@ -327,10 +330,11 @@ class Sequential(Layer):
 
     def named_children(self) -> Iterator[tuple[str, Layer]]:
         # those of a subclass that has more of them come last
-        yield from ((str(i), layer) for i, layer in enumerate(self.layers))
-        for name, layer in super().named_children():
-            if not name.startswith("layers."):
-                yield name, layer
+        for i, layer in enumerate(self.layers):
+            yield str(i), layer
+        for name, value in attributes_of(self):
+            if name != "layers":
+                yield from found_in(name, value, Layer)
 
     def initialize(
         self, initializer: str | Initializer, rng: np.random.Generator | None = None
