@@ -343,7 +343,7 @@ BOMBS = {
     "picked": """(float[N, 20000] x) => (float[N, 4] y) {
       a = Unsqueeze (x, one)  b = Transpose <perm = [0, 2, 1]> (a)
       i = Cast <to = 7> (l)  y = Gather <axis = 2> (b, i) }""",
-    "large input": """(float[N, 50000, 40000] x) => (float[N, 40000, 50000] y)
+    "large input": """(float[N, 10000, 20000] x) => (float[N, 20000, 10000] y)
     { y = Transpose <perm = [0, 2, 1]> (x) }""",
 }
 

@@ -11,7 +11,7 @@ from .. import _core
 from ..lanes import empty
 from ..scale import scale_of
 from .graph import Graph, Node
-from .layout import FLOAT, SIZE, constant, places
+from .layout import FLOAT, SIZE, Packed, constant, places
 from .rules import conv_shape, in_order
 
 Array = np.ndarray
@@ -23,11 +23,11 @@ class ByBatch:
     Parameters
     ----------
     graph : Graph
-    packed : dict
-        Constants in the layout of the kernels, by node; filled here.
+    packed : Packed
+        Filled here, shared by all that record the same graph.
     """
 
-    def __init__(self, graph: Graph, packed: dict[str, list[Array]]) -> None:
+    def __init__(self, graph: Graph, packed: Packed) -> None:
         self.graph = graph
         self.packed = packed
         self.lanes: int = _core.lanes(SIZE)
@@ -96,6 +96,7 @@ class ByBatch:
             other = self._broadcast(others[0], node.inputs[1], shape)
         else:
             if node.output not in self.packed:
+                self.packed.need(math.prod(shape) * self.lanes)
                 lanes = np.empty((*shape, self.lanes), FLOAT)
                 lanes[...] = np.broadcast_to(node.weights["constant"], shape)[..., None]
                 self.packed[node.output] = [constant(lanes)]
@@ -111,14 +112,14 @@ class ByBatch:
         own = self.graph.shapes[name]
         if own == shape:
             return x
-        source = np.broadcast_to(np.arange(math.prod(own)).reshape(own), shape)
-        y = empty((source.size * self.lanes,), FLOAT)
-        self._move(x, y, source, np.arange(source.size))
+        L, size, tables = self.lanes, math.prod(shape), self.packed.tables
+        if (own, shape) not in tables:
+            self.packed.need(size)
+            every = np.arange(0, math.prod(own) * L, L).reshape(own)
+            tables[own, shape] = places(np.broadcast_to(every, shape))
+        y = empty((size * L,), FLOAT)
+        _core.move(x, y, SIZE, tables[own, shape], self.packed.grid(0, (size, L)), L)
         return y
-
-    def _move(self, x: Array, y: Array, source: Array, target: Array) -> None:
-        L = self.lanes
-        _core.move(x, y, SIZE, places(source * L), places(target * L), L)
 
     def _softmax(self, node: Node, x: Array, clip: Any) -> Array:
         C, *rest = self.graph.shapes[node.output]
@@ -130,16 +131,22 @@ class ByBatch:
 
     def _gather(self, node: Node, *inputs: Array, clip: Any) -> Array:
         y = self._empty(node.output)
-        index = node.attributes["index"].reshape(-1)
+        index, tables = node.attributes["index"].reshape(-1), self.packed.tables
         if (index < 0).any():
             _core.fill(y, SIZE, node.attributes["fill"])
-        start = 0
-        for name, x in zip(node.inputs, inputs, strict=True):
-            size = math.prod(self.graph.shapes[name])
-            here = np.flatnonzero((start <= index) & (index < start + size))
-            if here.size:
-                self._move(x, y, index[here] - start, here)
-            start += size
+        if node.output not in tables:
+            self.packed.need(2 * index.size)
+            tables[node.output] = []
+            start = 0
+            for name in node.inputs:
+                end = start + math.prod(self.graph.shapes[name])
+                here = np.flatnonzero((start <= index) & (index < end))
+                source = (index[here].astype(np.intp) - start) * self.lanes
+                tables[node.output].append((places(source), places(here * self.lanes)))
+                start = end
+        for x, (source, target) in zip(inputs, tables[node.output], strict=True):
+            if source.size:
+                _core.move(x, y, SIZE, source, target, self.lanes)
         return y
 
     def _reshape(self, node: Node, x: Array, clip: Any) -> Array:

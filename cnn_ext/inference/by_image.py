@@ -9,6 +9,8 @@ sum is taken in the order of `by_batch`: the answers are the same, bit for bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,25 @@ from .. import _core
 from ..lanes import empty
 from ..scale import scale_of
 from .graph import Graph, Node, Shape
-from .layout import FLOAT, NO_BORDER, SIZE, Border, Value, constant, image, places
+from .layout import (
+    FLOAT,
+    MOST,
+    NO_BORDER,
+    SIZE,
+    Border,
+    NoRoom,
+    Packed,
+    Value,
+    constant,
+    image,
+    places,
+)
 from .rules import (
     borders,
     in_order,
     is_pairs,
     keeps_zero,
+    most_at_once,
     pixels_pay,
     winograd_pays,
 )
@@ -34,25 +49,55 @@ class ByImage:
     Parameters
     ----------
     graph : Graph
-    packed : dict
-        The weights in the order of the kernels, by node; filled here, shared by all that record the
-        same graph.
+    packed : Packed
+        Filled here, shared by all that record the same graph.
     """
 
-    def __init__(self, graph: Graph, packed: dict[str, list[np.ndarray]]) -> None:
+    def __init__(self, graph: Graph, packed: Packed) -> None:
         self.graph = graph
         self.packed = packed
         self.lanes: int = _core.lanes(SIZE)
         self.border = borders(graph)
 
+    def prepare(self) -> None:
+        """Do what no recorder can: see whether there is room, and transform weights.
+
+        Raises
+        ------
+        ValueError
+            If the values that are needed at once would have more than `MOST` numbers.
+        """
+        self._check_memory()
+        for node in self.graph.nodes:
+            if node.op == "conv2d" and winograd_pays(self.graph, node):
+                self._transform(node)
+
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
         last = in_order(self.graph, self._input(x), self._step)
-        _core.move(last.data, out, SIZE, places(last.at), places(range(out.size)), 1)
+        whole = self.packed.grid(0, (out.size, 1))
+        _core.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
     def _step(self, node: Node, inputs: list[Value], clip: Any, name: str) -> Value:
-        value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
+        try:
+            value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
+        except NoRoom as error:
+            raise NoRoom(f"{self.graph.said(node)}: {error}") from None
         return value
+
+    def _check_memory(self) -> None:
+        def size(name: str) -> int:
+            C, H, W = image(self.graph.shapes[name])
+            top, bottom, left, right = self.border[name]
+            L = 1 if name == self.graph.input else self.lanes
+            return -(-C // L) * L * (H + top + bottom) * (W + left + right)
+
+        most, node = most_at_once(self.graph, size)
+        if most > MOST:
+            raise NoRoom(
+                f"{self.graph.said(node)}: {most} numbers of values and their padding would be"
+                f" needed at once; a plan may have {MOST}"
+            )
 
     # ------------------------------------------------------------------------------------- places
 
@@ -65,13 +110,11 @@ class ByImage:
         top, bottom, left, right = border
         row = row or (W + left + right) * L
         plane = (H + top + bottom) * row
-        c, h, w = np.ogrid[:C, :H, :W]
         first = top * row + left * L
-        at = places(first + c // L * plane + h * row + w * L + c % L)
         data = empty((-(-C // L) * plane + (2 * self.lanes if L == 1 else 0),), FLOAT)
         if border != NO_BORDER or (L > 1 and C % L):
             _core.fill(data, SIZE, 0.0)
-        return Value(data, shape, at, L, first, plane, row, border)
+        return Value(data, shape, None, L, first, plane, row, border)
 
     def _input(self, x: np.ndarray) -> Value:
         shape, graph = self.graph.input_shape, self.graph
@@ -79,7 +122,7 @@ class ByImage:
         border = self.border[graph.input]
         tight = border == NO_BORDER and not self._wide_input()
         if tight and x.dtype == FLOAT:
-            return Value(x.reshape(-1), shape, places(range(x.size)), 1, 0, H * W, W)
+            return Value(x.reshape(-1), shape, None, 1, 0, H * W, W)
         value = self._make(shape, border, 1)
         if tight:  # bytes go the way of numbers through the graph, since they share packed weights
             value.data = value.data[: x.size]
@@ -110,40 +153,39 @@ class ByImage:
     # ---------------------------------------------------------------------------------- operators
 
     def _weights(
-        self, name: str, weight: np.ndarray, bias: np.ndarray | None
+        self, name: str, K: int, rows: Callable[[], np.ndarray], bias: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        # (K, taps) and (K,) in blocks of LANES output channels, the output channel innermost
+        # `rows()`, (K, taps), and (K,) in blocks of LANES output channels, that channel innermost
         if name not in self.packed:
-            K, taps = weight.shape
-            L = self.lanes
+            weight, L = rows(), self.lanes
             blocks = -(-K // L)
-            w = np.zeros((blocks * L, taps), FLOAT)
+            w = np.zeros((blocks * L, weight.shape[1]), FLOAT)
             b = np.zeros(blocks * L, FLOAT)
             w[:K] = weight
             if bias is not None:
                 b[:K] = bias
-            order = w.reshape(blocks, L, taps).transpose(0, 2, 1)
+            order = w.reshape(blocks, L, -1).transpose(0, 2, 1)
             self.packed[name] = [constant(order), constant(b.reshape(blocks, L))]
         return self.packed[name][0], self.packed[name][1]
 
-    def _block_places(self, w: np.ndarray, y: Value) -> tuple[np.ndarray, ...]:
-        # of the taps and blocks of weights, and of the blocks of y
-        blocks, taps, L = w.shape
+    def _block_places(self, w: np.ndarray, y: Value, first: int = 0) -> tuple[np.ndarray, ...]:
+        # of the taps and blocks of weights, and of the blocks of y from one on
+        grid, (blocks, taps, L) = self.packed.grid, w.shape
         return (
-            places(np.arange(taps) * L),
-            places(np.arange(blocks) * taps * L),
-            places(np.arange(blocks) * y.plane),
+            grid(0, (taps, L)),
+            grid(0, (blocks, taps * L)),
+            grid(first * y.plane, (blocks, y.plane)),
         )
 
     def _conv2d(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         a, weight = node.attributes, node.weights["weight"]
         K, C_group, R, S = weight.shape
-        C, groups = x.shape[0], a["groups"]
+        C, groups, grid = x.shape[0], a["groups"], self.packed.grid
         if winograd_pays(self.graph, node):
             return self._winograd(node, x, clip, name)
         if (
             x.lanes == 1
-            and x.data.size > x.at.size
+            and x.data.size > math.prod(x.shape)
             and pixels_pay(node, self.graph.shapes[node.output], self.lanes)
         ):
             return self._pixels(node, x, clip, name)
@@ -152,33 +194,39 @@ class ByImage:
         (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
         top, _, left, _ = a["padding"]
         _, P, Q = self.graph.shapes[node.output]
-        r, s = np.ogrid[:R, :S]
-        taps = r * gap_h * x.row + s * gap_w * x.lanes
-        if depthwise:
-            order = weight.reshape(K, R * S)
-        else:
-            c = np.arange(C)[:, None, None]
-            taps = taps + (c // x.lanes * x.plane + c % x.lanes)
-            dense = weight
-            if groups > 1:  # zeros between the groups
-                dense = np.zeros((groups, K // groups, groups, C_group, R, S), FLOAT)
-                parts = weight.reshape(groups, K // groups, C_group, R, S)
-                dense[np.arange(groups), :, np.arange(groups)] = parts
-            order = dense.reshape(K, C * R * S)
-        w, bias = self._weights(node.output, order, node.weights.get("bias"))
         y = self._make(self.graph.shapes[name], self.border[name])
-        p, q = np.ogrid[:P, :Q]
-        tables = (
-            places(x.first + (p * step_h - top) * x.row + (q * step_w - left) * x.lanes),
-            places(y.first + p * y.row + q * y.lanes),
-            places(taps),
-            *self._block_places(w, y),
-        )
+        first = x.first - top * x.row - left * x.lanes
+        pixels = grid(first, (P, step_h * x.row), (Q, step_w * x.lanes))
+        targets = grid(y.first, (P, y.row), (Q, y.lanes))
+        bias, window = node.weights.get("bias"), ((R, gap_h * x.row), (S, gap_w * x.lanes))
         if depthwise:
-            _core.depthwise(x.data, w, bias, y.data, SIZE, tables, x.plane, clip)
-        else:
-            _core.channel_conv(x.data, w, bias, y.data, SIZE, tables, clip)
+            w, b = self._weights(node.output, K, lambda: weight.reshape(K, R * S), bias)
+            tables = pixels, targets, grid(0, *window), *self._block_places(w, y)
+            _core.depthwise(x.data, w, b, y.data, SIZE, tables, x.plane, clip)
+            return y
+        taps = grid(0, *x.channels(), *window)
+        for block, k, own in self._parts(K, groups):
+            rows = partial(_filters, weight, k, own, groups)
+            part = None if bias is None else bias[k.start : k.stop]
+            w, b = self._weights(f"{node.output} from {block}", len(k), rows, part)
+            each = C_group * R * S
+            seen = taps[own.start * each : own.stop * each]
+            tables = pixels, targets, seen, *self._block_places(w, y, block)
+            _core.channel_conv(x.data, w, b, y.data, SIZE, tables, clip)
         return y
+
+    def _parts(self, K: int, groups: int) -> list[tuple[int, range, range]]:
+        # runs of blocks of output channels that read the same groups: the first block, the
+        # channels, the groups
+        parts: list[tuple[int, range, range]] = []
+        for k in range(0, K, self.lanes):
+            end = min(k + self.lanes, K)
+            own = range(k * groups // K, -(-end * groups // K))
+            if parts and parts[-1][2] == own:
+                parts[-1] = parts[-1][0], range(parts[-1][1].start, end), own
+            else:
+                parts.append((k // self.lanes, range(k, end), own))
+        return parts
 
     def _pixels(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         # few channels: lanes over neighbouring pixels
@@ -195,46 +243,50 @@ class ByImage:
             self.packed[node.output] = [constant(weight), constant(bias)]
         w, bias = self.packed[node.output]
         y = self._make((K, P, Q), lanes=1, row=-(-Q // L) * L)
-        c, r, s, p, v = np.ogrid[:C, :R, :S, :P, : -(-Q // L)]
+        grid, vectors = self.packed.grid, -(-Q // L)
         tables = (
-            places(np.arange(K) * C * R * S),
-            places(np.arange(K) * y.plane),
-            places(range(C * R * S)),
-            places((c * x.plane + r * gap_h * x.row + s * gap_w)[..., 0, 0]),
-            places((x.first + (p - top) * x.row + v * L - left)[0, 0, 0]),
-            places((p * y.row + v * L)[0, 0, 0]),
+            grid(0, (K, C * R * S)),
+            grid(0, (K, y.plane)),
+            grid(0, (C * R * S, 1)),
+            grid(0, (C, x.plane), (R, gap_h * x.row), (S, gap_w)),
+            grid(x.first - top * x.row - left, (P, x.row), (vectors, L)),
+            grid(0, (P, y.row), (vectors, L)),
         )
         _core.pixel_conv(w, x.data, bias, y.data, SIZE, tables, clip)
         return y
 
-    def _winograd(self, node: Node, x: Value, clip: Any, name: str) -> Value:
-        weight = node.weights["weight"]
+    def _transform(self, node: Node) -> None:
+        weight, L = node.weights["weight"], self.lanes
         K, C, R, _ = weight.shape
-        L = self.lanes
         blocks = -(-K // L)
-        if node.output not in self.packed:
-            u = np.zeros(((R + 3) ** 2, K, C), FLOAT)
-            _core.winograd_weights(weight, u, SIZE, K, C, R)
-            padded = np.zeros(((R + 3) ** 2, blocks * L, C), FLOAT)
-            padded[:, :K] = u
-            order = padded.reshape(-1, blocks, L, C).transpose(0, 1, 3, 2)
-            bias = np.zeros(blocks * L, FLOAT)
-            bias[:K] = node.weights.get("bias", 0.0)
-            self.packed[node.output] = [constant(order), constant(bias)]
+        u = np.zeros(((R + 3) ** 2, K, C), FLOAT)
+        _core.winograd_weights(weight, u, SIZE, K, C, R)
+        padded = np.zeros(((R + 3) ** 2, blocks * L, C), FLOAT)
+        padded[:, :K] = u
+        order = padded.reshape(-1, blocks, L, C).transpose(0, 1, 3, 2)
+        bias = np.zeros(blocks * L, FLOAT)
+        bias[:K] = node.weights.get("bias", 0.0)
+        self.packed[node.output] = [constant(order), constant(bias)]
+
+    def _winograd(self, node: Node, x: Value, clip: Any, name: str) -> Value:
+        K, C, R, _ = node.weights["weight"].shape
+        L = self.lanes
         u, bias = self.packed[node.output]
         x = self._borderless(x)
         y = self._make(self.graph.shapes[name], self.border[name])
         top, _, left, _ = node.attributes["padding"]
-        shape = (-(-C // L), C, blocks, *x.shape[1:], *y.shape[1:], top, left, R)
+        shape = (-(-C // L), C, -(-K // L), *x.shape[1:], *y.shape[1:], top, left, R)
         _core.channel_winograd(
             x.data, u, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
         )
         return y
 
     def _linear(self, node: Node, x: Value, clip: Any, name: str) -> Value:
-        w, bias = self._weights(node.output, node.weights["weight"], node.weights.get("bias"))
+        weight, grid = node.weights["weight"], self.packed.grid
+        w, bias = self._weights(node.output, len(weight), lambda: weight, node.weights.get("bias"))
         y = self._make(self.graph.shapes[name])
-        tables = (places(0), places(0), places(x.at), *self._block_places(w, y))
+        origin = grid(0, (1, 1))
+        tables = (origin, origin, x.at(self.packed), *self._block_places(w, y))
         _core.channel_conv(x.data, w, bias, y.data, SIZE, tables, clip)
         return y
 
@@ -278,8 +330,10 @@ class ByImage:
             operand = other.data
         else:
             if name not in self.packed:
+                self.packed.need(x.data.size)
                 spread = np.zeros(x.data.shape, FLOAT)
-                spread[x.at] = np.broadcast_to(node.weights["constant"], shape).reshape(-1)
+                operand = np.broadcast_to(node.weights["constant"], shape)
+                spread[x.at(self.packed)] = operand.reshape(-1)
                 self.packed[name] = [constant(spread)]
             operand = self.packed[name][0]
         y = x.like(empty(x.data.shape, FLOAT))
@@ -300,8 +354,11 @@ class ByImage:
         if plain and value.lanes > 1:
             _core.pack(x.data, value.data, SIZE, C, H * W, 1.0)  # channels as if they were images
             return value
-        source = np.broadcast_to(x.at.reshape(x.shape), shape)
-        _core.move(x.data, value.data, SIZE, places(source), places(value.at), 1)
+        source = x.at(self.packed)
+        if x.shape != shape:
+            self.packed.need(math.prod(shape))
+            source = places(np.broadcast_to(source.reshape(x.shape), shape))
+        _core.move(x.data, value.data, SIZE, source, value.at(self.packed), 1)
         return value
 
     def _softmax(self, node: Node, x: Value, clip: Any, name: str) -> Value:
@@ -309,9 +366,9 @@ class ByImage:
         pixels = math.prod(x.shape[1:])
         vectors = -(-pixels // self.lanes)
         rows = empty((C * vectors * self.lanes,), FLOAT)
-        at = places(np.arange(C)[:, None] * vectors * self.lanes + np.arange(pixels))
+        at = self.packed.grid(0, (C, vectors * self.lanes), (pixels, 1))
         _core.fill(rows, SIZE, 0.0)
-        _core.move(x.data, rows, SIZE, places(x.at), at, 1)
+        _core.move(x.data, rows, SIZE, x.at(self.packed), at, 1)
         _core.softmax(rows, None, rows, SIZE, 1, C, vectors, node.op == "log_softmax")
         return Value(rows, x.shape, at)
 
@@ -319,23 +376,36 @@ class ByImage:
 
     def _gather(self, node: Node, *inputs: Value, clip: Any, name: str) -> Value:
         y = self._make(self.graph.shapes[name], self.border[name])
-        index = node.attributes["index"].reshape(-1)
-        if (index < 0).any():
-            if name not in self.packed:
-                self.packed[name] = [np.full(1, node.attributes["fill"], FLOAT)]
-            target = y.at[index < 0]
-            _core.move(
-                self.packed[name][0], y.data, SIZE, places(np.zeros(len(target))), places(target), 1
-            )
-        start = 0
-        for x in inputs:
-            here = (start <= index) & (index < start + len(x.at))
-            if here.any():
-                _core.move(
-                    x.data, y.data, SIZE, places(x.at[index[here] - start]), places(y.at[here]), 1
-                )
-            start += len(x.at)
+        tables = self.packed.tables
+        if name not in tables:
+            index = node.attributes["index"].reshape(-1)
+            self.packed.need(2 * index.size)
+            target, start = y.at(self.packed), 0
+            filled = places(target[index < 0])
+            tables[name] = [(np.zeros_like(filled), filled)]
+            for x in inputs:
+                count = math.prod(x.shape)
+                here = (start <= index) & (index < start + count)
+                source = x.at(self.packed)[index[here] - start]
+                tables[name].append((places(source), places(target[here])))
+                start += count
+            self.packed[name] = [np.full(1, node.attributes["fill"], FLOAT)]
+        sources = (self.packed[name][0], *(x.data for x in inputs))
+        for data, (source, target) in zip(sources, tables[name], strict=True):
+            if source.size:
+                _core.move(data, y.data, SIZE, source, target, 1)
         return y
 
     def _reshape(self, node: Node, x: Value, clip: Any, name: str) -> Value:
-        return x.as_shape(self.graph.shapes[name])
+        return x.as_shape(self.graph.shapes[name], self.packed)
+
+
+def _filters(weight: np.ndarray, k: range, own: range, groups: int) -> np.ndarray:
+    # those of the output channels k, over the channels of their groups: zeros between the groups
+    part = weight[k.start : k.stop].reshape(len(k), -1)
+    if len(own) == 1:
+        return part
+    rows = np.zeros((len(k), len(own), math.prod(weight.shape[1:])), FLOAT)
+    group = np.arange(k.start, k.stop) * groups // len(weight) - own.start
+    rows[np.arange(len(k)), group] = part
+    return rows.reshape(len(k), -1)

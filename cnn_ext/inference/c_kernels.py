@@ -16,6 +16,7 @@ from .graph import Shape
 
 Pair = tuple[int, int]
 Image = tuple[int, int, int]
+LONGEST = 2**20  # rows of a table
 Part = tuple[int, int, int]  # of outputs: the first, their number, how many are in a block
 
 # Convolutions and linear layers keep `lanes` of output channels in registers.
@@ -319,6 +320,12 @@ def softmax(classes: int, pixels: int, logarithm: bool) -> str:
     )
 
 
+def check_rows(count: int) -> None:
+    """Raise ValueError if a table that no weight stands for would be too long."""
+    if count > LONGEST:
+        raise ValueError(f"a table in a C file may have {LONGEST} rows, this needs up to {count}")
+
+
 def runs(index: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """An index as runs (source, start, step, length); the last source is what fills."""
     flat = index.ravel().astype(np.int64)
@@ -328,6 +335,7 @@ def runs(index: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     step = np.diff(place)
     same = np.diff(source) == 0
     changes = np.flatnonzero((step[1:] != step[:-1]) | ~same[1:] | ~same[:-1]) + 1
+    check_rows(len(changes) + 1)
     ends = iter([*changes.tolist(), len(step)])
     found, first, end = [], 0, next(ends)
     while first < len(flat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 from collections import Counter
@@ -11,17 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import _core
 from .._files import atomic_write
 from ..scale import AS_THEY_ARE
 from ..task import Task
 from . import c_kernels as kernels
 from .c_kernels import Image, Part
 from .graph import Graph, Node, Shape
+from .layout import MOST
+from .rules import most_at_once
 
 UNARY = ("clip", "leaky_relu", "sigmoid", "tanh")
 FUSING = (*UNARY, "conv2d", "linear", "max_pool", "avg_pool", "add", "mul")
 FEW = 4  # fewer outputs of a group are not worth a block
 ALIGNMENT = 16  # floats
+TOO_LARGE = f"the buffers of a C file may have {MOST} numbers"
 
 
 def write_c(
@@ -132,27 +137,19 @@ class _Writer:
         self.shapes: dict[str, Shape] = {}  # of every buffer
         self.spans: dict[str, list[int]] = {}  # first and last call that needs it
         self.constant_bytes = self.multiply_adds = 0
+        most, node = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
+        if most > MOST:
+            raise ValueError(f"{graph.said(node)}: {TOO_LARGE}, this needs {most} at once")
         self._translate(graph)
 
     def plan(self) -> tuple[dict[str, int], int]:
-        """Where in memory each buffer lies, and the size of the memory: the largest come first."""
-        offsets: dict[str, int] = {}
-        sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
-        for name in sorted(sizes, key=lambda name: -sizes[name]):
-            first, last = self.spans[name]
-            taken = sorted(
-                (offset, offset + sizes[other])
-                for other, offset in offsets.items()
-                if self.spans[other][0] <= last and first <= self.spans[other][1]
-            )
-            place = 0
-            for begin, end in taken:
-                if place + sizes[name] <= begin:
-                    break
-                place = max(place, -(-end // ALIGNMENT) * ALIGNMENT)
-            offsets[name] = place
-        total = max((place + sizes[name] for name, place in offsets.items()), default=0)
-        return {name: offsets[name] for name in sizes}, total
+        """Where in memory each buffer lies, and the size of the memory."""
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        starts = [self.spans[name][0] for name in self.shapes]
+        ends = [self.spans[name][1] + 1 for name in self.shapes]
+        offsets, _ = _core.first_fit(sizes, starts, ends, ALIGNMENT)
+        whole = max(map(operator.add, offsets, sizes), default=0)
+        return dict(zip(self.shapes, offsets, strict=True)), whole
 
     # ------------------------------------------------------------------------- parts
 
@@ -224,7 +221,10 @@ class _Writer:
                 self._call("unary", kernels.unary(math.prod(shapes[0]), after), [*inputs, y])
             else:
                 add = getattr(self, f"_{node.op}")
-                add(node, shapes, self._after(activations), [*inputs, y])
+                try:
+                    add(node, shapes, self._after(activations), [*inputs, y])
+                except ValueError as error:
+                    raise ValueError(f"{graph.said(node)}: {error}") from error
         if end == graph.input:
             text = kernels.unary(math.prod(graph.input_shape), "{v}")
             self._call("copy", text, ["input", "output"])
@@ -239,6 +239,8 @@ class _Writer:
         if whole == (C, H, W):
             return x, whole
         y = f"padded{len(self.calls)}"
+        if math.prod(whole) > MOST:
+            raise ValueError(f"{TOO_LARGE}, this needs {whole} with padding")
         self.shapes[y] = whole
         self._call("pad", kernels.pad((C, H, W), top, left, *whole[1:], fill), [x, y])
         return y, whole
@@ -307,6 +309,7 @@ class _Writer:
         used = _used((P, Q), a["kernel"], a["stride"], (1, 1))
         x, shape = self._padded(buffers[0], shapes[0], a["padding"], used, "0.0f")
         counts = []
+        kernels.check_rows(P + Q)
         for axis, (size, before, behind) in enumerate(((H, top, bottom), (W, left, right))):
             low, high = before, before + size
             if a["count_include_pad"]:

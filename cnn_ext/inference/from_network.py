@@ -50,12 +50,15 @@ def graph_of(net: Sequential, input_shape: Sequence[int]) -> Graph:
     if not is_chain(net):
         raise TypeError(f"net: {type(net).__name__} has passes of its own, which no graph knows")
     graph = Graph(input_shape, net.byte_scale, net.task)
-    for layer in net.walk():
+    for i, layer in enumerate(net.walk()):
         if type(layer) not in ADD or not is_intact(layer):
             raise TypeError(
                 f"net: a {type(layer).__name__} is not a built-in layer, or has other passes"
             )
-        ADD[type(layer)](graph, layer)
+        try:
+            ADD[type(layer)](graph, layer)
+        except ValueError as error:
+            raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from error
     return graph
 
 

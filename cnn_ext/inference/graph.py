@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 CLIP_NONE = (-math.inf, math.inf)
+LARGEST = 2**28  # numbers of one value of one image
+LONGEST = 2**31 - 1  # of any kernel, stride, padding or dilation
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +141,9 @@ class Graph:
         node = Node(op, inputs, output, arrays, dict(attributes))
         try:
             shape = SHAPE_OF[op](node, *(self.shapes[name] for name in inputs))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            self.shapes[output] = _whole_shape(shape)
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{op}: {error}") from error
-        self.shapes[output] = _whole_shape(shape)
         self.nodes.append(node)
         self.output = output
         return output
@@ -185,6 +187,13 @@ class Graph:
         same_classes = self.shapes[node.output][0] == self.output_shape[0]
         return ENDINGS[node.op] if node.op == "sigmoid" or same_classes else None
 
+    def said(self, node: Node | None) -> str:
+        """A node for a message: its place, its operator and the shapes of its values."""
+        if node is None:
+            return f"the input of {self.input_shape}"
+        shapes = ", ".join(str(self.shapes[name]) for name in node.inputs)
+        return f"node {node.output[1:]} ({node.op}, {shapes} to {self.shapes[node.output]})"
+
     def uses(self) -> dict[str, int]:
         """How many nodes take each value; the output counts as one more."""
         count = dict.fromkeys(self.shapes, 0)
@@ -197,8 +206,10 @@ class Graph:
 
 def _whole_shape(shape: Sequence[int]) -> Shape:
     sizes = tuple(int(size) for size in shape)
-    if not sizes or min(sizes) < 1 or math.prod(sizes) > 2**31 - 1:
+    if not sizes or min(sizes) < 1:
         raise ValueError(f"expected a shape of whole numbers of at least 1, got {tuple(shape)}")
+    if math.prod(sizes) > LARGEST:
+        raise ValueError(f"a value of {sizes} is too large: one image may have {LARGEST} numbers")
     return sizes
 
 
@@ -212,9 +223,11 @@ def _extent(
     size: int, before: int, after: int, kernel: int, stride: int, gap: int, ceil: bool
 ) -> int:
     # windows along one axis; one that would begin in the padding behind the input is dropped
-    if min(before, after) < 0 or min(kernel, stride, gap) < 1:
+    numbers = before, after, kernel, stride, gap
+    if min(before, after) < 0 or min(kernel, stride, gap) < 1 or max(numbers) > LONGEST:
         raise ValueError(
-            "expected padding of at least 0, kernel, stride and dilation of at least 1"
+            "expected padding of at least 0, kernel, stride and dilation of at least 1, all up to"
+            f" 2**31 - 1, got {before} and {after}, {kernel}, {stride}, {gap}"
         )
     spare = size + before + after - gap * (kernel - 1) - 1
     if spare < 0:

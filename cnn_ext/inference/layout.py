@@ -1,9 +1,9 @@
-"""Where the numbers of an activation of one image lie."""
+"""Where the numbers of an activation of one image lie, and what recordings of a graph share."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ SIZE = FLOAT.itemsize
 LINE = 64 // SIZE  # numbers in a cache line
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0)
+ROOM = 2**26  # numbers in the tables and constants that a plan makes, beside its packed weights
+MOST = 2**28  # numbers of the values of one image that are needed at once
 
 
 def places(numbers: Any) -> np.ndarray:
@@ -32,18 +34,60 @@ def constant(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+class NoRoom(ValueError):
+    """A plan would need more than it may have for a graph of this size."""
+
+
+class Packed(dict[str, list[np.ndarray]]):
+    """Weights in the order of the kernels, by node, and tables: what all recordings share.
+
+    Attributes
+    ----------
+    tables : dict
+        Of places, by what they depend on.
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[Any, Any] = {}
+        self._room = ROOM
+
+    def need(self, count: int) -> None:
+        """Take note of so many numbers that no weight stands for."""
+        self._room -= count
+        if self._room < 0:
+            raise NoRoom(f"{count} more numbers in tables; a plan may have {ROOM}")
+
+    def grid(self, first: int, *axes: tuple[int, int]) -> np.ndarray:
+        """The places ``first + i * step + j * ...`` in order; the axes are (count, step)."""
+        merged: list[tuple[int, int]] = []
+        for count, step in axes:
+            if merged and merged[-1][1] == count * step:
+                merged[-1] = merged[-1][0] * count, step
+            elif count > 1 or not merged:
+                merged.append((count, step))
+        key = first, *merged
+        if key not in self.tables:
+            self.need(math.prod(count for count, _ in merged))
+            at = np.array(first, np.intp)
+            for count, step in merged:
+                at = at[..., None] + np.arange(count, dtype=np.intp) * step
+            self.tables[key] = places(at)
+        table: np.ndarray = self.tables[key]
+        return table
+
+
 @dataclass
 class Value:
-    """The numbers of one activation: `at` says where each lies in `data`.
+    """The numbers of one activation, and where each lies in `data`.
 
     If it lies in the usual way, channel c of pixel (h, w) is at ``first + c // lanes * plane
     + h * row + w * lanes + c % lanes``; `lanes` is 1 for plain images and 0 where nothing of that
-    is true.
+    is true: then `table` has the places.
     """
 
     data: np.ndarray
     shape: Shape
-    at: np.ndarray
+    table: np.ndarray | None = None
     lanes: int = 0
     first: int = 0
     plane: int = 0
@@ -52,17 +96,26 @@ class Value:
 
     def like(self, data: np.ndarray) -> Value:
         """Another one that lies in the same way."""
-        return Value(
-            data, self.shape, self.at, self.lanes, self.first, self.plane, self.row, self.border
-        )
+        return replace(self, data=data)
 
-    def as_shape(self, shape: Shape) -> Value:
+    def channels(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The axes of a grid of channels; if they do not fill the last block, it has some more."""
+        C, L = image(self.shape)[0], self.lanes
+        return (-(-C // L), self.plane), (min(C, L), 1)
+
+    def at(self, packed: Packed) -> np.ndarray:
+        """The places of all numbers."""
+        if self.table is not None:
+            return self.table
+        C, H, W = image(self.shape)
+        pixels = (H, self.row), (W, self.lanes)
+        return packed.grid(self.first, *self.channels(), *pixels)[: C * H * W]
+
+    def as_shape(self, shape: Shape, packed: Packed) -> Value:
         """The same numbers, shaped otherwise."""
         if image(shape) == image(self.shape):
-            other = self.like(self.data)
-            other.shape = shape
-            return other
-        return Value(self.data, shape, self.at)
+            return replace(self, shape=shape)
+        return Value(self.data, shape, self.at(packed))
 
 
 def image(shape: Shape) -> tuple[int, int, int]:

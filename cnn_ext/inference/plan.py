@@ -18,7 +18,8 @@ from ..scale import as_numbers
 from .by_batch import ByBatch
 from .by_image import ByImage
 from .graph import Graph
-from .layout import FLOAT, constant
+from .layout import FLOAT, NoRoom, Packed, constant
+from .rules import most_at_once
 from .simplify import simplify
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
@@ -74,22 +75,21 @@ class Plan:
         self._single = (1, *self.input_shape)
         self._lanes: int = _core.lanes(FLOAT.itemsize)
         self._least = max(2, math.ceil(BLOCK_SHARE * self._lanes))
-        self._packed: dict[Any, dict[str, list[np.ndarray]]] = {ByImage: {}}
-        # once for real, which brings the weights into the order of the kernels
-        x, out = self._example(1, FLOAT)
-        ByImage(graph, self._packed[ByImage])(x, out)
+        self._packed: dict[Any, Packed] = {ByImage: Packed()}
+        ByImage(graph, self._packed[ByImage]).prepare()
         types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
         self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
         self._by_batch: dict[Any, Any] | None = None
-        largest = FLOAT.itemsize * self._lanes * max(map(math.prod, graph.shapes.values()))
-        if max_batch >= self._least and largest <= CACHES:
-            self._packed[ByBatch] = {}
-            first = self._recorded(ByBatch, self._lanes, FLOAT)
-            if first.memory <= CACHES:
-                self._by_batch = {FLOAT: first}
-                for dtype in types[1:]:
-                    self._by_batch[dtype] = self._recorded(ByBatch, self._lanes, dtype)
-            else:
+        most, _ = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
+        if max_batch >= self._least and FLOAT.itemsize * self._lanes * most <= 2 * CACHES:
+            self._packed[ByBatch] = Packed()
+            try:
+                first = self._recorded(ByBatch, self._lanes, FLOAT)
+                if first.memory > CACHES:
+                    raise NoRoom
+                others = {dtype: self._recorded(ByBatch, self._lanes, dtype) for dtype in types[1:]}
+                self._by_batch = {FLOAT: first, **others}
+            except NoRoom:  # one image at a time is faster
                 del self._packed[ByBatch]
 
     def _example(self, images: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:

@@ -122,3 +122,22 @@ def borders(graph: Graph) -> dict[str, Border]:
             elif keeps_zero(node) and graph.shapes[name] == graph.shapes[node.output]:
                 want(name, border[node.output])
     return border
+
+
+def most_at_once(graph: Graph, size: Callable[[str], int]) -> tuple[int, Node | None]:
+    """The most that the values need which live at once, and the node at which they do.
+
+    `size` says what a value needs.
+    """
+    uses = graph.uses()
+    now = most = size(graph.input)
+    worst = None
+    for node in graph.nodes:
+        now += size(node.output)
+        if now > most:
+            most, worst = now, node
+        for name in node.inputs:
+            uses[name] -= 1
+            if not uses[name]:
+                now -= size(name)
+    return most, worst

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +69,8 @@ def _rebuilt(graph: Graph, nodes: dict[str, Node], output: str) -> Graph:
     names = {graph.input: new.input}
     for node in nodes.values():
         inputs = [names[name] for name in node.inputs]
-        names[node.output] = new.add(node.op, *inputs, weights=node.weights, **node.attributes)
+        weights = _whole(node.weights)
+        names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
     new.output = names[output]
     return new
 
@@ -107,20 +109,28 @@ def _gathered(before: Node, node: Node) -> Node | None:
 
 
 def _folded(before: Node, node: Node) -> Node | None:
-    weight = before.weights["weight"].astype(np.float64)
-    K = weight.shape[0]
+    # the weights are multiplied once, by "factor", whatever the number of constants
+    weights = dict(before.weights)
+    weight, K = weights["weight"], len(weights["weight"])
     constant = node.weights["constant"].astype(np.float64)
     shape = (1,) * (weight.ndim - 1 - constant.ndim) + constant.shape
     if shape[0] not in (1, K) or any(size != 1 for size in shape[1:]):
         return None
     constant = np.broadcast_to(constant.ravel(), K)
-    bias = before.weights.get("bias", np.zeros(K)).astype(np.float64)
     if node.op == "add":
-        bias = bias + constant
+        weights["bias"] = weights.get("bias", np.zeros(K)).astype(np.float64) + constant
     else:
-        weight *= constant.reshape(-1, *(1,) * (weight.ndim - 1))
-        bias = bias * constant
-    weights = {"weight": weight.astype(np.float32)}
-    if "bias" in before.weights or node.op == "add":
-        weights["bias"] = bias.astype(np.float32)
+        weights["factor"] = weights.get("factor", np.ones(K)) * constant
+        if "bias" in weights:
+            weights["bias"] = weights["bias"].astype(np.float64) * constant
     return replace(before, output=node.output, weights=weights)
+
+
+def _whole(weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    # with the factor multiplied in
+    if "factor" not in weights:
+        return weights
+    kept = dict(weights)
+    factor, weight = kept.pop("factor"), kept["weight"]
+    kept["weight"] = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    return kept

@@ -144,7 +144,10 @@ class _Reader:
         shape = (fixed, *shape[1:]) if fixed is not None and (one_image or fixed == 1) else shape
         if one_image and fixed is None:
             raise ValueError("the size of axis 0 is not known")
-        self.build = Builder(shape, fixed, ROOM + 4 * count)
+        try:
+            self.build = Builder(shape, fixed, ROOM + 4 * count)
+        except ValueError as error:
+            raise ValueError(f"input {inputs[0].name[:60]!r}: {error}") from error
         self.known[inputs[0].name] = self.build.input
 
     def run(self) -> Value:

@@ -35,6 +35,44 @@ cdef inline Recorder recorder():
     return <Recorder> active_recorder
 
 
+def first_fit(sizes, starts, ends, Py_ssize_t alignment):
+    """Offsets of pieces of memory that are needed from `starts` until before `ends`, and the whole.
+
+    The largest come first, each as low as those allow that are needed at the same time.
+    """
+    cdef Py_ssize_t count = len(sizes), placed, i, j, n, size, start, end, offset, whole = 0
+    cdef Py_ssize_t* rows = <Py_ssize_t*> malloc(max(count, 1) * 4 * sizeof(Py_ssize_t))
+    cdef Py_ssize_t* row
+    within_reach(&alignment, 1)
+    at_least_one(&alignment, 1)
+    if rows == NULL:
+        raise MemoryError(f"{count} pieces of memory")
+    offsets = [0] * count
+    try:
+        for placed, n in enumerate(sorted(range(count), key=lambda n: -sizes[n])):
+            start, end, size = starts[n], ends[n], sizes[n]
+            if not 0 <= size <= PY_SSIZE_T_MAX // (count + 1) - alignment:
+                raise ValueError(f"{count} pieces of memory of up to {size} bytes")
+            size = (size + alignment - 1) // alignment * alignment
+            offset, i = 0, placed
+            for j in range(placed):  # in the order of their offsets
+                row = rows + 4 * j
+                if row[0] >= offset + size:
+                    break
+                if start < row[3] and row[2] < end and row[1] > offset:
+                    offset = row[1]
+            while i > 0 and rows[4 * i - 4] > offset:
+                i -= 1
+            memmove(rows + 4 * i + 4, rows + 4 * i, (placed - i) * 4 * sizeof(Py_ssize_t))
+            row = rows + 4 * i
+            row[0], row[1], row[2], row[3] = offset, offset + size, start, end
+            offsets[n] = offset
+            whole = max(whole, offset + size)
+    finally:
+        free(rows)
+    return offsets, whole
+
+
 cdef class Recorder:
     """Records the kernels that this Python thread calls from `start` to `stop`, and runs them.
 
@@ -184,23 +222,13 @@ cdef class Recorder:
         return offsets
 
     cdef dict plan_arena(self, set others):
-        # Offsets of all other lives: the largest first, each as low as those allow that live with it.
-        placed, offsets = [], {}
-        self.arena_size = 0
-        for i in sorted(range(len(self.lives)), key=lambda i: -self.lives[i][1]):
-            _, size, first, end = self.lives[i]
-            if i in others:
-                continue
-            size = (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-            end = self.count if end is None else end
-            offset = 0
-            for low, high, other_first, other_end in sorted(placed):
-                if first < other_end and other_first < end and offset + size > low and offset < high:
-                    offset = high
-            offsets[i] = offset
-            placed.append((offset, offset + size, first, end))
-            self.arena_size = max(self.arena_size, offset + size)
-        return offsets
+        # Offsets of all other lives.
+        rest = [i for i in range(len(self.lives)) if i not in others]
+        sizes = [self.lives[i][1] for i in rest]
+        starts = [self.lives[i][2] for i in rest]
+        ends = [self.count if self.lives[i][3] is None else self.lives[i][3] for i in rest]
+        offsets, self.arena_size = first_fit(sizes, starts, ends, ALIGNMENT)
+        return dict(zip(rest, offsets))
 
     @property
     def memory(self):
