@@ -52,7 +52,6 @@ def extent(
         fits = end < size + before + after
         hangs = (
             ceil
-            and count > 0
             and start < size + before
             and start - stride + gap * (kernel - 1) < (size + before + after - 1)
         )

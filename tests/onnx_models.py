@@ -284,6 +284,14 @@ MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
         19,
         {},
     ),
+    "the only window hangs over": (
+        """(float[N, 2, 1, 2] x) => (float[N, 2, 1, 1] y) {
+        a = MaxPool <kernel_shape = [2, 4], strides = [2, 3], ceil_mode = 1> (x)
+        b = AveragePool <kernel_shape = [2, 3], strides = [2, 3], ceil_mode = 1> (x)
+        y = Add (a, b) }""",
+        19,
+        {},
+    ),
     "batch of one": (
         """(float[1, 2, 3, 4] x) => (float[1, 24] y) {
         a = Squeeze (x, zero)

@@ -153,6 +153,11 @@ def _conv2d(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Gener
 def _pool(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Generator) -> None:
     _, H, W = graph.shapes[x]
     kernel = draw(st.sampled_from([(H, W), (min(H, 2), min(W, 2)), (min(H, 3), 1)]))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    ceil_mode = draw(st.booleans())
+    if ceil_mode:  # the only window may hang over
+        kernel = tuple(size + draw(st.integers(0, step - 1))
+                       for size, step in zip(kernel, stride, strict=True))  # fmt: skip
     more: dict[str, Any] = {"dilation": (1, 1)}
     if op == "avg_pool":
         more = {"count_include_pad": draw(st.booleans())}
@@ -160,9 +165,7 @@ def _pool(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Generat
         more["dilation"] = draw(st.sampled_from([(1, 1), (2, 2)]))
     spans = [size - 1 for size in kernel for _ in range(2)]
     padding = tuple(draw(st.integers(0, min(span, 2))) for span in spans)
-    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    graph.add(op, x, kernel=kernel, stride=stride, padding=padding, ceil_mode=draw(st.booleans()),
-              **more)  # fmt: skip
+    graph.add(op, x, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode, **more)
 
 
 DRAW: dict[str, Any] = {

@@ -84,6 +84,26 @@ def test_means_of_windows_that_hang_over(tmp_path: Path, count_include_pad: bool
     assert_close(run(path, x), graph_reference.run(graph, x))
 
 
+@pytest.mark.parametrize("op", ["max_pool", "avg_pool", "avg_pool, counted"])
+@pytest.mark.parametrize("kernel", [(2, 4), (3, 3)])
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 0, 0, 1)])
+def test_the_only_window_hangs_over(
+    tmp_path: Path, op: str, kernel: tuple[int, int], padding: tuple[int, ...]
+) -> None:
+    graph = Graph((2, 1, 2))
+    more = {"dilation": (1, 1)} if op == "max_pool" else {"count_include_pad": "," in op}
+    graph.add(op[:8], graph.input, kernel=kernel, stride=(3, 3), padding=padding, ceil_mode=True,
+              **more)  # fmt: skip
+    path = tmp_path / "graph.onnx"
+    cnn_onnx.export(graph, path)
+    checked(path)
+    x = images(graph)
+    expected = graph_reference.run(graph, x)
+    assert_close(run(path, x), expected)
+    assert_close(graph_reference.run(cnn_onnx.load(path), x), expected)
+    assert_close(graph.compile()(x), expected)
+
+
 @pytest.mark.parametrize("padding", [(1, 1, 0, 2), (2, 2, 2, 2), (0, 0, 0, 0)])
 def test_padding_as_wide_as_windows(tmp_path: Path, padding: tuple[int, ...]) -> None:
     graph = Graph((2, 6, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_ceil_mode_keeps_windows_that_hang_over_the_edge() -> None:
     assert_array_equal(ops.max_pool2d(x, 2), batch([[1, 1], [4, 2]]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pool", [ops.max_pool2d, ops.avg_pool2d])
+def test_ceil_mode_keeps_the_only_window(pool: Any, dtype: str) -> None:
+    assert_array_equal(pool(np.ones((1, 1, 1, 1), dtype), 2, ceil_mode=True), [[[[1]]]])
+    with pytest.raises(ValueError, match=r"kernel_size: a window of \(2, 2\) .* does not fit"):
+        pool(np.ones((1, 1, 1, 1), dtype), 2, stride=1, ceil_mode=True)
+
+
 def test_ceil_mode_drops_a_window_beyond_the_input() -> None:
     x = np.arange(25.0).reshape(1, 1, 5, 5)
     y = ops.max_pool2d(x, 2, stride=2, padding=1, ceil_mode=True)
@@ -152,21 +161,22 @@ def test_a_window_that_holds_no_pixel_is_refused() -> None:
     message = r"kernel_size: a window of \(2, 2\) with dilation \(3, 3\) .* holds no pixel"
     with pytest.raises(ValueError, match=message):
         ops.max_pool2d(np.ones((1, 1, 2, 2)), 2, padding=1, dilation=3)
-    for size in range(1, 6):
-        for kernel in range(1, 6):
-            for dilation in range(1, 8):
-                for padding in range(kernel // 2 + 1):
-                    reach = dilation * (kernel - 1)
-                    starts = range(-padding, size + padding - reach)
-                    taps = [range(start, start + reach + 1, dilation) for start in starts]
-                    empty = any(all(not 0 <= tap < size for tap in window) for window in taps)
-                    options = ((1, kernel), 1, (0, padding), (1, dilation))
-                    if empty or not taps:
-                        with pytest.raises(ValueError, match="kernel_size"):
-                            ops.max_pool2d(np.zeros((1, 1, 1, size)), *options)
-                    else:
-                        y = ops.max_pool2d(np.zeros((1, 1, 1, size)), *options)
-                        assert_array_equal(y, np.zeros((1, 1, 1, len(starts))))
+    grid = product(range(1, 6), range(1, 6), range(1, 8), (1, 2, 5), (False, True))
+    for size, kernel, dilation, stride, ceil in grid:
+        for padding in range(kernel // 2 + 1):
+            reach = dilation * (kernel - 1)
+            # in ceil mode one more window, if the one before ends before the last place
+            end = min(size, size + padding - reach + stride - 1) if ceil else size + padding - reach
+            starts = range(-padding, end, stride)
+            taps = [range(start, start + reach + 1, dilation) for start in starts]
+            empty = any(all(not 0 <= tap < size for tap in window) for window in taps)
+            options = ((1, kernel), (1, stride), (0, padding), (1, dilation), ceil)
+            if empty or not taps:
+                with pytest.raises(ValueError, match="kernel_size"):
+                    ops.max_pool2d(np.zeros((1, 1, 1, size)), *options)
+            else:
+                y = ops.max_pool2d(np.zeros((1, 1, 1, size)), *options)
+                assert_array_equal(y, np.zeros((1, 1, 1, len(starts))))
 
 
 def test_places_beyond_the_digits_of_float32_are_refused() -> None:

@@ -67,18 +67,21 @@ def poolings(draw: Any, dilations: int = 3) -> tuple[Any, dict[str, Any]]:
     kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
     padding = (draw(st.integers(0, kernel[0] // 2)), draw(st.integers(0, kernel[1] // 2)))
     dilation = (draw(st.integers(1, dilations)), draw(st.integers(1, dilations)))
+    stride, ceil_mode = draw(st.none() | pairs), draw(st.booleans())
     extent = []
-    for window, pad, gap in zip(kernel, padding, dilation, strict=True):
-        # the window fits, and holds a pixel wherever it stands
-        least = max(gap * (window - 1) + 1 - 2 * pad, gap if pad else 1)
+    steps = kernel if stride is None else ref.pair(stride)
+    for window, pad, gap, step in zip(kernel, padding, dilation, steps, strict=True):
+        # the window fits or hangs over, and holds a pixel wherever it stands
+        spare = step - 1 if ceil_mode else 0
+        least = max(gap * (window - 1) + 1 - 2 * pad - spare, gap if pad else 1)
         extent.append(draw(st.integers(least, least + 6)))
     x_shape = (draw(batches), draw(st.integers(1, 3)), *extent)
     options = {
         "kernel_size": kernel,
-        "stride": draw(st.none() | pairs),
+        "stride": stride,
         "padding": padding,
         "dilation": dilation,
-        "ceil_mode": draw(st.booleans()),
+        "ceil_mode": ceil_mode,
     }
     return x_shape, options
 

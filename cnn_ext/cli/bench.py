@@ -1,12 +1,14 @@
 """Measure how fast a model answers on this machine.
 
-The images are random. Latency is that of calls with one image, throughput that of calls with 256.
+The images are random. Latency is that of calls with one image, throughput that of calls with 256,
+or with fewer if they are so large that those would have more than a gigabyte.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ from ._files import load_model
 from ._options import add_json, real, whole
 
 BATCH = 256
+LARGEST = 2**28  # numbers in a batch
 PERCENTILES = (50, 90, 99)
 LEAST = 5  # calls of a measurement
 
@@ -48,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     plan = model.net.compile(model.input_shape, BATCH)
     compiling = time.perf_counter() - started
-    images = np.random.default_rng(0).random((BATCH, *model.input_shape), np.float32)
+    most = min(BATCH, max(LARGEST // math.prod(model.input_shape), 1))
+    images = np.random.default_rng(0).random((most, *model.input_shape), np.float32)
     image = images[0]
     rows = []
     for count in arguments.threads or sorted({1, get_num_threads()}):
@@ -57,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
                 _times(lambda: plan(image), arguments.seconds), PERCENTILES
             ).tolist()
             batch = float(np.median(_times(lambda: plan(images), arguments.seconds)))
-        rows.append({"threads": count, "latency": latency, "images_per_second": BATCH / batch})
+        rows.append(
+            {"threads": count, "latency": latency, "images_per_second": len(images) / batch}
+        )
     if arguments.json:
         for row in rows:
             row["latency"] = dict(zip((f"p{p}" for p in PERCENTILES), row["latency"], strict=True))
@@ -66,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             "compile_seconds": compiling,
             "weights_bytes": plan.weights_bytes,
             "arena_bytes": plan.arena_bytes,
-            "batch": BATCH,
+            "batch": len(images),
             "results": rows,
         }
         print(json.dumps(result, allow_nan=False))

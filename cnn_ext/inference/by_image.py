@@ -9,7 +9,8 @@ sum is taken in the order of `by_batch`: the answers are the same, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from .graph import Graph, Node, Shape
 from .layout import (
     FLOAT,
     MOST,
+    MOST_BORDER,
     NO_BORDER,
     SIZE,
     Border,
@@ -74,29 +76,37 @@ class ByImage:
 
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
-        last = in_order(self.graph, self._input(x), self._step)
-        whole = self.packed.grid(0, (out.size, 1))
-        _core.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
+        graph = self.graph
+        last = in_order(graph, self._input(x), self._step)
+        with _named(f"the output of {graph.output_shape}"):
+            whole = self.packed.grid(0, (out.size, 1))
+            _core.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
     def _step(self, node: Node, inputs: list[Value], clip: Any, name: str) -> Value:
-        try:
+        with _named(self.graph.said(node)):
             value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
-        except NoRoom as error:
-            raise NoRoom(f"{self.graph.said(node)}: {error}") from None
         return value
 
     def _check_memory(self) -> None:
-        def size(name: str) -> int:
-            C, H, W = image(self.graph.shapes[name])
+        graph = self.graph
+        sizes = {}
+        for name, shape in graph.shapes.items():
+            C, H, W = image(shape)
             top, bottom, left, right = self.border[name]
-            L = 1 if name == self.graph.input else self.lanes
-            return -(-C // L) * L * (H + top + bottom) * (W + left + right)
-
-        most, node = most_at_once(self.graph, size)
+            channels = C if name == graph.input else -(-C // self.lanes) * self.lanes
+            sizes[name] = channels * (H + top + bottom) * (W + left + right)
+            border = sizes[name] - channels * H * W
+            if border > MOST_BORDER:
+                node = next((node for node in graph.nodes if name in node.inputs), None)
+                raise NoRoom(
+                    f"{graph.said(node)}: padding its input would take {border} numbers; a plan may"
+                    f" have {MOST_BORDER}"
+                )
+        most, node = most_at_once(graph, sizes.__getitem__)
         if most > MOST:
             raise NoRoom(
-                f"{self.graph.said(node)}: {most} numbers of values and their padding would be"
-                f" needed at once; a plan may have {MOST}"
+                f"{graph.said(node)}: {most} numbers of values would be needed at once; a plan may"
+                f" have {MOST}"
             )
 
     # ------------------------------------------------------------------------------------- places
@@ -111,12 +121,16 @@ class ByImage:
         row = row or (W + left + right) * L
         plane = (H + top + bottom) * row
         first = top * row + left * L
-        data = empty((-(-C // L) * plane + (2 * self.lanes if L == 1 else 0),), FLOAT)
+        data = _room(-(-C // L) * plane + (2 * self.lanes if L == 1 else 0))
         if border != NO_BORDER or (L > 1 and C % L):
             _core.fill(data, SIZE, 0.0)
         return Value(data, shape, None, L, first, plane, row, border)
 
     def _input(self, x: np.ndarray) -> Value:
+        with _named(f"the input of {self.graph.input_shape}"):
+            return self._placed(x)
+
+    def _placed(self, x: np.ndarray) -> Value:
         shape, graph = self.graph.input_shape, self.graph
         C, H, W = image(shape)
         border = self.border[graph.input]
@@ -365,7 +379,7 @@ class ByImage:
         C = x.shape[0]
         pixels = math.prod(x.shape[1:])
         vectors = -(-pixels // self.lanes)
-        rows = empty((C * vectors * self.lanes,), FLOAT)
+        rows = _room(C * vectors * self.lanes)
         at = self.packed.grid(0, (C, vectors * self.lanes), (pixels, 1))
         _core.fill(rows, SIZE, 0.0)
         _core.move(x.data, rows, SIZE, x.at(self.packed), at, 1)
@@ -398,6 +412,21 @@ class ByImage:
 
     def _reshape(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         return x.as_shape(self.graph.shapes[name], self.packed)
+
+
+def _room(count: int) -> np.ndarray:
+    if count > MOST:
+        raise NoRoom(f"{count} numbers in whole vectors; a plan may have {MOST}")
+    return empty((count,), FLOAT)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    # that there is no room says for what
+    try:
+        yield
+    except (NoRoom, MemoryError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def _filters(weight: np.ndarray, k: range, own: range, groups: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from .graph import Shape
 
 Pair = tuple[int, int]
 Image = tuple[int, int, int]
-LONGEST = 2**20  # rows of a table
+LONGEST = 2**21  # rows of a table, or numbers of a constant that is no layer's weight
 Part = tuple[int, int, int]  # of outputs: the first, their number, how many are in a block
 
 # Convolutions and linear layers keep `lanes` of output channels in registers.

@@ -156,12 +156,14 @@ class _Writer:
     def _constant(self, name: str, array: np.ndarray) -> str:
         name = f"{name}{len(self.constants)}"
         if array.dtype == np.float32:
-            texts = [f"{text}f" for text in array.ravel().astype(str)]  # the shortest exact ones
+            flat = array.ravel()
+            parts = (flat[i : i + 6].astype(str) for i in range(0, array.size, 6))
+            rows = [", ".join([f"{text}f" for text in part]) for part in parts]  # the shortest
             kind = f"float {name}[{array.size}]"
         else:
             texts = [f"{{{', '.join(map(str, row))}}}" for row in array.tolist()]
+            rows = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
             kind = f"int {name}[{array.shape[0]}][{array.shape[1]}]"
-        rows = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
         self.constants.append(f"static const {kind} = {{\n" + ",\n".join(rows) + "\n};\n")
         self.constant_bytes += 4 * array.size
         return name
@@ -327,6 +329,7 @@ class _Writer:
         *operands, shape = shapes
         if node.weights:
             constant = node.weights["constant"]
+            kernels.check_rows(constant.size)
             arguments.append(self._constant("c", constant))
             operands.append(constant.shape)
         text = kernels.binary("+" if node.op == "add" else "*", shape, operands, after)

@@ -230,9 +230,9 @@ def _extent(
             f" 2**31 - 1, got {before} and {after}, {kernel}, {stride}, {gap}"
         )
     spare = size + before + after - gap * (kernel - 1) - 1
-    if spare < 0:
-        raise ValueError(f"a window of {kernel} (dilation {gap}) does not fit into {size} pixels")
     count = -(-spare // stride) + 1 if ceil else spare // stride + 1
+    if count < 1:
+        raise ValueError(f"a window of {kernel} (dilation {gap}) does not fit into {size} pixels")
     return count - 1 if ceil and (count - 1) * stride >= size + before else count
 
 

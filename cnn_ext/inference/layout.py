@@ -16,7 +16,8 @@ LINE = 64 // SIZE  # numbers in a cache line
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0)
 ROOM = 2**26  # numbers in the tables and constants that a plan makes, beside its packed weights
-MOST = 2**28  # numbers of the values of one image that are needed at once
+MOST = 2**29  # numbers of the values of one image, with their borders, that are needed at once
+MOST_BORDER = 2**26  # numbers in the border of one value
 
 
 def places(numbers: Any) -> np.ndarray:

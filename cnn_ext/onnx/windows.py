@@ -121,9 +121,9 @@ def _dilated_average(
     for axis, (size, before, after) in enumerate(((H, top, bottom), (W, left, right))):
         span = (kernel[axis] - 1) * gaps[axis] + 1
         spare = size + before + after - span
-        if spare < 0:
-            raise ValueError(f"a window of {kernel} with dilation {gaps} does not fit")
         count = (-(-spare // stride[axis]) if ceil_mode else spare // stride[axis]) + 1
+        if count < 1:
+            raise ValueError(f"a window of {kernel} with dilation {gaps} does not fit")
         if ceil_mode and (count - 1) * stride[axis] >= size + before:
             count -= 1
         more[axis] = max((count - 1) * stride[axis] - spare, 0)

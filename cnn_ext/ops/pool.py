@@ -47,17 +47,18 @@ def pool2d_shape(
     extent = []
     for size, window, step, pad, gap in zip(x_shape[1:], kernel, steps, pads, gaps, strict=True):
         spare = size + 2 * pad - gap * (window - 1) - 1
-        if spare < 0:
+        count = -(-spare // step) + 1 if ceil_mode else spare // step + 1
+        if count < 1:
             raise ValueError(
                 f"kernel_size: a window of {kernel} (dilation {gaps}) does not fit into the padded "
                 f"input of {x_shape[1] + 2 * pads[0]} x {x_shape[2] + 2 * pads[1]}"
             )
-        if pad and gap > size:  # then the window has two taps, one in each padding
+        # the first tap that is not before the input may be behind it
+        if gap > size and any(start % gap >= size for start in range(-pad, 0, step)[:count]):
             raise ValueError(
                 f"kernel_size: a window of {kernel} with dilation {gaps} and padding {pads} holds "
                 f"no pixel of the input of {x_shape[1]} x {x_shape[2]}"
             )
-        count = -(-spare // step) + 1 if ceil_mode else spare // step + 1
         # a window that would begin in the padding behind the input is dropped
         extent.append(count - 1 if (count - 1) * step >= size + pad else count)
     core = (*x_shape[1:], *kernel, *extent, *steps, *gaps, *pads, *pads)
@@ -114,7 +115,7 @@ def max_pool2d(
     padding : int or (int, int)
         Places around the input that never win, at most half of `kernel_size`.
     ceil_mode : bool
-        Keep windows that hang over the lower and right edge.
+        Keep windows that hang over the lower and right edge, even the only one.
     return_indices : bool
         Also return where in its plane (``h * W + w``) each maximum lies, the first one on a tie.
     out : ndarray, shape (N, C, P, Q), optional
@@ -207,7 +208,7 @@ def avg_pool2d(
     padding : int or (int, int)
         Zeros around the input, at most half of `kernel_size`.
     ceil_mode : bool
-        Keep windows that hang over the lower and right edge.
+        Keep windows that hang over the lower and right edge, even the only one.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
     out : ndarray, shape (N, C, P, Q), optional
