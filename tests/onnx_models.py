@@ -292,6 +292,71 @@ MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
         19,
         {},
     ),
+    "slices that leave the images alone": (
+        """(float[N, 3, 4] x) => (float[N, 1, 3] y) {
+        a = Slice (x, from, to)
+        n = Shape <start = 0, end = 1> (a)
+        b = Slice (a, zero, n, zero)
+        c = Slice (b, zero, last, zero)
+        d = Slice (c, least, last, first)
+        y = Tanh (d) }""",
+        17,
+        {
+            "from": np.array([0, 1, 0]),
+            "to": np.array([2**31 - 1, 3, -1]),
+            "zero": np.array([0]),
+            "last": np.array([2**63 - 1]),
+            "least": np.array([-(2**63)]),
+            "first": np.array([-3]),
+        },
+    ),
+    "slices of an old opset": (
+        """(float[N, 3, 4] x) => (float[N, 3, 2] y) {
+        a = Slice <starts = [0, 2], ends = [2147483647, 9], axes = [0, 2]> (x)
+        y = Relu (a) }""",
+        9,
+        {},
+    ),
+    "tiles and expansions": (
+        """(float[N, 2, 1] x) => (float[N, 4, 9] y) {
+        a = Tile (x, r)
+        n = Shape <start = 0, end = 1> (x)
+        s = Concat <axis = 0> (n, rest)
+        b = Expand (a, s)
+        c = Expand (b, ones)
+        d = Expand (c, narrow)
+        e = Tile (t, q)
+        f = Expand (e, wide)
+        g = Add (d, f)
+        h = Concat <axis = 0> (g)
+        y = Sigmoid (h) }""",
+        17,
+        {
+            "r": np.array([1, 2, 3]),
+            "rest": np.array([4, 3]),
+            "ones": np.array([1, 1, 1]),
+            "narrow": np.array([4, 3]),
+            "t": random(RNG, 2, 1),
+            "q": np.array([2, 1]),
+            "wide": np.array([1, 1, 3]),
+        },
+    ),
+    "the images of a batch of three": (
+        """(float[3, 4] x) => (float[3, 4] y) {
+        a = Slice (x, zero, three)
+        b = Slice (a, back, three)
+        c = Gather <axis = 0> (b, all)
+        d = Expand (c, s)
+        y = Tanh (d) }""",
+        17,
+        {
+            "zero": np.array([0]),
+            "three": np.array([3]),
+            "back": np.array([-3]),
+            "all": np.array([0, 1, 2]),
+            "s": np.array([3, 4]),
+        },
+    ),
     "batch of one": (
         """(float[1, 2, 3, 4] x) => (float[1, 24] y) {
         a = Squeeze (x, zero)

@@ -60,6 +60,52 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "batch joined": (
         "(float[N, 3] x) => (float[M, 3] y) { y = Concat <axis = 0> (x, x) }", {}, "axis 0",
     ),
+    "images left out": (
+        "(float[N, 3] x) => (float[M, 3] y) { y = Slice (x, i, e) }",
+        {"i": np.array([0]), "e": np.array([1000])},
+        "Slice (axis 0 counts images",
+    ),
+    "first image left out": (
+        "(float[N, 3] x) => (float[M, 3] y) { y = Slice (x, i, e) }",
+        {"i": np.array([1]), "e": np.array([2**31 - 1])},
+        "Slice (axis 0 counts images",
+    ),
+    "images backwards": (
+        "(float[N, 3] x) => (float[N, 3] y) { y = Slice (x, i, e, z, b) }",
+        {"i": np.array([-1]), "e": np.array([-(2**31)]), "z": np.array([0]), "b": np.array([-1])},
+        "Slice (axis 0 counts images",
+    ),
+    "images in another order": (
+        "(float[3, 3] x) => (float[3, 3] y) { y = Gather <axis = 0> (x, i) }",
+        {"i": np.array([0, 2, 1])},
+        "Gather (axis 0 counts images",
+    ),
+    "images repeated": (
+        "(float[N, 3] x) => (float[M, 3] y) { y = Tile (x, i) }",
+        {"i": np.array([2, 1])},
+        "Tile (axis 0 counts images, which are not repeated)",
+    ),
+    "repeats that do not fit": (
+        "(float[N, 3] x) => (float[M, 3] y) { y = Tile (x, i) }",
+        {"i": np.array([2])},
+        "Tile (repeats: (2,) do not fit (N, 3))",
+    ),
+    "images expanded": (
+        "(float[N, 3] x) => (float[2, 3] y) { y = Expand (x, i) }",
+        {"i": np.array([2, 3])},
+        "Expand (images of (N, 3) cannot become (2, 3))",
+    ),
+    "an axis before the images": (
+        "(float[N, 3] x) => (float[1, N, 3] y) { y = Expand (x, i) }",
+        {"i": np.array([1, 1, 1])},
+        "Expand (images of (N, 3) cannot become (1, 1, 1))",
+    ),
+    "a constant for each image": (
+        """(float[N, 3] x) => (float[N, 3] y)
+        { s = Shape (x)  a = Expand (c, s)  y = Add (x, a) }""",
+        {"c": np.ones((1, 3))},
+        "Expand (shape depends on the number of images)",
+    ),
     "batch flattened": (
         "(float[N, 3] x) => (float[1, M] y) { y = Flatten <axis = 0> (x) }",
         {},
@@ -188,6 +234,17 @@ def test_all_nodes_that_are_not_supported_are_listed(tmp_path: Path) -> None:
         f"{path}: not supported: Erf 'first' {unknown}; Softplus 'second' {unknown};"
         f" Transpose 'third' (axis 0 counts images and stays in front); Sum 'fourth' {unknown}"
     )
+
+
+def test_the_default_opset_twice() -> None:
+    proto = model("(float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }", 17)
+    proto.opset_import.add(domain="ai.onnx", version=17)
+    assert cnn_onnx.from_model(proto).input_shape == (3,)
+    proto.opset_import[0].version = 12
+    with pytest.raises(
+        ValueError, match=r"expected one version of the default opset, got \[12, 17"
+    ):
+        cnn_onnx.from_model(proto)
 
 
 @pytest.mark.parametrize("opset", [6, 1000, None])
@@ -343,6 +400,10 @@ BOMBS = {
     "picked": """(float[N, 20000] x) => (float[N, 4] y) {
       a = Unsqueeze (x, one)  b = Transpose <perm = [0, 2, 1]> (a)
       i = Cast <to = 7> (l)  y = Gather <axis = 2> (b, i) }""",
+    "tiled": """(float[N, 4] x) => (float[N, 4] y)
+    { r = Constant <value_ints = [1, 1000000000000]> ()  y = Tile (x, r) }""",
+    "expanded": """(float[N, 4, 1] x) => (float[N, 4, 9] y)
+    { r = Constant <value_ints = [4, 1000000000000]> ()  y = Expand (x, r) }""",
     "large input": """(float[N, 10000, 20000] x) => (float[N, 20000, 10000] y)
     { y = Transpose <perm = [0, 2, 1]> (x) }""",
 }

@@ -14,6 +14,7 @@ from ..inference.graph import Graph, Shape
 # A model is read as if its batch had so many images.  It is a prime that no file has for a size,
 # so the batch is found again in whatever the model computes from the shapes of its values.
 BATCH = 1_000_000_007
+ENDLESS = 2**31 - 1  # so many images or more mean all of them
 ROOM = 2**25  # numbers in the tables and constants that are made, beside those of the file
 
 
@@ -97,6 +98,15 @@ class Builder:
                 raise ValueError("axis 0 counts images, which stay apart")
             found = tuple(axis - 1 for axis in found)
         return found
+
+    def counts(self, operand: Operand, axis: int) -> bool:
+        """Whether this axis of the operand, maybe counted from the last, counts images."""
+        batched = isinstance(operand, Value) and self.batched
+        return batched and axis in (0, -len(operand.shape))
+
+    def all_images(self, count: int) -> bool:
+        """Whether so many images are all that there are."""
+        return count == BATCH or count >= (self.fixed or ENDLESS)
 
     def reshape(self, operand: Operand, shape: Sequence[int]) -> Operand:
         """The same numbers in another shape."""

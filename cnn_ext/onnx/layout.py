@@ -13,7 +13,7 @@ import numpy as np
 
 from .arithmetic import binary
 from .building import BATCH, Builder, Operand, Value, image_shape, said
-from .step import Step, real
+from .step import Step, free, real
 from .tensors import FLOAT, STORED
 
 
@@ -112,10 +112,12 @@ def transpose(build: Builder, step: Step) -> Operand:
 
 
 def gather(build: Builder, step: Step) -> Operand:
-    x, index = step.operand(0), step.constant(1)
-    (axis,) = build.axes(x, (step.attribute("axis", "i", 0),))
+    x, index, axis = step.operand(0), step.constant(1), step.attribute("axis", "i", 0)
     if index.dtype.kind != "i":
         raise ValueError(f"indices: expected whole numbers, got {index.dtype}")
+    if build.counts(x, axis) and np.array_equal(index, np.arange(build.fixed or 0)) and index.size:
+        return x  # every image in its place
+    (axis,) = build.axes(x, (axis,))
     inner = x.shape if isinstance(x, np.ndarray) else build.inner(x)
     build.need(math.prod(inner) // max(inner[axis], 1) * index.size)
     return build.layout(x, lambda table: np.take(table, index, axis))
@@ -123,22 +125,59 @@ def gather(build: Builder, step: Step) -> Operand:
 
 def slices(build: Builder, step: Step) -> Operand:
     x = step.operand(0)
-    starts, ends = step.integers(1, "starts", since=10), step.integers(2, "ends", since=10)
+    starts, ends = step.integers(1, "starts", 10), step.integers(2, "ends", 10, counting=True)
     axes, steps = step.integers(3, "axes", since=10), step.integers(4, "steps", since=10)
     if starts is None or ends is None:
         raise ValueError("starts and ends are needed")
-    axes = build.axes(x, range(len(starts)) if axes is None else axes)
+    axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
+    parts = [
+        (axis, start, end, by)
+        for axis, start, end, by in zip(axes, starts, ends, steps, strict=True)
+        if not (
+            build.counts(x, axis) and by == 1 and build.all_images(end)
+            and (start == 0 or build.all_images(-start))
+        )
+    ]  # fmt: skip  # that may leave something out
+    free(tuple(end for _, _, end, _ in parts), "ends")
     cut = [slice(None)] * len(x.shape)
-    for axis, *which in zip(axes, starts, ends, steps, strict=True):
+    for axis, (_, *which) in zip(build.axes(x, [part[0] for part in parts]), parts, strict=True):
         cut[axis] = slice(*which)
     skip = len(x.shape) - len(build.inner(x)) if isinstance(x, Value) else 0
     return build.layout(x, lambda table: table[tuple(cut[: len(cut) - skip])])
 
 
+def tile(build: Builder, step: Step) -> Operand:
+    x, repeats = step.operand(0), step.integers(1, "repeats", since=0) or ()
+    if len(repeats) != len(x.shape) or min(repeats, default=1) < 0:
+        raise ValueError(f"repeats: {repeats} do not fit {said(x.shape)}")
+    if isinstance(x, Value) and build.batched:
+        if repeats[0] != 1:
+            raise ValueError("axis 0 counts images, which are not repeated")
+        repeats = repeats[1:]
+    build.need(math.prod(x.shape if isinstance(x, np.ndarray) else build.inner(x))
+               * math.prod(repeats))  # fmt: skip
+    return build.layout(x, lambda table: np.tile(table, repeats))
+
+
+def expand(build: Builder, step: Step) -> Operand:
+    x, shape = step.operand(0), step.integers(1, "shape", since=0, counting=True) or ()
+    inner = x.shape
+    if isinstance(x, Value) and build.batched:
+        if len(shape) == len(x.shape) and shape[0] in (1, BATCH, build.fixed):
+            shape = shape[1:]  # of each image
+        elif len(shape) >= len(x.shape):
+            raise ValueError(f"images of {said(x.shape)} cannot become {said(shape)}")
+        inner = build.inner(x)
+    free(shape, "shape")
+    return build.expand(x, np.broadcast_shapes(inner, shape))
+
+
 def concat(build: Builder, step: Step) -> Operand:
     parts = [step.operand(i) for i in range(len(step.inputs))]
     axis = step.attribute("axis", "i", 1)
+    if len(parts) == 1 and -len(parts[0].shape) <= axis < len(parts[0].shape):
+        return parts[0]
     constants = [part for part in parts if isinstance(part, np.ndarray)]
     values = [part for part in parts if isinstance(part, Value)]
     build.need(2 * sum(part.size for part in constants))

@@ -224,7 +224,10 @@ class _Reader:
 
 def _opset(model: Any) -> int:
     newest = onnx_package().defs.onnx_opset_version()
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    # twice the same is common; of two versions one program takes the last, the format the highest
+    versions = sorted({x.version for x in model.opset_import if x.domain in ("", "ai.onnx")})
+    if len(versions) > 1:
+        raise ValueError(f"expected one version of the default opset, got {versions[:9]}")
     if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
         raise ValueError(f"expected an opset of {OLDEST} to {newest}, got {versions[:9]}")
     return versions[0]

@@ -42,5 +42,7 @@ OPERATORS: dict[str, Callable[[Builder, Step], Operand]] = {
     "Gather": layout.gather,
     "Slice": layout.slices,
     "Concat": layout.concat,
+    "Tile": layout.tile,
+    "Expand": layout.expand,
     "Pad": layout.pad,
 }

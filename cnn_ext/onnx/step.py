@@ -90,8 +90,13 @@ class Step:
         """A constant of floating point."""
         return real(self.constant(i))
 
-    def integers(self, i: int, name: str, since: int) -> tuple[int, ...] | None:
-        """Whole numbers that are an attribute before opset `since` and an input from then on."""
+    def integers(
+        self, i: int, name: str, since: int, counting: bool = False
+    ) -> tuple[int, ...] | None:
+        """Whole numbers that are an attribute before opset `since` and an input from then on.
+
+        Only if they may be `counting` images they may be multiples of `BATCH`.
+        """
         if self.opset < since:
             return self.attribute(name, "ints", None)
         if not self.given(i):
@@ -100,9 +105,14 @@ class Step:
         if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > 64:
             raise ValueError(f"{name}: expected up to 64 whole numbers, got {array.shape}")
         numbers = tuple(int(number) for number in array.ravel())
-        if any(number and number % BATCH == 0 for number in numbers):
-            raise ValueError(f"{name} depends on the number of images")
-        return numbers
+        return numbers if counting else free(numbers, name)
+
+
+def free(numbers: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The numbers themselves, if they do not depend on the number of images."""
+    if any(number and number % BATCH == 0 for number in numbers):
+        raise ValueError(f"{name} depends on the number of images")
+    return numbers
 
 
 def real(array: np.ndarray) -> np.ndarray:
