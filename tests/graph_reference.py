@@ -12,12 +12,14 @@ from cnn_ext.inference import Graph, Node
 
 def run(graph: Graph, images: np.ndarray) -> np.ndarray:
     """Outputs (N, ...) of images (N, ...); bytes are multiplied by the scale of the graph."""
-    return np.stack([run_one(graph, image)[graph.output] for image in images])
+    outputs = np.stack([run_one(graph, image)[graph.output] for image in images])
+    return outputs.reshape(len(images), *graph.output_shape)
 
 
 def run_one(graph: Graph, image: np.ndarray) -> dict[str, np.ndarray]:
     """Every value of one image, by name."""
     scale = graph.byte_scale if image.dtype == np.uint8 else 1.0
+    image = np.reshape(image, graph.shapes[graph.input])
     values = {graph.input: image.astype(np.float64) * scale}
     for node in graph.nodes:
         weights = {name: array.astype(np.float64) for name, array in node.weights.items()}

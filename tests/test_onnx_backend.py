@@ -83,7 +83,7 @@ def test_node_tests_pass(backend: Any, cases: list[Any]) -> None:
         except Exception as error:
             failed[case.name] = error
     assert not failed
-    assert len(chosen) >= 178
+    assert len(chosen) >= 182
 
 
 def test_node_tests_that_cannot_pass_are_refused(backend: Any, cases: list[Any]) -> None:

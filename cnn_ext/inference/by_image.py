@@ -131,7 +131,8 @@ class ByImage:
             return self._placed(x)
 
     def _placed(self, x: np.ndarray) -> Value:
-        shape, graph = self.graph.input_shape, self.graph
+        graph = self.graph
+        shape = graph.shapes[graph.input]
         C, H, W = image(shape)
         border = self.border[graph.input]
         tight = border == NO_BORDER and not self._wide_input()

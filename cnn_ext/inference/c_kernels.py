@@ -392,7 +392,7 @@ int {name}_classify(const float *input, float *probability)
 
 def by(shape: Shape) -> str:
     """A shape in words."""
-    return " x ".join(map(str, shape))
+    return " x ".join(map(str, shape)) or "1"
 
 
 def is_vector(shape: Shape) -> bool:

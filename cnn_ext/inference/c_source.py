@@ -95,10 +95,10 @@ def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str
     if any("gather(" in call for call in writer.calls):
         functions.append(kernels.GATHER)
     offsets, size = writer.plan()
-    vector = kernels.is_vector(graph.output_shape)
-    classify = vector and task.kind in (None, "classes", "probability")
+    outputs = graph.shapes[graph.output]
+    classify = kernels.is_vector(outputs) and task.kind in (None, "classes", "probability")
     classify = classify and task.outputs not in (None, "numbers")
-    kept = 4 * (size + graph.output_shape[0] * classify)
+    kept = 4 * (size + outputs[0] * classify)
     shapes = (graph.input_shape, graph.output_shape)
     about = f"""\
 /* {name}: a network from {kernels.by(shapes[0])} to {kernels.by(shapes[1])} numbers.
@@ -116,7 +116,7 @@ def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str
     text = "".join(f"    {line}\n" for line in [*buffers, *writer.calls])
     parts.append(f"void {name}_predict(const float *input, float *output)\n{{\n{text}}}\n")
     if classify:
-        parts.append(kernels.classify(name, graph.output_shape[0], str(task.outputs)))
+        parts.append(kernels.classify(name, outputs[0], str(task.outputs)))
     return "\n".join(filter(None, parts)), kernels.header(name, *shapes, about, classify)
 
 

@@ -76,6 +76,8 @@ class Graph:
         Of every value, without the batch.
     input, output : str
         Names of values; the output is the newest unless set otherwise.
+    input_shape, output_shape : tuple of int
+        As `shapes` has them, unless `outer_shapes` said how whoever calls sees these numbers.
     """
 
     def __init__(
@@ -85,19 +87,44 @@ class Graph:
         task: Task | None = None,
     ) -> None:
         self.nodes: list[Node] = []
-        self.input = "x"
-        self.output = self.input
+        self.input = self._output = "x"
+        self._outer: tuple[Shape | None, Shape | None] = (None, None)
         self.byte_scale = byte_scale
         self.task = task or Task()
         self.shapes: dict[str, Shape] = {self.input: _whole_shape(input_shape)}
 
     @property
+    def output(self) -> str:
+        return self._output
+
+    @output.setter
+    def output(self, name: str) -> None:
+        self._output = name
+        self._outer = self._outer[0], None  # said of another value
+
+    @property
     def input_shape(self) -> Shape:
-        return self.shapes[self.input]
+        outer = self._outer[0]
+        return self.shapes[self.input] if outer is None else outer
 
     @property
     def output_shape(self) -> Shape:
-        return self.shapes[self.output]
+        outer = self._outer[1]
+        return self.shapes[self.output] if outer is None else outer
+
+    def outer_shapes(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
+        """Say which shapes, of any number of axes, input and output have outside the graph.
+
+        Raises
+        ------
+        ValueError
+            If they have not as many numbers as the values of the graph.
+        """
+        shapes = tuple(input_shape), tuple(output_shape)
+        for outer, name in zip(shapes, (self.input, self.output), strict=True):
+            if math.prod(outer) != math.prod(self.shapes[name]):
+                raise ValueError(f"{outer} has not as many numbers as {self.shapes[name]}")
+        self._outer = shapes
 
     def add(
         self,
@@ -169,7 +196,7 @@ class Graph:
             If `outputs` is none of these, or the task does not fit the output.
         """
         task = replace(self.task, outputs=outputs or self._ending() or self.task.outputs)
-        task.check(self.output_shape)
+        task.check(self.shapes[self.output])
         return task
 
     def _ending(self) -> str | None:
@@ -184,7 +211,7 @@ class Graph:
             node = makers.get(node.inputs[0])
         if node is None or node.op not in ENDINGS or (clipped and node.op == "log_softmax"):
             return None
-        same_classes = self.shapes[node.output][0] == self.output_shape[0]
+        same_classes = self.shapes[node.output][0] == self.shapes[self.output][0]
         return ENDINGS[node.op] if node.op == "sigmoid" or same_classes else None
 
     def said(self, node: Node | None) -> str:

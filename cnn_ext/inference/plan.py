@@ -187,21 +187,21 @@ class Plan:
             As for a call; also if the outputs are no probabilities, or it is not known how they
             become some.
         """
-        if self.task.kind is None and len(self.output_shape) != 1:
+        form = self.graph.shapes[self.graph.output]
+        if self.task.kind is None and len(form) != 1:
             raise ValueError(f"outputs of shape {self.output_shape} are not those of classes")
         y = self(x)
-        one = y.shape == self.output_shape
-        classes, probabilities = self.task.classified(y[None] if one else y)
+        classes, probabilities = self.task.classified(y.reshape(-1, *form))
         probabilities = probabilities.astype(np.float32, copy=False)
-        if not one:
+        if y.ndim > len(self.output_shape):
             return classes, probabilities
         if classes.ndim == 1:
             return int(classes[0]), float(probabilities[0])
         return classes[0], probabilities[0]
 
     def _takes(self) -> str:
-        one = ", ".join(map(str, self.input_shape))
-        return f"one image ({one}) or images (N, {one})"
+        batch = ", ".join(["N", *map(str, self.input_shape)])
+        return f"one image {self.input_shape} or images ({batch})"
 
     def _numbers(self, x: ArrayLike) -> np.ndarray:
         try:

@@ -65,13 +65,14 @@ def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
 
 
 def _rebuilt(graph: Graph, nodes: dict[str, Node], output: str) -> Graph:
-    new = Graph(graph.input_shape, graph.byte_scale, graph.task)
+    new = Graph(graph.shapes[graph.input], graph.byte_scale, graph.task)
     names = {graph.input: new.input}
     for node in nodes.values():
         inputs = [names[name] for name in node.inputs]
         weights = _whole(node.weights)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
     new.output = names[output]
+    new.outer_shapes(graph.input_shape, graph.output_shape)
     return new
 
 

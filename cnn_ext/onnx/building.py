@@ -61,7 +61,8 @@ class Builder:
         self.batched = shape[0] == BATCH
         self.fixed = fixed
         self.room = room
-        self.graph = Graph(image_shape(shape[1:] if shape[0] in (1, BATCH) else shape))
+        self.input_shape = one_image(shape)
+        self.graph = Graph(image_shape(self.input_shape))
         self.input = Value(self.graph.input, shape)
         self._formed: dict[tuple[Value, Shape], str] = {}
 
@@ -177,8 +178,14 @@ class Builder:
 
     def finish(self, value: Value) -> None:
         """Make a value the output of the graph."""
-        shape = value.shape[1:] if value.shape[:1] in ((1,), (BATCH,)) else value.shape
+        shape = one_image(value.shape)
         self.graph.output = self.form(value, image_shape(shape))
+        self.graph.outer_shapes(self.input_shape, shape)
+
+
+def one_image(shape: Shape) -> Shape:
+    """The shape without an axis that counts images, or has one."""
+    return shape[1:] if shape[:1] in ((1,), (BATCH,)) else shape
 
 
 def said(shape: Sequence[int]) -> str:

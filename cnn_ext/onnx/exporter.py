@@ -91,8 +91,12 @@ class _Writer:
     def content(self) -> bytes:
         """The bytes of the file."""
         helper, graph = self.onnx.helper, self.graph
+        if graph.input_shape != graph.shapes[graph.input]:
+            self.known[graph.input] = self.reshape("input", graph.shapes[graph.input])
         for node in graph.nodes:
             self.known[node.output] = WRITE[node.op](self, node, *map(self.known.get, node.inputs))
+        if graph.output_shape != graph.shapes[graph.output]:
+            self.known[graph.output] = self.reshape(self.known[graph.output], graph.output_shape)
         self.node("Identity", self.known[graph.output], output="output")
         values = [
             helper.make_tensor_value_info(name, self.onnx.TensorProto.FLOAT, ["N", *shape])
