@@ -24,13 +24,20 @@ class ByBatch:
     ----------
     graph : Graph
     packed : Packed
-        Filled here, shared by all that record the same graph.
+        Filled at the start, shared by all that record the same graph.
     """
 
     def __init__(self, graph: Graph, packed: Packed) -> None:
         self.graph = graph
         self.packed = packed
         self.lanes: int = _core.lanes(SIZE)
+        for node in graph.nodes:
+            if "constant" in node.weights and node.output not in packed:
+                shape = graph.shapes[node.output]
+                packed.need(math.prod(shape) * self.lanes)
+                lanes = np.empty((*shape, self.lanes), FLOAT)
+                lanes[...] = np.broadcast_to(node.weights["constant"], shape)[..., None]
+                packed[node.output] = [constant(lanes)]
 
     def __call__(self, x: Array, out: Array) -> None:
         """From plain `x`, (LANES, ...), to plain `out`."""
@@ -95,11 +102,6 @@ class ByBatch:
         if others:
             other = self._broadcast(others[0], node.inputs[1], shape)
         else:
-            if node.output not in self.packed:
-                self.packed.need(math.prod(shape) * self.lanes)
-                lanes = np.empty((*shape, self.lanes), FLOAT)
-                lanes[...] = np.broadcast_to(node.weights["constant"], shape)[..., None]
-                self.packed[node.output] = [constant(lanes)]
             other = self.packed[node.output][0]
         op = "add" if node.op == "add" else "scale"
         x = self._broadcast(x, node.inputs[0], shape)

@@ -58,21 +58,25 @@ class ByImage:
     def __init__(self, graph: Graph, packed: Packed) -> None:
         self.graph = graph
         self.packed = packed
+        self.kernels: Any = _core
         self.lanes: int = _core.lanes(SIZE)
         self.border = borders(graph)
 
     def prepare(self) -> None:
-        """Do what no recorder can: see whether there is room, and transform weights.
+        """Fill `packed`, without a call of a kernel but for Winograd's transform of weights.
 
         Raises
         ------
         ValueError
-            If the values that are needed at once would have more than `MOST` numbers.
+            If values, tables or constants would have more numbers than a plan may have.
         """
+        graph = self.graph
         self._check_memory()
-        for node in self.graph.nodes:
-            if node.op == "conv2d" and winograd_pays(self.graph, node):
+        for node in graph.nodes:
+            if node.op == "conv2d" and winograd_pays(graph, node):
                 self._transform(node)
+        self.kernels = _Nothing()
+        self(np.zeros(graph.input_shape, FLOAT), np.empty(graph.output_shape, FLOAT))
 
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
@@ -80,7 +84,7 @@ class ByImage:
         last = in_order(graph, self._input(x), self._step)
         with _named(f"the output of {graph.output_shape}"):
             whole = self.packed.grid(0, (out.size, 1))
-            _core.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
+            self.kernels.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
     def _step(self, node: Node, inputs: list[Value], clip: Any, name: str) -> Value:
         with _named(self.graph.said(node)):
@@ -123,7 +127,7 @@ class ByImage:
         first = top * row + left * L
         data = _room(-(-C // L) * plane + (2 * self.lanes if L == 1 else 0))
         if border != NO_BORDER or (L > 1 and C % L):
-            _core.fill(data, SIZE, 0.0)
+            self.kernels.fill(data, SIZE, 0.0)
         return Value(data, shape, None, L, first, plane, row, border)
 
     def _input(self, x: np.ndarray) -> Value:
@@ -141,7 +145,7 @@ class ByImage:
         value = self._make(shape, border, 1)
         if tight:  # bytes go the way of numbers through the graph, since they share packed weights
             value.data = value.data[: x.size]
-        _core.place(
+        self.kernels.place(
             x, value.data, SIZE, (C, H, W), (H * W, W), (value.plane, value.row), value.first,
             scale_of(x.dtype, graph.byte_scale),
         )  # fmt: skip
@@ -217,7 +221,7 @@ class ByImage:
         if depthwise:
             w, b = self._weights(node.output, K, lambda: weight.reshape(K, R * S), bias)
             tables = pixels, targets, grid(0, *window), *self._block_places(w, y)
-            _core.depthwise(x.data, w, b, y.data, SIZE, tables, x.plane, clip)
+            self.kernels.depthwise(x.data, w, b, y.data, SIZE, tables, x.plane, clip)
             return y
         taps = grid(0, *x.channels(), *window)
         for block, k, own in self._parts(K, groups):
@@ -227,7 +231,7 @@ class ByImage:
             each = C_group * R * S
             seen = taps[own.start * each : own.stop * each]
             tables = pixels, targets, seen, *self._block_places(w, y, block)
-            _core.channel_conv(x.data, w, b, y.data, SIZE, tables, clip)
+            self.kernels.channel_conv(x.data, w, b, y.data, SIZE, tables, clip)
         return y
 
     def _parts(self, K: int, groups: int) -> list[tuple[int, range, range]]:
@@ -267,7 +271,7 @@ class ByImage:
             grid(x.first - top * x.row - left, (P, x.row), (vectors, L)),
             grid(0, (P, y.row), (vectors, L)),
         )
-        _core.pixel_conv(w, x.data, bias, y.data, SIZE, tables, clip)
+        self.kernels.pixel_conv(w, x.data, bias, y.data, SIZE, tables, clip)
         return y
 
     def _transform(self, node: Node) -> None:
@@ -291,7 +295,7 @@ class ByImage:
         y = self._make(self.graph.shapes[name], self.border[name])
         top, _, left, _ = node.attributes["padding"]
         shape = (-(-C // L), C, -(-K // L), *x.shape[1:], *y.shape[1:], top, left, R)
-        _core.channel_winograd(
+        self.kernels.channel_winograd(
             x.data, u, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
         )
         return y
@@ -302,14 +306,16 @@ class ByImage:
         y = self._make(self.graph.shapes[name])
         origin = grid(0, (1, 1))
         tables = (origin, origin, x.at(self.packed), *self._block_places(w, y))
-        _core.channel_conv(x.data, w, bias, y.data, SIZE, tables, clip)
+        self.kernels.channel_conv(x.data, w, bias, y.data, SIZE, tables, clip)
         return y
 
     def _pool(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         a = node.attributes
         if x.lanes == 1 and is_pairs(node) and x.data.size > x.plane * x.shape[0]:
             y = self._make(self.graph.shapes[name], lanes=1)
-            _core.pool_pairs(x.data, y.data, SIZE, y.shape, (x.plane, x.row), (y.plane, y.row))
+            self.kernels.pool_pairs(
+                x.data, y.data, SIZE, y.shape, (x.plane, x.row), (y.plane, y.row)
+            )
             return y
         x = self._regular(x, lanes=self.lanes)
         y = self._make(self.graph.shapes[name], self.border[name])
@@ -319,7 +325,7 @@ class ByImage:
         shape = (-(-x.shape[0] // self.lanes), *x.shape[1:], *window)
         steps = (x.plane, x.row, y.plane, y.row)
         count = a["count_include_pad"] if node.op == "avg_pool" else None
-        _core.pool_channels(x.data, y.data, SIZE, shape, steps, (x.first, y.first), count)
+        self.kernels.pool_channels(x.data, y.data, SIZE, shape, steps, (x.first, y.first), count)
         return y
 
     _max_pool = _avg_pool = _pool
@@ -330,7 +336,7 @@ class ByImage:
         if not keeps_zero(node):
             x = self._borderless(x)
         y = x.like(empty(x.data.shape, FLOAT))
-        _core.elementwise(op, x.data, None, y.data, SIZE, x.data.size, parameter, high)
+        self.kernels.elementwise(op, x.data, None, y.data, SIZE, x.data.size, parameter, high)
         return y
 
     _clip = _leaky_relu = _sigmoid = _tanh = _unary
@@ -353,7 +359,7 @@ class ByImage:
             operand = self.packed[name][0]
         y = x.like(empty(x.data.shape, FLOAT))
         op = "add" if node.op == "add" else "scale"
-        _core.elementwise(op, x.data, operand, y.data, SIZE, x.data.size, 0.0)
+        self.kernels.elementwise(op, x.data, operand, y.data, SIZE, x.data.size, 0.0)
         return y
 
     _add = _mul = _binary
@@ -367,13 +373,15 @@ class ByImage:
         no_gaps = x.border == border == NO_BORDER and x.row == W
         plain = x.lanes == 1 and shape == x.shape and no_gaps
         if plain and value.lanes > 1:
-            _core.pack(x.data, value.data, SIZE, C, H * W, 1.0)  # channels as if they were images
+            self.kernels.pack(
+                x.data, value.data, SIZE, C, H * W, 1.0
+            )  # channels as if they were images
             return value
         source = x.at(self.packed)
         if x.shape != shape:
             self.packed.need(math.prod(shape))
             source = places(np.broadcast_to(source.reshape(x.shape), shape))
-        _core.move(x.data, value.data, SIZE, source, value.at(self.packed), 1)
+        self.kernels.move(x.data, value.data, SIZE, source, value.at(self.packed), 1)
         return value
 
     def _softmax(self, node: Node, x: Value, clip: Any, name: str) -> Value:
@@ -382,9 +390,9 @@ class ByImage:
         vectors = -(-pixels // self.lanes)
         rows = _room(C * vectors * self.lanes)
         at = self.packed.grid(0, (C, vectors * self.lanes), (pixels, 1))
-        _core.fill(rows, SIZE, 0.0)
-        _core.move(x.data, rows, SIZE, x.at(self.packed), at, 1)
-        _core.softmax(rows, None, rows, SIZE, 1, C, vectors, node.op == "log_softmax")
+        self.kernels.fill(rows, SIZE, 0.0)
+        self.kernels.move(x.data, rows, SIZE, x.at(self.packed), at, 1)
+        self.kernels.softmax(rows, None, rows, SIZE, 1, C, vectors, node.op == "log_softmax")
         return Value(rows, x.shape, at)
 
     _log_softmax = _softmax
@@ -408,11 +416,18 @@ class ByImage:
         sources = (self.packed[name][0], *(x.data for x in inputs))
         for data, (source, target) in zip(sources, tables[name], strict=True):
             if source.size:
-                _core.move(data, y.data, SIZE, source, target, 1)
+                self.kernels.move(data, y.data, SIZE, source, target, 1)
         return y
 
     def _reshape(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         return x.as_shape(self.graph.shapes[name], self.packed)
+
+
+class _Nothing:
+    """Kernels that do nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args: None
 
 
 def _room(count: int) -> np.ndarray:

@@ -72,9 +72,10 @@ class Packed(dict[str, list[np.ndarray]]):
             at = np.array(first, np.intp)
             for count, step in merged:
                 at = at[..., None] + np.arange(count, dtype=np.intp) * step
-            self.tables[key] = places(at)
-        table: np.ndarray = self.tables[key]
-        return table
+            self.tables[key] = table = places(at)
+            table.flags.writeable = False
+        found: np.ndarray = self.tables[key]
+        return found
 
 
 @dataclass
