@@ -65,7 +65,7 @@ FILES: dict[str, Callable[[], Graph]] = {
     "window beyond all numbers": file(
         f"y = MaxPool <kernel_shape = [{2**62}, {2**62}], {PADS.format(2**62 - 1)}> (x)", "1, 4, 4"
     ),
-    "constants": file(chain(1500, "Add ({}, w)"), "60000", w=zeros(1)),
+    "constants": file(chain(2500, "Add ({}, w)"), "60000", w=zeros(1)),
     "values that are kept": file(kept(400), "6000000"),
     "small values that are kept": file(kept(1000), "3"),
     "tables of every layer": file(chain(100, "Conv ({}, w)"), "16, 1000, 1000",

@@ -116,9 +116,9 @@ class ByBatch:
             return x
         L, size, tables = self.lanes, math.prod(shape), self.packed.tables
         if (own, shape) not in tables:
-            self.packed.need(size)
             every = np.arange(0, math.prod(own) * L, L).reshape(own)
             tables[own, shape] = places(np.broadcast_to(every, shape))
+        self.packed.need(2 * size)
         y = empty((size * L,), FLOAT)
         _core.move(x, y, SIZE, tables[own, shape], self.packed.grid(0, (size, L)), L)
         return y
@@ -136,8 +136,8 @@ class ByBatch:
         index, tables = node.attributes["index"].reshape(-1), self.packed.tables
         if (index < 0).any():
             _core.fill(y, SIZE, node.attributes["fill"])
+        self.packed.need(2 * index.size)
         if node.output not in tables:
-            self.packed.need(2 * index.size)
             tables[node.output] = []
             start = 0
             for name in node.inputs:

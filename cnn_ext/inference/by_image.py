@@ -75,7 +75,7 @@ class ByImage:
         for node in graph.nodes:
             if node.op == "conv2d" and winograd_pays(graph, node):
                 self._transform(node)
-        self.kernels = _Nothing()
+        self.kernels = _Nothing(self.packed)
         self(np.zeros(graph.input_shape, FLOAT), np.empty(graph.output_shape, FLOAT))
 
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
@@ -83,6 +83,14 @@ class ByImage:
         graph = self.graph
         last = in_order(graph, self._input(x), self._step)
         with _named(f"the output of {graph.output_shape}"):
+            C, H, W = image(last.shape)
+            if last.lanes == self.lanes > 1 < H * W and last.border == NO_BORDER:
+                self.kernels.unpack(last.data, out, SIZE, C, H * W)  # channels as if images
+                return
+            if last.lanes == 1:
+                steps, data = (last.plane, last.row), last.data[last.first :]
+                self.kernels.place(data, out, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
+                return
             whole = self.packed.grid(0, (out.size, 1))
             self.kernels.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
@@ -370,12 +378,13 @@ class ByImage:
     def _spread(self, x: Value, shape: Shape, border: Border, lanes: int = 0) -> Value:
         C, H, W = image(shape)
         value = self._make(shape, border, lanes)
-        no_gaps = x.border == border == NO_BORDER and x.row == W
-        plain = x.lanes == 1 and shape == x.shape and no_gaps
-        if plain and value.lanes > 1:
-            self.kernels.pack(
-                x.data, value.data, SIZE, C, H * W, 1.0
-            )  # channels as if they were images
+        if x.lanes == 1 and shape == x.shape and value.lanes > 1 and border == NO_BORDER:
+            plain = x.data
+            if (x.plane, x.row) != (H * W, W):
+                plain, steps = _room(C * H * W), (x.plane, x.row)
+                data = x.data[x.first :]
+                self.kernels.place(data, plain, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
+            self.kernels.pack(plain, value.data, SIZE, C, H * W, 1.0)  # channels as if images
             return value
         source = x.at(self.packed)
         if x.shape != shape:
@@ -424,10 +433,17 @@ class ByImage:
 
 
 class _Nothing:
-    """Kernels that do nothing."""
+    """Kernels that do nothing, but take note of the tables that a recording will keep."""
+
+    def __init__(self, packed: Packed) -> None:
+        self._packed = packed
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args: None
+        return self._call
+
+    def _call(self, *args: Any) -> None:
+        tables = [array for arg in args for array in (arg if isinstance(arg, tuple) else [arg])]
+        self._packed.need(sum(t.size for t in tables if getattr(t, "dtype", None) == np.intp))
 
 
 def _room(count: int) -> np.ndarray:

@@ -15,7 +15,7 @@ SIZE = FLOAT.itemsize
 LINE = 64 // SIZE  # numbers in a cache line
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0)
-ROOM = 2**26  # numbers in the tables and constants that a plan makes, beside its packed weights
+ROOM = 2**27  # numbers in tables, and in calls that keep them, and in constants that are spread
 MOST = 2**29  # numbers of the values of one image, with their borders, that are needed at once
 MOST_BORDER = 2**26  # numbers in the border of one value
 
@@ -56,7 +56,7 @@ class Packed(dict[str, list[np.ndarray]]):
         """Take note of so many numbers that no weight stands for."""
         self._room -= count
         if self._room < 0:
-            raise NoRoom(f"{count} more numbers in tables; a plan may have {ROOM}")
+            raise NoRoom(f"{count} more numbers in tables or constants; a plan may have {ROOM}")
 
     def grid(self, first: int, *axes: tuple[int, int]) -> np.ndarray:
         """The places ``first + i * step + j * ...`` in order; the axes are (count, step)."""
