@@ -237,6 +237,23 @@ def test_a_factor_alone_makes_no_bias() -> None:
     assert_array_equal(node.weights["weight"], graph.nodes[0].weights["weight"] * SCALE[:, 0])
 
 
+def test_many_constants_go_into_the_weights_at_once() -> None:
+    graph = Graph((6,))
+    rng = np.random.default_rng(1)
+    weight = random(rng, 3, 6)
+    name = graph.add("linear", graph.input, weights={"weight": weight})
+    factor, bias = np.ones(3), np.zeros(3)
+    for _ in range(40):
+        scale, more = rng.uniform(0.7, 1.4, 3).astype(np.float32), random(rng, 3)
+        name = graph.add("mul", name, weights={"constant": scale})
+        name = graph.add("add", name, weights={"constant": more})
+        factor, bias = factor * scale, bias * scale + more
+    (node,) = simplify(graph).nodes
+    # rounded once, not forty times
+    assert_array_equal(node.weights["weight"], (weight * factor[:, None]).astype(np.float32))
+    assert_array_equal(node.weights["bias"], bias.astype(np.float32))
+
+
 @pytest.mark.parametrize("where", ["sum", "output", "both"])
 def test_what_others_take_is_not_changed(where: str) -> None:
     graph = Graph((2, 5, 5))

@@ -91,6 +91,20 @@ def test_blocks_that_no_cache_holds_are_done_image_by_image(
         assert_same_bits(other(images), plan(images))
 
 
+def test_constants_for_which_blocks_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = chain("conv, padding")
+    graph.add("add", graph.output, weights={"constant": random(rng(), *graph.output_shape)})
+    images = draw_images(graph, False, 40)
+    plan = graph.compile()
+    monkeypatch.setattr("cnn_ext.inference.plan.BATCH_ROOM", 100)
+    other = graph.compile()
+    assert other.weights_bytes < plan.weights_bytes
+    assert_same_bits(other(images), plan(images))
+    monkeypatch.setattr("cnn_ext.inference.plan.ROOM", 100)
+    with pytest.raises(ValueError, match=r"node 0 \(conv2d, .* tables or constants; .* be 100"):
+        graph.compile()
+
+
 # ------------------------------------------------------------------------------- immutable
 
 

@@ -38,7 +38,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "small values that are kept": FINE,
     "tables of every layer": FINE
-    | {"plan": "more numbers in tables or constants; a plan may have 134217728"},
+    | {"plan": "more numbers in tables or constants; there may be 134217728"},
     "groups": FINE,
     "factors": FINE,
     "layers": FINE,

@@ -15,7 +15,8 @@ SIZE = FLOAT.itemsize
 LINE = 64 // SIZE  # numbers in a cache line
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0)
-ROOM = 2**27  # numbers in tables, and in calls that keep them, and in constants that are spread
+# numbers in tables, and in calls that keep them, and in constants that are spread
+ROOM, BATCH_ROOM = 2**27, 2**24
 MOST = 2**29  # numbers of the values of one image, with their borders, that are needed at once
 MOST_BORDER = 2**26  # numbers in the border of one value
 
@@ -42,21 +43,26 @@ class NoRoom(ValueError):
 class Packed(dict[str, list[np.ndarray]]):
     """Weights in the order of the kernels, by node, and tables: what all recordings share.
 
+    Parameters
+    ----------
+    room : int
+        How many numbers there may be that no weight stands for.
+
     Attributes
     ----------
     tables : dict
         Of places, by what they depend on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.tables: dict[Any, Any] = {}
-        self._room = ROOM
+        self.room = self._left = room
 
     def need(self, count: int) -> None:
         """Take note of so many numbers that no weight stands for."""
-        self._room -= count
-        if self._room < 0:
-            raise NoRoom(f"{count} more numbers in tables or constants; a plan may have {ROOM}")
+        self._left -= count
+        if self._left < 0:
+            raise NoRoom(f"{count} more numbers in tables or constants; there may be {self.room}")
 
     def grid(self, first: int, *axes: tuple[int, int]) -> np.ndarray:
         """The places ``first + i * step + j * ...`` in order; the axes are (count, step)."""

@@ -18,7 +18,7 @@ from ..scale import as_numbers
 from .by_batch import ByBatch
 from .by_image import ByImage
 from .graph import Graph
-from .layout import FLOAT, NoRoom, Packed, constant
+from .layout import BATCH_ROOM, FLOAT, ROOM, NoRoom, Packed, constant
 from .rules import most_at_once
 from .simplify import simplify
 
@@ -75,14 +75,14 @@ class Plan:
         self._single = (1, *self.input_shape)
         self._lanes: int = _core.lanes(FLOAT.itemsize)
         self._least = max(2, math.ceil(BLOCK_SHARE * self._lanes))
-        self._packed: dict[Any, Packed] = {ByImage: Packed()}
+        self._packed: dict[Any, Packed] = {ByImage: Packed(ROOM)}
         ByImage(graph, self._packed[ByImage]).prepare()
         types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
         self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
         self._by_batch: dict[Any, Any] | None = None
         most, _ = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
         if max_batch >= self._least and FLOAT.itemsize * self._lanes * most <= 2 * CACHES:
-            self._packed[ByBatch] = Packed()
+            self._packed[ByBatch] = Packed(BATCH_ROOM)
             try:
                 first = self._recorded(ByBatch, self._lanes, FLOAT)
                 if first.memory > CACHES:
