@@ -23,7 +23,6 @@ from .graph import Graph, Node, Shape
 from .layout import (
     FLOAT,
     MOST,
-    MOST_BORDER,
     NO_BORDER,
     SIZE,
     Border,
@@ -34,12 +33,13 @@ from .layout import (
     image,
     places,
 )
+from .packing import blocks, filters, parts, winograd_blocks
 from .rules import (
     borders,
+    check_memory,
     in_order,
     is_pairs,
     keeps_zero,
-    most_at_once,
     pixels_pay,
     winograd_pays,
 )
@@ -71,10 +71,11 @@ class ByImage:
             If values, tables or constants would have more numbers than a plan may have.
         """
         graph = self.graph
-        self._check_memory()
+        check_memory(graph, self.border, self.lanes)
         for node in graph.nodes:
             if node.op == "conv2d" and winograd_pays(graph, node):
-                self._transform(node)
+                weight, bias = node.weights["weight"], node.weights.get("bias")
+                self.packed[node.output] = winograd_blocks(weight, bias, self.lanes)
         self.kernels = _Nothing(self.packed)
         self(np.zeros(graph.input_shape, FLOAT), np.empty(graph.output_shape, FLOAT))
 
@@ -98,28 +99,6 @@ class ByImage:
         with _named(self.graph.said(node)):
             value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
         return value
-
-    def _check_memory(self) -> None:
-        graph = self.graph
-        sizes = {}
-        for name, shape in graph.shapes.items():
-            C, H, W = image(shape)
-            top, bottom, left, right = self.border[name]
-            channels = C if name == graph.input else -(-C // self.lanes) * self.lanes
-            sizes[name] = channels * (H + top + bottom) * (W + left + right)
-            border = sizes[name] - channels * H * W
-            if border > MOST_BORDER:
-                node = next((node for node in graph.nodes if name in node.inputs), None)
-                raise NoRoom(
-                    f"{graph.said(node)}: padding its input would take {border} numbers; a plan may"
-                    f" have {MOST_BORDER}"
-                )
-        most, node = most_at_once(graph, sizes.__getitem__)
-        if most > MOST:
-            raise NoRoom(
-                f"{graph.said(node)}: {most} numbers of values would be needed at once; a plan may"
-                f" have {MOST}"
-            )
 
     # ------------------------------------------------------------------------------------- places
 
@@ -180,28 +159,19 @@ class ByImage:
     # ---------------------------------------------------------------------------------- operators
 
     def _weights(
-        self, name: str, K: int, rows: Callable[[], np.ndarray], bias: np.ndarray | None
+        self, name: str, rows: Callable[[], np.ndarray], bias: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        # `rows()`, (K, taps), and (K,) in blocks of LANES output channels, that channel innermost
         if name not in self.packed:
-            weight, L = rows(), self.lanes
-            blocks = -(-K // L)
-            w = np.zeros((blocks * L, weight.shape[1]), FLOAT)
-            b = np.zeros(blocks * L, FLOAT)
-            w[:K] = weight
-            if bias is not None:
-                b[:K] = bias
-            order = w.reshape(blocks, L, -1).transpose(0, 2, 1)
-            self.packed[name] = [constant(order), constant(b.reshape(blocks, L))]
+            self.packed[name] = blocks(rows(), bias, self.lanes)
         return self.packed[name][0], self.packed[name][1]
 
     def _block_places(self, w: np.ndarray, y: Value, first: int = 0) -> tuple[np.ndarray, ...]:
         # of the taps and blocks of weights, and of the blocks of y from one on
-        grid, (blocks, taps, L) = self.packed.grid, w.shape
+        grid, (count, taps, L) = self.packed.grid, w.shape
         return (
             grid(0, (taps, L)),
-            grid(0, (blocks, taps * L)),
-            grid(first * y.plane, (blocks, y.plane)),
+            grid(0, (count, taps * L)),
+            grid(first * y.plane, (count, y.plane)),
         )
 
     def _conv2d(self, node: Node, x: Value, clip: Any, name: str) -> Value:
@@ -227,33 +197,20 @@ class ByImage:
         targets = grid(y.first, (P, y.row), (Q, y.lanes))
         bias, window = node.weights.get("bias"), ((R, gap_h * x.row), (S, gap_w * x.lanes))
         if depthwise:
-            w, b = self._weights(node.output, K, lambda: weight.reshape(K, R * S), bias)
+            w, b = self._weights(node.output, lambda: weight.reshape(K, R * S), bias)
             tables = pixels, targets, grid(0, *window), *self._block_places(w, y)
             self.kernels.depthwise(x.data, w, b, y.data, SIZE, tables, x.plane, clip)
             return y
         taps = grid(0, *x.channels(), *window)
-        for block, k, own in self._parts(K, groups):
-            rows = partial(_filters, weight, k, own, groups)
+        for block, k, own in parts(K, groups, self.lanes):
+            rows = partial(filters, weight, k, own, groups)
             part = None if bias is None else bias[k.start : k.stop]
-            w, b = self._weights(f"{node.output} from {block}", len(k), rows, part)
+            w, b = self._weights(f"{node.output} from {block}", rows, part)
             each = C_group * R * S
             seen = taps[own.start * each : own.stop * each]
             tables = pixels, targets, seen, *self._block_places(w, y, block)
             self.kernels.channel_conv(x.data, w, b, y.data, SIZE, tables, clip)
         return y
-
-    def _parts(self, K: int, groups: int) -> list[tuple[int, range, range]]:
-        # runs of blocks of output channels that read the same groups: the first block, the
-        # channels, the groups
-        parts: list[tuple[int, range, range]] = []
-        for k in range(0, K, self.lanes):
-            end = min(k + self.lanes, K)
-            own = range(k * groups // K, -(-end * groups // K))
-            if parts and parts[-1][2] == own:
-                parts[-1] = parts[-1][0], range(parts[-1][1].start, end), own
-            else:
-                parts.append((k // self.lanes, range(k, end), own))
-        return parts
 
     def _pixels(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         # few channels: lanes over neighbouring pixels
@@ -282,19 +239,6 @@ class ByImage:
         self.kernels.pixel_conv(w, x.data, bias, y.data, SIZE, tables, clip)
         return y
 
-    def _transform(self, node: Node) -> None:
-        weight, L = node.weights["weight"], self.lanes
-        K, C, R, _ = weight.shape
-        blocks = -(-K // L)
-        u = np.zeros(((R + 3) ** 2, K, C), FLOAT)
-        _core.winograd_weights(weight, u, SIZE, K, C, R)
-        padded = np.zeros(((R + 3) ** 2, blocks * L, C), FLOAT)
-        padded[:, :K] = u
-        order = padded.reshape(-1, blocks, L, C).transpose(0, 1, 3, 2)
-        bias = np.zeros(blocks * L, FLOAT)
-        bias[:K] = node.weights.get("bias", 0.0)
-        self.packed[node.output] = [constant(order), constant(bias)]
-
     def _winograd(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         K, C, R, _ = node.weights["weight"].shape
         L = self.lanes
@@ -310,7 +254,7 @@ class ByImage:
 
     def _linear(self, node: Node, x: Value, clip: Any, name: str) -> Value:
         weight, grid = node.weights["weight"], self.packed.grid
-        w, bias = self._weights(node.output, len(weight), lambda: weight, node.weights.get("bias"))
+        w, bias = self._weights(node.output, lambda: weight, node.weights.get("bias"))
         y = self._make(self.graph.shapes[name])
         origin = grid(0, (1, 1))
         tables = (origin, origin, x.at(self.packed), *self._block_places(w, y))
@@ -458,15 +402,5 @@ def _named(what: str) -> Iterator[None]:
     try:
         yield
     except (NoRoom, MemoryError) as error:
-        raise type(error)(f"{what}: {error}") from None
-
-
-def _filters(weight: np.ndarray, k: range, own: range, groups: int) -> np.ndarray:
-    # those of the output channels k, over the channels of their groups: zeros between the groups
-    part = weight[k.start : k.stop].reshape(len(k), -1)
-    if len(own) == 1:
-        return part
-    rows = np.zeros((len(k), len(own), math.prod(weight.shape[1:])), FLOAT)
-    group = np.arange(k.start, k.stop) * groups // len(weight) - own.start
-    rows[np.arange(len(k)), group] = part
-    return rows.reshape(len(k), -1)
+        kind = NoRoom if isinstance(error, NoRoom) else MemoryError
+        raise kind(f"{what}: {error}") from None

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from .. import _core
 from .graph import Graph, Node, Shape
-from .layout import NO_BORDER, SIZE, Border
+from .layout import MOST, MOST_BORDER, NO_BORDER, SIZE, Border, NoRoom, image
 
 Clip = tuple[float, float]
 Value = TypeVar("Value")
@@ -141,3 +141,26 @@ def most_at_once(graph: Graph, size: Callable[[str], int]) -> tuple[int, Node | 
             if not uses[name]:
                 now -= size(name)
     return most, worst
+
+
+def check_memory(graph: Graph, border: dict[str, Border], lanes: int) -> None:
+    """Raise NoRoom if the values of one image, in blocks and within borders, need too much."""
+    sizes = {}
+    for name, shape in graph.shapes.items():
+        C, H, W = image(shape)
+        top, bottom, left, right = border[name]
+        channels = C if name == graph.input else -(-C // lanes) * lanes
+        sizes[name] = channels * (H + top + bottom) * (W + left + right)
+        more = sizes[name] - channels * H * W
+        if more > MOST_BORDER:
+            node = next(node for node in graph.nodes if name in node.inputs)
+            raise NoRoom(
+                f"{graph.said(node)}: padding its input would take {more} numbers; a plan may have"
+                f" {MOST_BORDER}"
+            )
+    most, worst = most_at_once(graph, sizes.__getitem__)
+    if most > MOST:
+        raise NoRoom(
+            f"{graph.said(worst)}: {most} numbers of values would be needed at once; a plan may"
+            f" have {MOST}"
+        )

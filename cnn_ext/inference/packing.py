@@ -1,0 +1,64 @@
+"""Weights in the order of the kernels of one image, whose lanes go over output channels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import _core
+from .layout import FLOAT, SIZE, constant
+
+
+def blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.ndarray]:
+    """Weights (K, taps) and bias in blocks of `lanes` output channels, the channel innermost."""
+    K, taps = weight.shape
+    count = -(-K // lanes)
+    w = np.zeros((count * lanes, taps), FLOAT)
+    w[:K] = weight
+    order = w.reshape(count, lanes, taps).transpose(0, 2, 1)
+    return [constant(order), constant(_filled(bias, K, lanes).reshape(count, lanes))]
+
+
+def winograd_blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.ndarray]:
+    """Weights (K, C, R, R), transformed, as (places, blocks, C, lanes), and the bias."""
+    K, C, R, _ = weight.shape
+    u = np.zeros(((R + 3) ** 2, K, C), FLOAT)
+    _core.winograd_weights(weight, u, SIZE, K, C, R)
+    filled = np.zeros(((R + 3) ** 2, -(-K // lanes) * lanes, C), FLOAT)
+    filled[:, :K] = u
+    order = filled.reshape(len(u), -1, lanes, C).transpose(0, 1, 3, 2)
+    return [constant(order), constant(_filled(bias, K, lanes))]
+
+
+def _filled(bias: np.ndarray | None, K: int, lanes: int) -> np.ndarray:
+    filled = np.zeros(-(-K // lanes) * lanes, FLOAT)
+    filled[:K] = 0.0 if bias is None else bias
+    return filled
+
+
+def parts(K: int, groups: int, lanes: int) -> list[tuple[int, range, range]]:
+    """Runs of blocks of output channels that read the same groups.
+
+    Each is its first block, its channels and their groups.
+    """
+    found: list[tuple[int, range, range]] = []
+    for k in range(0, K, lanes):
+        end = min(k + lanes, K)
+        own = range(k * groups // K, -(-end * groups // K))
+        if found and found[-1][2] == own:
+            found[-1] = found[-1][0], range(found[-1][1].start, end), own
+        else:
+            found.append((k // lanes, range(k, end), own))
+    return found
+
+
+def filters(weight: np.ndarray, k: range, own: range, groups: int) -> np.ndarray:
+    """Weights (len(k), taps) of a part over the channels of its groups; zeros between groups."""
+    part = weight[k.start : k.stop].reshape(len(k), -1)
+    if len(own) == 1:
+        return part
+    rows = np.zeros((len(k), len(own), math.prod(weight.shape[1:])), FLOAT)
+    group = np.arange(k.start, k.stop) * groups // len(weight) - own.start
+    rows[np.arange(len(k)), group] = part
+    return rows.reshape(len(k), -1)
