@@ -87,7 +87,7 @@ FILES: dict[str, Callable[[], Graph]] = {
 }  # fmt: skip
 USES: dict[str, Callable[[Graph], Any]] = {
     "plan": lambda graph: graph.compile(),
-    "C": lambda graph: c_source(graph, "net", "net.h"),
+    "C": lambda graph: c_source(graph, "net", "net.h", graph.meaning()),
 }
 
 
