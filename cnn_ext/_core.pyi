@@ -1,11 +1,11 @@
 """Types of the compiled module; its functions are described in `src/_core.pyx`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import CapsuleType
+from typing_extensions import CapsuleType, disjoint_base
 
 _Array: TypeAlias = NDArray[Any]
 _Sizes: TypeAlias = Sequence[int]
@@ -28,21 +28,55 @@ def peak(itemsize: int, tasks: int) -> float: ...
 # memory and recordings
 
 @final
+class Arrays: ...
+
+@final
 class Memory:  # a buffer, which no type can say before Python 3.12
     def __new__(cls, size: int) -> Memory: ...
 
 def memory_use() -> tuple[int, int, int, int]: ...
 def release_memory() -> None: ...
 
-@final
-class Recorder:
-    def __new__(cls, itemsize: int, images: int = 0) -> Recorder: ...
+MOST_STREAMS: Final[int]
+
+class RecordingError(RuntimeError): ...
+
+@disjoint_base
+class Steps:
     @property
     def memory(self) -> int: ...
-    def start(self) -> None: ...
-    def cancel(self) -> None: ...
-    def stop(self, streams: Sequence[_Array], constants: Sequence[_Array]) -> None: ...
-    def run(self, streams: list[_Array], images: int, scale: float) -> None: ...
+    def run(self, streams: Sequence[_Array], images: int, scale: float) -> None: ...
+
+@final
+class Recorder(Steps): ...
+
+def record(
+    function: Callable[[], Sequence[Any]],
+    streams: Sequence[_Array],
+    constants: Sequence[_Array],
+    itemsize: int,
+    images: int = 0,
+) -> Recorder: ...
+
+# what ends with a block, whatever interrupts it
+
+@final
+class Threads:
+    def __new__(cls, threads: int | None) -> Threads: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+@final
+class Restored:
+    def __init__(
+        self,
+        attributes: Iterable[tuple[Any, str]],
+        enter: Callable[[], Any] | None = None,
+        leave: Callable[[], Any] | None = None,
+    ) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+    def __del__(self) -> None: ...
 
 def first_fit(
     sizes: _Sizes, starts: _Sizes, ends: _Sizes, alignment: int

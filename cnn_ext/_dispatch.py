@@ -7,8 +7,7 @@ import math
 import operator
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -124,14 +123,7 @@ def default_num_threads() -> int:
 MAX_THREADS = 1024
 
 
-def set_num_threads(num_threads: int) -> None:
-    """Set how many threads the kernels may use (1 to 1024) in this process.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `num_threads` is not a whole number from 1 to 1024.
-    """
+def _checked(num_threads: int) -> int:
     try:
         number = operator.index(num_threads)
     except TypeError:
@@ -140,11 +132,24 @@ def set_num_threads(num_threads: int) -> None:
         raise TypeError(f"num_threads: expected a whole number, got {num_threads!r}")
     if not 1 <= number <= MAX_THREADS:
         raise ValueError(f"num_threads: expected 1 to {MAX_THREADS}, got {number}")
-    _core.set_num_threads(number)
+    return number
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Set how many threads the kernels may use (1 to 1024) in this process.
+
+    Within a block of `threads` its number counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is not a whole number from 1 to 1024.
+    """
+    _core.set_num_threads(_checked(num_threads))
 
 
 def get_num_threads() -> int:
-    """How many threads the kernels may use; 1 in a forked child and in a build without OpenMP.
+    """How many threads the calling thread would use; 1 in a forked child or without OpenMP.
 
     A limit that OpenMP was given since the last `set_num_threads`, as by threadpoolctl, is kept.
     """
@@ -165,17 +170,19 @@ def get_winograd() -> bool:
     return _core.get_winograd()
 
 
-@contextmanager
-def threads(num_threads: int | None) -> Iterator[None]:
-    """Use `num_threads` threads inside a `with` block; None changes nothing."""
-    before = _core.get_num_threads()
-    if num_threads is not None:
-        set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        if num_threads is not None:
-            _core.set_num_threads(before)
+def threads(num_threads: int | None) -> AbstractContextManager[None]:
+    """Let the calling thread use `num_threads` inside a `with` block; None changes nothing.
+
+    Other threads are not concerned.  Where blocks overlap, the one entered last counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is neither None nor a whole number from 1 to 1024.
+    """
+    number = None if num_threads is None else _checked(num_threads)
+    block: AbstractContextManager[None] = _core.Threads(number)
+    return block
 
 
 def memory_use() -> dict[str, int]:

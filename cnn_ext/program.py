@@ -16,22 +16,30 @@ import numpy as np
 
 from . import _core
 from ._arrays import plain_array
-from .lanes import Lanes, contiguous, empty
+from .lanes import Lanes, empty
 from .layers import Dropout, Sequential
-from .layers.built_in import BUILT_IN
 from .layers.layer import sees_lanes
-from .layers.recorded import identity, recording, worth_it
-from .layers.sequential import is_chain
+from .layers.recorded import Program, identity, worth_it
 from .losses import Loss
 from .ops import _check as check
 from .ops.loss import KERNELS, one_hot, total
 from .task import Task, kind_for, numbered
 
-RECORDABLE = set(BUILT_IN.values()) - {Dropout}
 WAVE = 16  # blocks whose gradients are kept before they are added up
 
 
-class TrainingProgram:
+def can_be_recorded(net: Sequential, loss: Loss) -> bool:
+    """Whether a step of this network is known to the last call of a kernel, without chance."""
+    return (
+        isinstance(loss.cost, FunctionType)
+        and loss.cost in KERNELS
+        and net._is_plain()
+        and not any(type(layer) is Dropout for layer in net.walk())
+        and len(net.parameters()) <= _core.MOST_STREAMS - 4
+    )
+
+
+class TrainingProgram(Program):
     """Cost, outputs and gradients of batches of one shape of images.
 
     Parameters
@@ -43,33 +51,35 @@ class TrainingProgram:
 
     Raises
     ------
-    RuntimeError
+    RecordingError
         If the network or the loss does something that cannot be recorded.
     """
 
     def __init__(self, net: Sequential, loss: Loss, x: np.ndarray) -> None:
-        recordable = is_chain(net) and all(type(layer) in RECORDABLE for layer in net.walk())
-        if not recordable or not isinstance(loss.cost, FunctionType) or loss.cost not in KERNELS:
-            raise RuntimeError("only built-in layers and losses without chance can be recorded")
-        self.parameters = net.parameters()
-        self.dtype = dtype = net.dtype
-        self.multiply_adds = 3 * net.multiply_adds(x.shape[1:])
-        self.constants = [parameter.data for parameter in self.parameters]
-        fixed = [array for layer in net.walk() for array in layer.constants()]
-        self.lanes: int = _core.lanes(dtype.itemsize)
+        if not can_be_recorded(net, loss):
+            raise _core.RecordingError(
+                "only built-in layers and losses without chance can be recorded, and at most "
+                f"{_core.MOST_STREAMS - 4} parameters, whose gradients are streams"
+            )
+        super().__init__(net, x)
+        dtype = self.dtype
+        self.multiply_adds *= 3
         self._kernel = KERNELS[loss.cost]
-        self._recorder = _core.Recorder(dtype.itemsize)
-        block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
-        with recording(self._recorder):
-            outputs = net.forward(net._pack(block))
-            self.outputs: tuple[int, ...] = outputs.shape[1:]
-            target = Lanes.empty(outputs.shape, dtype)
+        self.outputs: tuple[int, ...] = net.output_shape(x.shape[1:])
+        target = Lanes.empty((self.lanes, *self.outputs), dtype)
+
+        def step() -> list[Any]:
+            outputs = net.forward(net._pack(self.block))
             rows = outputs.unpack()
             cost, gradient = self._kernel.costs(outputs, target)
             net.backward(gradient, need_dx=False)
-            gradients = [parameter.grad for parameter in self.parameters]
-            streams = [block, target.data, rows, cost, *gradients]
-            self._recorder.stop(streams, [*self.constants, *fixed])
+            return [rows, cost, *(parameter.grad for parameter in self.parameters)]
+
+        constants = [*self.constants, *self.fixed]
+        with _core.Restored([(parameter, "grad") for parameter in self.parameters]):
+            self._recorder = _core.record(
+                step, [self.block, target.data], constants, dtype.itemsize
+            )
         self._sums = [empty(data.shape, dtype) for data in self.constants]
         self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
 
@@ -88,7 +98,7 @@ class TrainingProgram:
         outputs : ndarray, shape (N, K, ...)
         """
         images, dtype = x.shape[0], self.dtype
-        x = contiguous(x)
+        x = self.check(x)
         shape = (images, *self.outputs)
         target = self._kernel.to_lanes(target, shape, dtype)
         blocks = target.blocks
@@ -122,13 +132,13 @@ class Backpropagation:
         Its `kind`, if it is None, is set by the first targets.
     """
 
+    _program: tuple[Any, TrainingProgram | None] = ((), None)
+
     def __init__(self, net: Sequential, loss: Loss, task: Task) -> None:
         self.net = net
         self.loss = loss
         self.task = task
         self.examples: np.ndarray | None = None  # all targets that there are, where they are known
-        self._key: tuple[Any, ...] = ()
-        self._program: TrainingProgram | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Backpropagation, (self.net, self.loss, self.task)  # a copy records its own program
@@ -171,14 +181,17 @@ class Backpropagation:
 
     def _find(self, x: np.ndarray) -> TrainingProgram | None:
         # the program for such images; None if there can be none
+        if not can_be_recorded(self.net, self.loss):
+            return None
         key = identity(self.net, x)
-        if key != self._key:
-            self._key = key
+        known, program = self._program
+        if key != known:
             try:
-                self._program = TrainingProgram(self.net, self.loss, x)
-            except RuntimeError:
-                self._program = None
-        return self._program
+                program = TrainingProgram(self.net, self.loss, x)
+            except _core.RecordingError:  # something else used its arrays meanwhile
+                return None
+            self._program = key, program
+        return program
 
 
 def targets_for(

@@ -5,11 +5,15 @@ memory; what the numbers mean is checked in `ops`.  Work is cut into tasks that 
 so results are the same, bit for bit, at any number of threads.
 """
 
+cimport cython
+from bisect import bisect_right
+
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer, Py_buffer)
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
+    PyObject_GetBuffer, Py_buffer)
+from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
@@ -26,6 +30,10 @@ cdef extern from "core/system.h":
     void release(void* address) nogil
     void lock_pool() nogil
     void unlock_pool() nogil
+    long long this_thread()
+    ctypedef int cpu_mode
+    cpu_mode flush_denormals() nogil
+    void put_back(cpu_mode before) nogil
     void* active_recorder
 
 watch_forks()
@@ -33,6 +41,7 @@ watch_forks()
 OPENMP = bool(HAVE_OPENMP)
 
 cdef enum:
+    MOST_POINTERS = 4          # to data, of a call
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
@@ -47,20 +56,23 @@ cdef enum:
     SHARED_WORK = 2000000      # likewise in a recording, whose threads have slept longer
 
 cdef Table* TABLES[2]          # float32, float64
-cdef int THREADS = 1
-cdef int OPENMP_LIMIT = 1      # of OpenMP when THREADS was set; it may be lowered later
 cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer
 
 
 def use_tables(float32, float64):
     """Take the kernels of one instruction set: two capsules, for float32 and float64."""
-    TABLES[0] = <Table*> PyCapsule_GetPointer(float32, "cnn_ext.kernels")
-    TABLES[1] = <Table*> PyCapsule_GetPointer(float64, "cnn_ext.kernels")
+    cdef Table* single = <Table*> PyCapsule_GetPointer(float32, "cnn_ext.kernels")
+    cdef Table* double_ = <Table*> PyCapsule_GetPointer(float64, "cnn_ext.kernels")
+    if single.itemsize != 4 or double_.itemsize != 8:
+        raise ValueError("expected the kernels for float32 and those for float64")
+    TABLES[0], TABLES[1] = single, double_
 
 
 cdef Table* table_of(int itemsize) except NULL:
     if itemsize != 4 and itemsize != 8:
         raise TypeError(f"expected numbers of 4 or 8 bytes, got {itemsize}")
+    if TABLES[itemsize == 8] == NULL:
+        raise RuntimeError("no kernels were chosen")
     return TABLES[itemsize == 8]
 
 
@@ -69,89 +81,81 @@ def lanes(int itemsize):
     return table_of(itemsize).lanes
 
 
-def set_num_threads(int threads):
-    global THREADS, OPENMP_LIMIT
-    THREADS = threads
-    OPENMP_LIMIT = openmp_limit()
+cdef inline Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
-def get_num_threads():
-    cdef int limit = openmp_limit()
-    if forked_child or not HAVE_OPENMP:
-        return 1
-    return min(THREADS, limit) if limit < OPENMP_LIMIT else THREADS
+cdef struct Call:
+    # `args` is a struct of `size` bytes that begins with pointers to data, the inputs before the outputs.
+    kernel loop
+    const void* args
+    size_t size
+    int inputs, pointers, marks
+    Py_ssize_t tasks, scratch  # bytes for each thread
+    double work
+    void* tables               # an object that keeps what other pointers point to; NULL if there are none
 
 
+include "core/threads.pxi"
+include "core/restored.pxi"
+include "core/lives.pxi"
 include "core/memory.pxi"
-include "core/program.pxi"
+include "core/steps.pxi"
+include "core/first_fit.pxi"
+include "core/recorder.pxi"
+include "core/arrays.pxi"
 
 
-cdef void* pointer(object array, tuple sizes, int itemsize, bint writable=False) except? NULL:
-    # The address of an array of at least these extents.  The caller holds the array itself.
-    cdef Py_buffer view
-    cdef Py_ssize_t needed = itemsize, size
-    for size in sizes:
-        if size < 0:
-            raise ValueError(f"expected sizes of at least 0, got {sizes}")
-        if size and needed > PY_SSIZE_T_MAX // size:
-            raise MemoryError(f"an array of {sizes} is too large")
-        needed *= size
-    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
-    PyBuffer_Release(&view)
-    if view.itemsize != itemsize or view.len < needed:
-        raise ValueError(f"expected at least {sizes} numbers of {itemsize} bytes, "
-                         f"got {view.len} bytes in items of {view.itemsize}")
-    return view.buf
-
-
-cdef int at_least_one(const Py_ssize_t* sizes, int count) except -1:
-    cdef int i
-    for i in range(count):
-        if sizes[i] < 1:
-            raise ValueError(f"expected sizes of at least 1, got {sizes[i]}")
-    return 0
-
-
-cdef int within_reach(const Py_ssize_t* numbers, int count) except -1:
-    # each along one axis: a product of two is far from where an index would overflow
-    cdef int i
-    for i in range(count):
-        if not -LARGEST <= numbers[i] <= LARGEST:
-            raise ValueError(f"expected numbers up to {LARGEST}, got {numbers[i]}")
-    return 0
-
-
-cdef Py_ssize_t blocks_of(Py_ssize_t images, Table* table) except? -1:
-    within_reach(&images, 1)
-    return (images + table.lanes - 1) // table.lanes
-
-
-cdef int run(kernel loop, const void* args, size_t size, int pointers, Py_ssize_t tasks,
-             double work, scratch=0) except -1:
-    # Every task once, on as many threads as the work is worth; each has its own scratch memory.
-    # `args` is a struct of `size` bytes that begins with so many pointers to data.
-    if recording():
-        recorder().add(loop, args, size, pointers, tasks, work, scratch)
+cdef int run(kernel loop, const void* args, size_t size, int inputs, int outputs, Py_ssize_t tasks,
+             double work, Py_ssize_t scratch=0, int marks=0, tables=None) except -1:
+    # Every task once, unless a recorder keeps the call for later.
+    cdef Call call
+    if tasks < 1:
         return 0
+    call.loop, call.args, call.size, call.inputs, call.pointers = loop, args, size, inputs, inputs + outputs
+    call.tasks, call.work, call.scratch, call.marks = tasks, work, scratch, marks
+    call.tables = NULL if tables is None else <void*> tables
+    if recording() and recorder().note(&call):
+        return 0
+    return execute(&call)
+
+
+cdef int execute(const Call* call) except -1:
+    # on as many threads as the work is worth; each has its own scratch memory
     cdef int threads = get_num_threads()
-    cdef Py_ssize_t task, each, share
-    if work < SMALL_WORK or tasks < 2:
+    cdef Py_ssize_t task, tasks = call.tasks, each = call.scratch
+    cdef cpu_mode mode = 0
+    cdef kernel loop = call.loop
+    cdef const void* args = call.args
+    if call.work < SMALL_WORK or tasks < 2:
         threads = 1
     elif threads > tasks:
         threads = <int> tasks
-    scratch = (scratch + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-    cdef Memory memory = Memory(scratch * threads)
+    if each > PY_SSIZE_T_MAX // (2 * threads):
+        raise MemoryError(f"{each} bytes for each of {threads} threads")
+    each = whole_lines(each)
+    cdef Memory memory = Memory(each * threads)
     cdef char* base = memory.address
-    each = scratch
-    share = max(1, tasks // (threads * 16))
     with nogil:
         if threads == 1:
+            mode = flush_denormals()
             for task in range(tasks):
                 loop(args, task, base)
+            put_back(mode)
         else:
-            for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=share):
-                loop(args, task, base + threadid() * each)
+            share_tasks(loop, args, tasks, base, each, threads, max(1, tasks // (threads * 16)))
     return 0
+
+
+cdef void share_tasks(kernel loop, const void* args, Py_ssize_t tasks, char* scratch, Py_ssize_t each,
+                      int threads, Py_ssize_t share) noexcept nogil:
+    cdef Py_ssize_t task
+    cdef cpu_mode mode = 0
+    with parallel(num_threads=threads):
+        mode = flush_denormals()
+        for task in prange(tasks, schedule="dynamic", chunksize=share):
+            loop(args, task, scratch + threadid() * each)
+        put_back(mode)
 
 
 include "core/conv2d.pxi"

@@ -34,7 +34,6 @@ from cnn_ext import (
     _core,
     ops,
 )
-from cnn_ext.layers.recorded import recording
 from cnn_ext.losses import LOSSES
 from cnn_ext.program import Backpropagation, TrainingProgram, targets_for
 from cnn_ext.task import Task, kind_for
@@ -307,27 +306,18 @@ def test_a_child_forked_while_another_thread_records_can_record():
                 os._exit(0 if same else 1)
         return os.waitpid(child, 0)[1]
 
-    with ThreadPoolExecutor(1) as pool, recording(_core.Recorder(8)):
-        assert pool.submit(fork).result() == 0
+    with ThreadPoolExecutor(1) as pool:
+
+        def fork_meanwhile():
+            assert pool.submit(fork).result() == 0
+            return []
+
+        _core.record(fork_meanwhile, [], [], 8)
 
 
-def test_a_recorder_records_once_in_one_thread():
-    recorder, other = _core.Recorder(8), _core.Recorder(8)
+def test_a_recorder_that_recorded_nothing():
     with pytest.raises(RuntimeError, match="nothing was recorded"):
-        recorder.run([], 1, 1.0)
-    with recording(recorder):
-        with pytest.raises(RuntimeError, match="another recorder is active in this thread"):
-            other.start()
-        with pytest.raises(RuntimeError, match="not active in this thread"):
-            other.stop([], [])
-        with ThreadPoolExecutor(1) as pool:
-            assert isinstance(pool.submit(recorder.stop, [], []).exception(), RuntimeError)
-            pool.submit(recorder.cancel).result()  # without effect
-        recorder.stop([np.zeros(1)], [])
-    with pytest.raises(RuntimeError, match="records once"):
-        recorder.start()
-    with pytest.raises(RuntimeError, match="not active in this thread"):
-        recorder.stop([], [])
+        _core.Recorder().run([], 1, 1.0)
 
 
 def test_streams_of_another_size_are_refused():

@@ -148,6 +148,92 @@ def test_threads_in_a_with_block_are_restored() -> None:
     assert cnn_ext.get_num_threads() == 2
 
 
+def test_blocks_that_overlap() -> None:
+    cnn_ext.set_num_threads(2)
+    first, second, third = (cnn_ext.threads(number) for number in (5, 3, 4))
+    seen = []
+    for step in (
+        first.__enter__, second.__enter__, third.__enter__,
+        lambda: first.__exit__(None, None, None),
+        lambda: third.__exit__(None, None, None),
+        lambda: second.__exit__(None, None, None),
+    ):  # fmt: skip
+        step()
+        seen.append(cnn_ext.get_num_threads())
+    assert seen == [5, 3, 4, 4, 3, 2]
+
+
+def test_a_block_is_of_its_thread_alone() -> None:
+    cnn_ext.set_num_threads(2)
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other, cnn_ext.threads(5):
+        assert one.submit(cnn_ext.get_num_threads).result() == 2
+        block = cnn_ext.threads(3)
+        one.submit(block.__enter__).result()
+        assert one.submit(cnn_ext.get_num_threads).result() == 3
+        assert other.submit(cnn_ext.get_num_threads).result() == 2
+        assert cnn_ext.get_num_threads() == 5
+        cnn_ext.set_num_threads(4)  # of the process
+        answers = [f.submit(cnn_ext.get_num_threads).result() for f in (one, other)]
+        assert (*answers, cnn_ext.get_num_threads()) == (3, 4, 5)
+        block.__exit__(None, None, None)  # in another thread than it was entered in
+        assert one.submit(cnn_ext.get_num_threads).result() == 4
+    assert cnn_ext.get_num_threads() == 4
+
+
+def test_blocks_that_nobody_leaves() -> None:
+    cnn_ext.set_num_threads(2)
+    blocks = [cnn_ext.threads(3) for _ in range(20)]
+    for block in blocks:  # threads that end within them
+        worker = threading.Thread(target=block.__enter__)
+        worker.start()
+        worker.join()
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: cnn_ext.get_num_threads(), range(20))) == {2}
+    lost = cnn_ext.threads(4)
+    lost.__enter__()
+    assert cnn_ext.get_num_threads() == 4
+    del lost
+    assert cnn_ext.get_num_threads() == 2
+    blocks[3].__exit__(None, None, None)
+    del blocks
+    assert cnn_ext.get_num_threads() == 2
+
+
+def test_a_block_is_entered_once_at_a_time() -> None:
+    cnn_ext.set_num_threads(2)
+    block = cnn_ext.threads(3)
+    for _ in range(2):
+        with block:
+            with pytest.raises(RuntimeError, match="not left"):
+                block.__enter__()
+            assert cnn_ext.get_num_threads() == 3
+        assert cnn_ext.get_num_threads() == 2
+
+
+def test_many_threads_with_blocks_of_their_own() -> None:
+    cnn_ext.set_num_threads(2)
+
+    def work(number: int) -> bool:
+        right = True
+        for i in range(300):
+            with cnn_ext.threads(number):
+                with cnn_ext.threads(1 + i % 7):
+                    right &= cnn_ext.get_num_threads() == 1 + i % 7
+                right &= cnn_ext.get_num_threads() == number
+            right &= cnn_ext.get_num_threads() == 2
+        return right
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(1, 17)))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, -(2**31), 1025, 10**6])
+def test_the_core_refuses_numbers_of_threads_too(wrong: int) -> None:
+    for function in (_core.set_num_threads, _core.Threads):
+        with pytest.raises(ValueError, match="num_threads: expected 1 to 1024"):
+            function(wrong)
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1025, 2**31, 2**70])
 def test_numbers_of_threads_out_of_range(wrong: int) -> None:
     with pytest.raises(ValueError, match=f"num_threads: expected 1 to 1024, got {wrong}"):

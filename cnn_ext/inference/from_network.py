@@ -24,8 +24,7 @@ from ..layers import (
     Softmax,
     Tanh,
 )
-from ..layers.layer import is_intact
-from ..layers.sequential import is_chain
+from ..layers.sequential import is_chain, is_own
 from ..ops._check import padding4
 from .graph import Graph
 
@@ -51,7 +50,7 @@ def graph_of(net: Sequential, input_shape: Sequence[int]) -> Graph:
         raise TypeError(f"net: {type(net).__name__} has passes of its own, which no graph knows")
     graph = Graph(input_shape, net.byte_scale, net.task)
     for i, layer in enumerate(net.walk()):
-        if type(layer) not in ADD or not is_intact(layer):
+        if type(layer) not in ADD or not is_own(layer):
             raise TypeError(
                 f"net: a {type(layer).__name__} is not a built-in layer, or has other passes"
             )

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from .. import _core
 from .._arrays import plain_array
 from ..lanes import contiguous
-from ..layers.recorded import recording
 from ..ops import _check as check
 from ..scale import as_numbers
 from .by_batch import ByBatch
@@ -99,13 +98,15 @@ class Plan:
     def _recorded(self, way: Any, images: int, dtype: np.dtype) -> Any:
         # the calls of kernels for so many images of numbers or bytes
         x, out = self._example(images, dtype)
-        packed = self._packed[way]
-        recorder = _core.Recorder(FLOAT.itemsize, images)
-        with recording(recorder):
-            way(self.graph, packed)(x, out)
-            weights = [array for node in self.graph.nodes for array in node.weights.values()]
-            recorder.stop([x, out], [*weights, *(a for arrays in packed.values() for a in arrays)])
-        return recorder
+        calls = way(self.graph, self._packed[way])
+        weights = [array for node in self.graph.nodes for array in node.weights.values()]
+        weights += [array for arrays in self._packed[way].values() for array in arrays]
+
+        def forward() -> tuple[()]:
+            calls(x, out)
+            return ()
+
+        return _core.record(forward, [x, out], weights, FLOAT.itemsize, images)
 
     def __call__(self, x: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs for one image or a batch.
@@ -127,7 +128,10 @@ class Plan:
         TypeError, ValueError
             If x or out does not fit; the message says what the plan takes.
         """
-        if type(x) is not np.ndarray or x.dtype is not FLOAT or not x.flags.c_contiguous:
+        if (
+            type(x) is not np.ndarray or x.dtype is not FLOAT
+            or not (x.flags.c_contiguous and x.flags.aligned)
+        ):  # fmt: skip
             x = self._numbers(x)
         shape = self.output_shape
         if x.shape == self._single:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+METHODS = ("forward", "backward", "__call__")  # what does the work of a layer
 PASSING = ("_saved", "_program")  # attributes of what is kept for a while
 
 
@@ -353,14 +354,19 @@ def found_in(name: str, value: Any, kind: type[Any]) -> Sequence[tuple[str, Any]
     return [found for key, inner in pairs for found in found_in(f"{name}.{key}", inner, kind)]
 
 
-def is_intact(layer: Layer) -> bool:
-    """Whether the layer works as its class was written: none of its methods was replaced."""
-    return vars(layer).keys().isdisjoint(("forward", "backward"))
+def methods_of(kind: type[Layer]) -> tuple[Any, ...]:
+    """The functions that do the work of such a layer."""
+    return tuple([getattr(kind, name) for name in METHODS])
+
+
+def is_wrapped(layer: Layer) -> bool:
+    """Whether a layer has methods of its own in place of those of its class."""
+    return not vars(layer).keys().isdisjoint(METHODS)
 
 
 def sees_lanes(layer: Layer) -> bool:
     """Whether the layer is given lanes: those who define its passes must have said so."""
-    if not layer.takes_lanes or not is_intact(layer):
+    if not layer.takes_lanes or is_wrapped(layer):
         return False
     for kind in type(layer).__mro__:
         if "takes_lanes" in vars(kind):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +16,6 @@ ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by 
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
 
 
-@contextmanager
-def recording(recorder: Any) -> Iterator[None]:
-    """Record what this thread calls inside a `with` block."""
-    recorder.start()
-    try:
-        yield
-    finally:
-        recorder.cancel()
-
-
 def worth_it(images: int, lanes: int, multiply_adds: float) -> bool:
     """Whether so many images should go block by block, given the work for each.
 
@@ -40,14 +28,56 @@ def identity(net: Sequential, x: np.ndarray) -> tuple[Any, ...]:
     """What a recording of the network on such images depends on."""
     layers = [
         (
-            type(layer), *[getattr(layer, name) for name in layer.arguments],
+            type(layer), layer.training, *[getattr(layer, name) for name in layer.arguments],
             *[id(parameter.data) for parameter in layer.own_parameters()],
-        ) for layer in net.walk()
+        ) for layer in net._all_layers()
     ]  # fmt: skip
     return (x.shape[1:], x.dtype, _core.get_winograd(), layers)
 
 
-class ForwardProgram:
+class Program:
+    """Batches of one kind of images, on the weights of a network as they were when it was recorded.
+
+    Parameters
+    ----------
+    net : Sequential
+    x : ndarray, shape (N, ...)
+        A batch, for the shape and number type of its images.
+    """
+
+    _recorder: Any
+
+    def __init__(self, net: Sequential, x: np.ndarray) -> None:
+        self.dtype = net.dtype
+        self.lanes: int = _core.lanes(self.dtype.itemsize)
+        self.parameters = net.parameters()
+        self.constants = [parameter.data for parameter in self.parameters]
+        self.multiply_adds = net.multiply_adds(x.shape[1:])
+        self.fixed = [array for layer in net.walk() for array in layer.constants()]
+        self.block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
+
+    def check(self, x: np.ndarray) -> np.ndarray:
+        """`x` in C order, if its images and the weights are those that were recorded.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the images are of another number type or shape.
+        RuntimeError
+            If the network has other arrays of weights now.
+        """
+        if x.dtype != self.block.dtype:
+            raise TypeError(f"x: expected {self.block.dtype}, as recorded, got {x.dtype}")
+        shape = self.block.shape[1:]
+        if x.shape[1:] != shape:
+            raise ValueError(f"x: expected images of {shape}, as recorded, got {x.shape[1:]}")
+        for parameter, data in zip(self.parameters, self.constants, strict=True):
+            if parameter.data is not data:
+                raise RuntimeError("the network has other weights than when it was recorded")
+        return contiguous(x)
+
+
+class ForwardProgram(Program):
     """The outputs of a network of built-in layers for batches of one shape of images.
 
     Parameters
@@ -59,26 +89,27 @@ class ForwardProgram:
 
     Raises
     ------
-    RuntimeError
+    RecordingError
         If the network does something that cannot be recorded.
     """
 
     def __init__(self, net: Sequential, x: np.ndarray) -> None:
-        self.dtype = net.dtype
-        self.lanes: int = _core.lanes(self.dtype.itemsize)
-        self.constants = [parameter.data for parameter in net.parameters()]
-        self.multiply_adds = net.multiply_adds(x.shape[1:])
-        self._recorder = _core.Recorder(self.dtype.itemsize)
-        block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
-        with recording(self._recorder):
-            rows = net.forward(net._pack(block)).unpack()
-            self._recorder.stop([block, rows], self.constants)
-        self.features = rows.shape[1:]
+        super().__init__(net, x)
+        self.features: tuple[int, ...] = ()
+
+        def forward() -> list[np.ndarray]:
+            rows = net._in_order(net._pack(self.block)).unpack()
+            self.features = rows.shape[1:]
+            return [rows]
+
+        constants = [*self.constants, *self.fixed]
+        self._recorder = _core.record(forward, [self.block], constants, self.dtype.itemsize)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Outputs, (N, ...), of a batch; safe in many Python threads at once."""
+        x = self.check(x)
         images = x.shape[0]
         blocks = -(-images // self.lanes)
         rows = empty((blocks * self.lanes, *self.features), self.dtype)
-        self._recorder.run([contiguous(x), rows], images, 1.0)
+        self._recorder.run([x, rows], images, 1.0)
         return rows[:images]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from .activation import Dropout, ReLU, Sigmoid, Softmax
 from .built_in import BUILT_IN
 from .config import configs_of, layers_of, named
 from .conv import Conv2d
-from .layer import Layer, WeightedLayer, attributes_of, found_in, is_intact, sees_lanes
+from .layer import Layer, WeightedLayer, attributes_of, found_in, is_wrapped, methods_of, sees_lanes
 from .linear import Flatten, Linear
 from .normalize import Normalize
 from .pool import MaxPool2d
@@ -97,7 +97,11 @@ class Sequential(Layer):
             program = self._find_program(x)
             if program is not None:
                 return program(x)
-        here: Any = x if isinstance(x, Lanes) else self._pack(x)
+        here = self._in_order(x if isinstance(x, Lanes) else self._pack(x))
+        return here if isinstance(x, Lanes) else here.unpack()
+
+    def _in_order(self, here: Lanes) -> Any:
+        # the outputs, in lanes, for a batch in lanes: layer by layer
         again = self._again() if self.training else set()
         saved: dict[int, list[tuple[Layer, Any]]] = {}
         for i, over in self._order():
@@ -106,7 +110,7 @@ class Sequential(Layer):
                 saved[i] = self._take_saved(i, again)
         if again:
             self.save_for_backward(saved)
-        return here if isinstance(x, Lanes) else here.unpack()
+        return here
 
     def _again(self) -> set[int]:
         # the layers and parameters that more than one step uses
@@ -217,7 +221,7 @@ class Sequential(Layer):
 
     def _step_back(self, layer: Layer, dy: Lanes, over: bool, need_dx: bool) -> Any:
         # one layer back; `over` lets a ReLU write over the gradient
-        kind = type(layer) if is_intact(layer) else None
+        kind = type(layer) if is_own(layer) else None
         if not need_dx and (kind in (Conv2d, Linear) or is_chain(layer)):
             plain: Any = layer
             return plain.backward(dy, need_dx=False)
@@ -229,7 +233,7 @@ class Sequential(Layer):
         # The layers in the order in which they work, and which may write over their input.  A ReLU
         # before max pooling works after it, on fewer numbers: the positive part of the maximum is
         # the maximum of the positive parts.  A ReLU writes over an output that nobody keeps.
-        kinds = [type(layer) if is_intact(layer) else None for layer in self.layers]
+        kinds = [type(layer) if is_own(layer) else None for layer in self.layers]
         order = list(range(len(self.layers)))
         for i in range(len(order) - 1):
             if kinds[i] is ReLU and kinds[i + 1] is MaxPool2d:
@@ -306,19 +310,16 @@ class Sequential(Layer):
 
     def _find_program(self, x: np.ndarray) -> ForwardProgram | None:
         # the recorded forward pass for such images; None if there is none or it is not worth it
+        if not len(x) or not self.layers or not self._is_plain(itself=False):
+            return None
         key = identity(self, x)
         known, program = self._program
-        if key != known:
+        if program is None or key != known:
             try:
-                recordable = is_chain(self) and all(
-                    type(layer) in BUILT_IN.values() for layer in self.walk()
-                )
-                program = ForwardProgram(self, x) if recordable and self.layers else None
-            except RuntimeError:
-                program = None
+                program = ForwardProgram(self, x)
+            except _core.RecordingError:  # something else used its arrays meanwhile
+                return None
             self._program = key, program
-        if program is None or not len(x):
-            return None
         return program if worth_it(len(x), program.lanes, program.multiply_adds) else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -354,6 +355,30 @@ class Sequential(Layer):
                 yield from layer.walk()
             else:
                 yield layer
+
+    def _all_layers(self) -> list[Layer]:
+        # the network itself and all layers in order, inner networks before their layers
+        layers: list[Layer] = [self]
+        for layer in self.layers:
+            if isinstance(layer, Sequential):
+                layers += layer._all_layers()
+            else:
+                layers.append(layer)
+        return layers
+
+    def _is_plain(self, itself: bool = True) -> bool:
+        # Whether all layers are built in and do what their classes say, so far without chance;
+        # `itself` False leaves the network's own methods out of the question.
+        layers = self._all_layers()[0 if itself else 1 :]
+        kinds = set(map(type, layers))
+        return (
+            all(map(is_own_kind, kinds))
+            and not any(map(is_wrapped, layers))
+            and not (
+                Dropout in kinds
+                and any(layer.training for layer in layers if type(layer) is Dropout)
+            )
+        )
 
     # ------------------------------------------------------------------------------- description
 
@@ -433,22 +458,21 @@ class Sequential(Layer):
         )
 
 
-@contextmanager
-def evaluation_mode(net: Sequential) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every layer has the mode that it had."""
+OWN = {kind: methods_of(kind) for kind in (*BUILT_IN.values(), Sequential)}
 
-    def all_of(layer: Layer) -> Iterator[Layer]:  # an outer network before its layers
-        yield layer
-        for inner in layer if isinstance(layer, Sequential) else ():
-            yield from all_of(inner)
 
-    modes = [(layer, layer.training) for layer in all_of(net)]
-    net.eval()
-    try:
-        yield
-    finally:
-        for layer, mode in modes:
-            layer.train(mode)
+def is_own_kind(kind: type[Layer]) -> bool:
+    """Whether layers of a class work by the methods that built-in ones were written with.
+
+    Those of a class of one's own do not, but for a `Sequential` with no other of these.
+    """
+    own = OWN.get(Sequential if issubclass(kind, Sequential) else kind)
+    return own is not None and methods_of(kind) == own
+
+
+def is_own(layer: Layer) -> bool:
+    """Whether a layer is built in and neither it nor its class was changed."""
+    return is_own_kind(type(layer)) and not is_wrapped(layer)
 
 
 def is_chain(layer: Layer) -> TypeGuard[Sequential]:
@@ -456,14 +480,19 @@ def is_chain(layer: Layer) -> TypeGuard[Sequential]:
 
     A subclass of `Sequential` with passes of its own does something that its layers do not tell.
     """
-    return (
-        isinstance(layer, Sequential)
-        and is_intact(layer)
-        and all(
-            getattr(type(layer), name) is getattr(Sequential, name)
-            for name in ("forward", "backward", "__call__")
-        )
-    )
+    return isinstance(layer, Sequential) and is_own(layer)
+
+
+def evaluation_mode(net: Sequential) -> AbstractContextManager[None]:
+    """Evaluation mode for a while; afterwards every layer has the mode that it had."""
+    layers = [layer for _, layer in net.named_layers()]
+    modes = [layer.training for layer in layers]
+
+    def back() -> None:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.train(mode)
+
+    return _core.Restored([(layer, "training") for layer in layers], net.eval, back)
 
 
 def _sum(a: np.ndarray, b: np.ndarray, like: np.ndarray) -> np.ndarray:

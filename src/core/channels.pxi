@@ -1,56 +1,66 @@
 # One image at a time, lanes over channels: tables of places become the arguments of the kernels.
 
-cdef const Py_ssize_t* places(table, Py_ssize_t* least, Py_ssize_t* most) except NULL:
-    # The numbers of a table, and how far they reach; a recorder keeps it as long as the call.
-    cdef Py_ssize_t i, count = len(table)
+cdef bytes places(table, Py_ssize_t* least, Py_ssize_t* most):
+    # A copy of a table that nobody can change, and how far its numbers reach.
+    cdef Py_ssize_t i
     view = memoryview(table)
-    if view.ndim != 1 or view.format not in ("l", "q"):
-        raise ValueError(f"expected a row of places, got {view.ndim} axes in format {view.format!r}")
-    cdef const Py_ssize_t* at = <const Py_ssize_t*> pointer(view, (count,), sizeof(Py_ssize_t))
-    if count < 1:
+    if view.ndim != 1 or view.format.lstrip("@=") not in ("i", "l", "q", "n") or view.itemsize != sizeof(Py_ssize_t):
+        raise TypeError(f"expected a row of places, whole numbers of {sizeof(Py_ssize_t)} bytes, "
+                        f"got {view.ndim} axes in format {view.format!r}")
+    cdef bytes copy = view.tobytes()
+    cdef const Py_ssize_t* at = numbers(copy)
+    if not copy:
         raise ValueError("a table of places is empty")
     least[0] = most[0] = at[0]
-    for i in range(count):
+    for i in range(length(copy)):
         least[0] = min(least[0], at[i])
         most[0] = max(most[0], at[i])
     if least[0] < -LARGEST or most[0] > LARGEST:
         raise ValueError(f"expected places up to {LARGEST}, got {least[0]} to {most[0]}")
-    if recording():
-        recorder().tables.append(view)
-    return at
+    return copy
 
 
-cdef int inside(object array, int itemsize, Py_ssize_t least, Py_ssize_t most) except -1:
-    if least < 0 or most >= memoryview(array).nbytes // itemsize:
-        raise ValueError(f"places {least} to {most} are not all inside an array of "
-                         f"{memoryview(array).nbytes // itemsize} numbers")
-    return 0
+cdef const Py_ssize_t* numbers(bytes table) noexcept:
+    return <const Py_ssize_t*> <const char*> table
+
+
+cdef Py_ssize_t length(bytes table) noexcept:
+    return len(table) // sizeof(Py_ssize_t)
 
 
 cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, tables, clip,
                       bint cut, bint bias_of_pixels=False) except -1:
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Py_ssize_t low[6]
     cdef Py_ssize_t high[6]
     cdef int size = table.itemsize
+    cdef Py_ssize_t L = table.lanes, more, w_least, w_most, tasks
     cdef double work
-    x_pixel, y_pixel, x_tap, w_tap, w_block, y_block = tables
-    a.pixels, a.taps, a.blocks = len(x_pixel), len(x_tap), len(w_block)
-    if (len(y_pixel), len(w_tap), len(y_block)) != (a.pixels, a.taps, a.blocks):
+    cdef bytes x_pixel, y_pixel, x_tap, w_tap, w_block, y_block
+    cdef int i
+    kept = list(tables)
+    if len(kept) != 6:
+        raise ValueError(f"expected six tables, got {len(kept)}")
+    for i in range(6):
+        kept[i] = places(kept[i], &low[i], &high[i])
+    x_pixel, y_pixel, x_tap, w_tap, w_block, y_block = kept
+    a.pixels, a.taps, a.blocks = length(x_pixel), length(x_tap), length(w_block)
+    if (length(y_pixel), length(w_tap), length(y_block)) != (a.pixels, a.taps, a.blocks):
         raise ValueError("tables of different lengths")
-    a.x_pixel, a.y_pixel = places(x_pixel, low, high), places(y_pixel, low + 1, high + 1)
-    a.x_tap, a.w_tap = places(x_tap, low + 2, high + 2), places(w_tap, low + 3, high + 3)
-    a.w_block, a.y_block = places(w_block, low + 4, high + 4), places(y_block, low + 5, high + 5)
-    more = a.x_block * (a.blocks - 1) + (0 if cut else table.lanes - 1)
-    inside(x, size, low[0] + low[2], high[0] + high[2] + more)
-    inside(w, size, low[4], high[4] + high[3] + table.lanes - 1)
-    inside(y, size, low[1] + low[5], high[1] + high[5] + table.lanes - 1)
-    a.x, a.w = pointer(x, (), size), pointer(w, (), size)
-    a.bias = pointer(bias, (a.pixels if bias_of_pixels else a.blocks * table.lanes,), size)
+    a.x_pixel, a.y_pixel, a.x_tap = numbers(x_pixel), numbers(y_pixel), numbers(x_tap)
+    a.w_tap, a.w_block, a.y_block = numbers(w_tap), numbers(w_block), numbers(y_block)
+    more, w_least, w_most = 0, low[3], high[3]
+    if not cut:  # depthwise: it reads vectors of x, and the weights of a block one after the other
+        more = a.x_block * (a.blocks - 1) + L - 1
+        w_least, w_most = min(w_least, 0), max(w_most, (a.taps - 1) * L)
+    a.x = held.reach(x, size, low[0] + low[2], high[0] + high[2] + more)
+    a.w = held.reach(w, size, low[4] + w_least, high[4] + w_most + L - 1)
+    a.bias = held.pointer(bias, (a.pixels if bias_of_pixels else a.blocks * L,), size)
     a.bias_of_pixels = bias_of_pixels
-    a.y = pointer(y, (), size, True)
+    a.y = held.reach(y, size, low[1] + low[5], high[1] + high[5] + L - 1, True)
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
-    work = 2.0 * a.pixels * a.taps * a.blocks * table.lanes
+    work = 2.0 * a.pixels * a.taps * a.blocks * L
     a.pixel_cut, a.block_cut = a.pixels, a.blocks if cut else 1
     if cut and work > TASK_WORK and not bias_of_pixels:
         # first the channels, so that weights are read once; then the pixels
@@ -58,7 +68,7 @@ cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, 
         if work > TASK_WORK * a.blocks:
             a.pixel_cut = max(PIXEL_CUT, <Py_ssize_t> (a.pixels * TASK_WORK * a.blocks / work))
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
-    return run(loop, a, sizeof(ChannelConv), 4, tasks, work)
+    return run(loop, a, sizeof(ChannelConv), 3, 1, tasks, work, 0, 0, kept)
 
 
 def channel_conv(x, w, bias, y, int itemsize, tables, clip=None):
@@ -84,6 +94,7 @@ def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None
     """Likewise, each channel of x by itself; its blocks lie `x_block` apart."""
     cdef Table* table = table_of(itemsize)
     cdef ChannelConv a
+    at_least(0, &x_block, 1)
     within_reach(&x_block, 1)
     a.x_block = x_block
     run_channels(table.depthwise, table, &a, x, w, bias, y, tables, clip, False)
@@ -92,15 +103,14 @@ def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None
 def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
     """u[places, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef WinogradFilter f
-    if recording():
-        raise RuntimeError("weights are transformed before a recording")
     if taps != 3 and taps != 5:
         raise ValueError(f"taps: expected 3 or 5, got {taps}")
+    f.w = held.pointer(w, (K, C, taps, taps), itemsize)
+    f.u = held.pointer(u, ((taps + 3) * (taps + 3), K, C), itemsize, True)
     f.K, f.C, f.w_k, f.w_c, f.rotate, f.taps = K, C, C * taps * taps, taps * taps, False, taps
-    f.w = pointer(w, (K, C, taps, taps), itemsize)
-    f.u = pointer(u, ((taps + 3) * (taps + 3), K, C), itemsize, True)
-    run(table.winograd_filter, &f, sizeof(f), 2, K, 10.0 * K * C * taps * taps)
+    run(table.winograd_filter, &f, sizeof(f), 1, 1, K, 10.0 * K * C * taps * taps)
 
 
 def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None):
@@ -110,23 +120,23 @@ def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_f
     channels, LANES); `y_steps` are the plane and row of y, `y_first` its first number.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelWinograd a
     cdef Py_ssize_t L = table.lanes, tiles, places_
     (a.C, a.channels, a.K, a.H, a.W, a.P, a.Q, a.top, a.left, a.taps) = shape
     a.y_plane, a.y_row = y_steps
-    at_least_one(&a.C, 7)
-    at_least_one(&a.y_plane, 2)
+    at_least(1, &a.C, 7)
+    at_least(1, &a.y_plane, 2)
     within_reach(&a.C, 11)
     within_reach(&y_first, 1)
     if a.taps != 3 and a.taps != 5 or a.channels > a.C * L:
-        raise ValueError(f"shape: {shape} does not fit together")
-    inside(y, itemsize, y_first, <object> y_first + (a.K - 1) * <object> a.y_plane
-           + (a.P - 1) * <object> a.y_row + a.Q * <object> L - 1)
+        raise ValueError(f"shape: {a.taps} taps and {a.channels} channels in {a.C} blocks do not fit together")
     places_ = (a.taps + 3) * (a.taps + 3)
-    a.x = pointer(x, (a.C, a.H, a.W, L), itemsize)
-    a.u = pointer(u, (places_, a.K, a.channels, L), itemsize)
-    a.bias = pointer(bias, (a.K, L), itemsize)
-    a.y = <char*> pointer(y, (), itemsize, True) + y_first * itemsize
+    a.x = held.pointer(x, (a.C, a.H, a.W, L), itemsize)
+    a.u = held.pointer(u, (places_, a.K, a.channels, L), itemsize)
+    a.bias = held.pointer(bias, (a.K, L), itemsize)
+    y_last = <object> y_first + (a.K - 1) * <object> a.y_plane + (a.P - 1) * <object> a.y_row + a.Q * L - 1
+    a.y = <char*> held.reach(y, itemsize, y_first, y_last, True) + y_first * itemsize
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
     tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4)
@@ -136,7 +146,7 @@ def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_f
     if work > 2 * TASK_WORK:  # what few tiles do not give to other threads, channels do
         a.block_cut = max(1, (a.K * a.chunk + tiles - 1) // max(tiles, 2 * a.chunk))
     tasks = ((tiles + a.chunk - 1) // a.chunk) * ((a.K + a.block_cut - 1) // a.block_cut)
-    run(table.channel_winograd, &a, sizeof(a), 4, tasks, work,
+    run(table.channel_winograd, &a, sizeof(a), 3, 1, tasks, work,
         places_ * <object> (a.C + a.block_cut) * a.chunk * L * itemsize
         + sizeof(Py_ssize_t) * <object> (2 * a.channels + 2 * a.K))
 
@@ -147,28 +157,23 @@ def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=Non
     `steps` are x_plane, x_row, y_plane, y_row; `first` where the first planes begin in x and y.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Pool a
     cdef Py_ssize_t L = table.lanes, x_first, y_first
-    (a.planes, a.H, a.W, a.R, a.S, a.P, a.Q, a.step_h, a.step_w, a.gap_h, a.gap_w, a.top, a.left,
-     a.bottom, a.right) = shape
+    pool_sizes(&a, shape)
     a.x_plane, a.x_row, a.y_plane, a.y_row = steps
-    at_least_one(&a.planes, 1)
-    at_least_one(&a.H, 10)  # up to gap_w
-    at_least_one(&a.x_plane, 4)
-    within_reach(&a.planes, 15)
+    at_least(1, &a.planes, 1)
+    at_least(1, &a.x_plane, 4)
     within_reach(&a.x_plane, 4)
     x_first, y_first = first
     within_reach(&x_first, 1)
     within_reach(&y_first, 1)
-    inside(x, itemsize, x_first, <object> x_first + (a.planes - 1) * <object> a.x_plane
-           + (a.H - 1) * <object> a.x_row + a.W * <object> L - 1)
-    inside(y, itemsize, y_first, <object> y_first + (a.planes - 1) * <object> a.y_plane
-           + (a.P - 1) * <object> a.y_row + a.Q * <object> L - 1)
-    a.x = <const char*> pointer(x, (), itemsize) + x_first * itemsize
-    a.y = <char*> pointer(y, (), itemsize, True) + y_first * itemsize
-    a.place = NULL
+    x_last = <object> x_first + (a.planes - 1) * <object> a.x_plane + (a.H - 1) * <object> a.x_row + a.W * L - 1
+    y_last = <object> y_first + (a.planes - 1) * <object> a.y_plane + (a.P - 1) * <object> a.y_row + a.Q * L - 1
+    a.x = <const char*> held.reach(x, itemsize, x_first, x_last) + x_first * itemsize
+    a.y = <char*> held.reach(y, itemsize, y_first, y_last, True) + y_first * itemsize
     a.count_include_pad = bool(count_include_pad)
-    run(table.max_pool if count_include_pad is None else table.avg_pool, &a, sizeof(Pool), 3,
+    run(table.max_pool if count_include_pad is None else table.avg_pool, &a, sizeof(Pool), 1, 2,
         a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * L)
 
 
@@ -178,21 +183,21 @@ def place(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double 
     `sizes` are planes, rows, numbers a row; the steps are those of planes and rows.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Place a
     a.bytes = memoryview(x).itemsize == 1
     a.planes, a.H, a.W = sizes
     a.x_plane, a.x_row = x_steps
     a.y_plane, a.y_row = y_steps
-    a.first, a.scale, a.size = first, scale, memoryview(y).nbytes // itemsize
-    at_least_one(&a.planes, 7)
+    a.first, a.scale = first, scale
+    at_least(1, &a.planes, 7)
     within_reach(&a.planes, 8)
-    cdef int x_size = 1 if a.bytes else itemsize
-    inside(x, x_size, 0, (a.planes - 1) * <object> a.x_plane + (a.H - 1) * <object> a.x_row + a.W - 1)
-    inside(y, itemsize, first, first + (a.planes - 1) * <object> a.y_plane
-           + (a.H - 1) * <object> a.y_row + a.W - 1)
-    a.x = pointer(x, (), x_size)
-    a.y = pointer(y, (), itemsize, True)
-    run(table.place, &a, sizeof(a), 2, 1, <double> a.size)
+    x_last = (a.planes - 1) * <object> a.x_plane + (a.H - 1) * <object> a.x_row + a.W - 1
+    y_last = first + (a.planes - 1) * <object> a.y_plane + (a.H - 1) * <object> a.y_row + a.W - 1
+    a.x = held.reach(x, 1 if a.bytes else itemsize, 0, x_last)
+    a.y = held.reach(y, itemsize, first, y_last, True)
+    a.size = held.views[1].len // itemsize
+    run(table.place, &a, sizeof(a), 1, 1, 1, <double> a.size)
 
 
 def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
@@ -201,45 +206,47 @@ def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
     y has room for a vector behind its last number.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Place a
     cdef Py_ssize_t L = table.lanes, last
     memset(&a, 0, sizeof(a))
     a.planes, a.H, a.W = sizes
     a.x_plane, a.x_row = x_steps
     a.y_plane, a.y_row = y_steps
-    at_least_one(&a.planes, 7)
+    at_least(1, &a.planes, 7)
     within_reach(&a.planes, 7)
     last = (a.W + L - 1) // L * L  # columns that are written
-    inside(x, itemsize, 0, (a.planes - 1) * <object> a.x_plane + (2 * a.H - 1) * <object> a.x_row
-           + 2 * last - 1)
-    inside(y, itemsize, 0, (a.planes - 1) * <object> a.y_plane + (a.H - 1) * <object> a.y_row + last - 1)
-    a.x, a.y = pointer(x, (), itemsize), pointer(y, (), itemsize, True)
-    run(table.pool_pairs, &a, sizeof(a), 2, 1, 4.0 * a.planes * a.H * a.W)
+    x_last = (a.planes - 1) * <object> a.x_plane + (2 * a.H - 1) * <object> a.x_row + 2 * last - 1
+    y_last = (a.planes - 1) * <object> a.y_plane + (a.H - 1) * <object> a.y_row + last - 1
+    a.x, a.y = held.reach(x, itemsize, 0, x_last), held.reach(y, itemsize, 0, y_last, True)
+    run(table.pool_pairs, &a, sizeof(a), 1, 1, 1, 4.0 * a.planes * a.H * a.W)
 
 
 def move(x, y, int itemsize, source, target, Py_ssize_t width):
     """y[target[i]] = x[source[i]], single numbers (`width` 1) or whole vectors of lanes."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Move a
     cdef Py_ssize_t low[2]
     cdef Py_ssize_t high[2]
     if width != 1 and width != table.lanes:
         raise ValueError(f"width: expected 1 or {table.lanes}, got {width}")
-    a.count, a.width, a.value = len(source), width, 0
-    if len(target) != a.count:
+    cdef bytes sources = places(source, low, high), targets = places(target, low + 1, high + 1)
+    a.count, a.width, a.value = length(sources), width, 0
+    if length(targets) != a.count:
         raise ValueError("tables of different lengths")
-    a.source, a.target = places(source, low, high), places(target, low + 1, high + 1)
-    inside(x, itemsize, low[0], high[0] + width - 1)
-    inside(y, itemsize, low[1], high[1] + width - 1)
-    a.x, a.y = pointer(x, (), itemsize), pointer(y, (), itemsize, True)
-    run(table.move, &a, sizeof(a), 2, 1, <double> a.count * width)
+    a.source, a.target = numbers(sources), numbers(targets)
+    a.x = held.reach(x, itemsize, low[0], high[0] + width - 1)
+    a.y = held.reach(y, itemsize, low[1], high[1] + width - 1, True)
+    run(table.move, &a, sizeof(a), 1, 1, 1, <double> a.count * width, 0, 0, (sources, targets))
 
 
 def fill(y, int itemsize, double value):
     """y = value everywhere."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Move a
     memset(&a, 0, sizeof(a))
-    a.count, a.value = memoryview(y).nbytes // itemsize, value
-    a.y = pointer(y, (), itemsize, True)
-    run(table.fill, &a, sizeof(a), 2, 1, <double> a.count)
+    a.y = held.pointer(y, (), itemsize, True)
+    a.count, a.value = held.views[0].len // itemsize, value
+    run(table.fill, &a, sizeof(a), 1, 1, 1, <double> a.count)

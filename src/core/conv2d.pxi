@@ -9,13 +9,13 @@ cdef Shape shape_of(shape) except *:
     cdef Shape s
     (s.N, s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.top, s.left, s.gap_h,
      s.gap_w) = shape
-    at_least_one(&s.G, 11)  # up to step_w
-    at_least_one(&s.gap_h, 2)
+    at_least(1, &s.G, 11)  # up to step_w
+    at_least(1, &s.gap_h, 2)
     within_reach(&s.N, 16)
     return s
 
 
-cdef int run_conv(Table* table, Conv* a) except -1:
+cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
     # Cut one pass into tasks: rows so that the input of a task stays in cache and threads get
     # several tasks each; if there are too few rows, output channels as well.
     cdef int threads = 1 if recording() else get_num_threads()
@@ -30,9 +30,10 @@ cdef int run_conv(Table* table, Conv* a) except -1:
     a.channels = a.K
     if blocks < 2 * threads and threads > 1:
         a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
-    return run(table.conv, a, sizeof(Conv), 4, blocks * ((a.K + a.channels - 1) // a.channels),
+    return run(table.conv, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
                2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
-               2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)))
+               2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)),
+               0, tables)
 
 
 # Winograd's way: for single precision, where the channels are many enough to pay for the transforms.
@@ -77,11 +78,11 @@ cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, 
     memory = Memory(places * a.K * a.C * table.itemsize)
     f.w, f.u, f.K, f.C, f.w_k, f.w_c, f.rotate = w, memory.address, a.K, a.C, w_k, w_c, rotate
     f.taps = a.taps
-    run(table.winograd_filter, &f, sizeof(f), 2, a.K, 0.5 * places * a.K * a.C)
+    run(table.winograd_filter, &f, sizeof(f), 1, 1, a.K, 0.5 * places * a.K * a.C, 0, ONCE)
     a.u = memory.address
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
-    return run(table.winograd, a, sizeof(Winograd), 4, a.N * chunks,
+    return run(table.winograd, a, sizeof(Winograd), 3, 1, a.N * chunks,
                2.0 * places * a.N * a.K * a.C * tiles * table.lanes,
                places * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
                + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
@@ -93,13 +94,14 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
     `clip` is None or the (low, high) that y is clipped to.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Shape s = shape_of(shape)
     cdef Py_ssize_t L = table.lanes, r, c
     cdef Conv a
-    a.x = pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
-    a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
-    a.bias = NULL if bias is None else pointer(bias, (s.G, s.K), itemsize)
-    a.y = pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
+    a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
+    a.w = held.pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
+    a.bias = NULL if bias is None else held.pointer(bias, (s.G, s.K), itemsize)
+    a.y = held.pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
     if winograd_is_faster(&s, itemsize, s.P, s.Q):
         fast.x, fast.bias, fast.y = a.x, a.bias, a.y
@@ -119,7 +121,7 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
     a.y_g, a.y_n = s.K * a.y_k, s.G * s.K * a.y_k
     a.w_c, a.w_k, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
     cdef Memory memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
-    cdef Py_ssize_t* taps = taps_of(memory)
+    cdef Py_ssize_t* taps = <Py_ssize_t*> memory.address
     a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps + 2 * s.R, taps + 2 * s.R + s.S
     for r in range(s.R):
         taps[r] = r * s.gap_h - s.top
@@ -128,14 +130,7 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
     for c in range(s.S):
         taps[c] = c * s.gap_w - s.left
         taps[s.S + c] = c
-    run_conv(table, &a)
-
-
-cdef Py_ssize_t* taps_of(Memory memory) noexcept:
-    # a table of taps; a recorder keeps it as long as the call that points to it
-    if recording():
-        recorder().tables.append(memory)
-    return <Py_ssize_t*> memory.address
+    run_conv(table, &a, memory)
 
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
@@ -158,13 +153,14 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     each is a pass of the forward kernel with stride 1 over dy.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Shape s = shape_of(shape)
     cdef Py_ssize_t L = table.lanes, h0, w0
     cdef Conv a
     cdef Turn turned
-    cdef char* out = <char*> pointer(dx, (s.N, s.G, s.C, s.H, s.W, L), itemsize, True)
-    a.x = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
-    a.w = pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
+    cdef char* out = <char*> held.pointer(dx, (s.N, s.G, s.C, s.H, s.W, L), itemsize, True)
+    a.x = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
+    a.w = held.pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL
     cdef Winograd fast
     if winograd_is_faster(&s, itemsize, s.H, s.W):
@@ -185,14 +181,14 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     cdef Memory rotated = Memory(<object> s.G * s.K * s.C * s.R * s.S * itemsize), memory
     turned.w, turned.u, turned.C, turned.K, turned.taps = a.w, rotated.address, s.C, s.K, s.R * s.S
     if s.N:
-        run(table.turn, &turned, sizeof(turned), 2, s.G * s.C, 2.0 * s.G * s.C * s.K * s.R * s.S)
+        run(table.turn, &turned, sizeof(turned), 1, 1, s.G * s.C, 2.0 * s.G * s.C * s.K * s.R * s.S, 0, ONCE)
     a.w = rotated.address
     cdef Py_ssize_t* taps
     cdef Py_ssize_t* taps_w
     for h0 in range(min(s.step_h, s.H)):
         for w0 in range(min(s.step_w, s.W)):
             memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
-            taps = taps_of(memory)
+            taps = <Py_ssize_t*> memory.address
             taps_w = taps + 2 * s.R
             a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps_w, taps_w + s.S
             a.taps_h = taps_along(s.R, h0 + s.top, s.step_h, s.gap_h, s.S, taps, taps + s.R)
@@ -200,18 +196,19 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
             a.P = (s.H - h0 + s.step_h - 1) // s.step_h
             a.Q = (s.W - w0 + s.step_w - 1) // s.step_w
             a.y = out + (h0 * s.W + w0) * L * itemsize
-            run_conv(table, &a)
+            run_conv(table, &a, memory)
 
 
 def conv2d_weight(dy, x, dw, int itemsize, shape):
     """dw = sum over images and pixels of dy times the input that each tap saw."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Shape s = shape_of(shape)
     cdef Py_ssize_t L = table.lanes, tasks, images = max(1, WEIGHT_PIXELS // s.P // s.Q)
     cdef ConvWeight a
-    a.x = pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
-    a.dy = pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
-    a.dw = pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
+    a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
+    a.dy = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
+    a.dw = held.pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
     a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left
@@ -224,8 +221,8 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
     a.first = 0
     while a.first < s.N:
         a.last = min(s.N, a.first + images)
-        run(table.conv_weight, &a, sizeof(a), 3, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
-            * s.C * s.R * s.S * L)
+        run(table.conv_weight, &a, sizeof(a), 2, 1, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
+            * s.C * s.R * s.S * L, 0, ADDS if a.first else 0)
         a.first = a.last
 
 
@@ -243,30 +240,34 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     chunks = (tiles + TILES - 1) // TILES
     a.chunk = (tiles + chunks - 1) // chunks
     sums = (a.C + 3) // 4 * ((a.K + 3) // 4) * max(L, 16)
-    run(table.winograd_weight, &a, sizeof(a), 3, N, 1e6,
+    run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6,
         places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize)
     if N > 1:
         total.x, total.y, total.N, total.count = parts.address, direct.dw, N, count
         total.chunk, total.more = 1024, False
-        run(table.block_sum, &total, sizeof(total), 2, (count + 1023) // 1024, <double> N * count)
+        run(table.block_sum, &total, sizeof(total), 1, 1, (count + 1023) // 1024, <double> N * count)
     return 0
 
 
 def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
     """y = (y if `more` else 0) + the sum over N parts of `count` numbers of x."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef BlockSum a
     a.N, a.count, a.chunk, a.more = N, count, 1024, more
-    a.x = pointer(x, (N, count), itemsize)
-    a.y = pointer(y, (count,), itemsize, True)
-    run(table.block_sum, &a, sizeof(a), 2, (count + 1023) // 1024, <double> N * count)
+    a.x = held.pointer(x, (N, count), itemsize)
+    a.y = held.pointer(y, (count,), itemsize, True)
+    run(table.block_sum, &a, sizeof(a), 1, 1, (count + 1023) // 1024, <double> N * count,
+        0, ADDS if more else 0)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
     """db[k] = sum of dy over images and pixels."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelSum a
     a.N, a.K, a.pixels = N, K, pixels
-    a.dy = pointer(dy, (N, K, pixels, table.lanes), itemsize)
-    a.db = pointer(db, (K,), itemsize, True)
-    run(table.channel_sum, &a, sizeof(a), 2, K, <double> N * K * pixels * table.lanes)
+    at_least(1, &pixels, 1)
+    a.dy = held.pointer(dy, (N, K, pixels, table.lanes), itemsize)
+    a.db = held.pointer(db, (K,), itemsize, True)
+    run(table.channel_sum, &a, sizeof(a), 1, 1, K, <double> N * K * pixels * table.lanes)

@@ -13,92 +13,100 @@ def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter, d
     `parameter` is the slope of a leaky ReLU, or what "clip" clips to, up to `high`.
     """
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Map m
     m.count, m.chunk, m.op, m.parameter, m.high = count, CHUNK, OPS[op], parameter, high
-    m.a = pointer(a, (count,), itemsize)
-    m.b = NULL if b is None else pointer(b, (count,), itemsize)
-    m.y = pointer(y, (count,), itemsize, True)
-    run(table.elementwise, &m, sizeof(m), 3, (count + CHUNK - 1) // CHUNK, <double> count)
+    m.a = held.pointer(a, (count,), itemsize)
+    m.b = NULL if b is None else held.pointer(b, (count,), itemsize)
+    m.y = held.pointer(y, (count,), itemsize, True)
+    run(table.elementwise, &m, sizeof(m), 2, 1, (count + CHUNK - 1) // CHUNK, <double> count)
 
 
 def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
             bint logarithm=False):
     """y = softmax(a) over K channels, or its logarithm; given dy, its gradient where a is the output."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Softmax args
     args.N, args.K, args.pixels, args.logarithm = N, K, pixels, logarithm
     sizes = N, K, pixels, table.lanes
-    at_least_one(&K, 1)
-    at_least_one(&pixels, 1)
-    args.a = pointer(a, sizes, itemsize)
-    args.b = NULL if dy is None else pointer(dy, sizes, itemsize)
-    args.y = pointer(y, sizes, itemsize, True)
-    run(table.softmax if dy is None else table.softmax_back, &args, sizeof(args), 3, N * pixels, 10.0 * N * K * pixels * table.lanes)
+    at_least(1, &K, 1)
+    at_least(1, &pixels, 1)
+    args.a = held.pointer(a, sizes, itemsize)
+    args.b = NULL if dy is None else held.pointer(dy, sizes, itemsize)
+    args.y = held.pointer(y, sizes, itemsize, True)
+    run(table.softmax if dy is None else table.softmax_back, &args, sizeof(args), 2, 1, N * pixels,
+        10.0 * N * K * pixels * table.lanes)
 
 
 def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale,
          Py_ssize_t pixels=1):
     """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, pixels, LANES)."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Loss a
     cdef Py_ssize_t N = blocks_of(images, table)
     a.N, a.K, a.pixels, a.op, a.scale = images, K, pixels, LOSSES[op], scale
     if pixels != 1 and a.op != CROSS_ENTROPY:
         raise ValueError(f"pixels: expected 1 for {op}, got {pixels}")
-    at_least_one(&K, 1)
-    at_least_one(&pixels, 1)
-    a.z = pointer(z, (N, K, pixels, table.lanes), itemsize)
-    a.target = pointer(target, (N, K, pixels, table.lanes), itemsize)
-    a.cost = pointer(cost, (N, table.lanes), itemsize, True)
-    a.dz = pointer(dz, (N, K, pixels, table.lanes), itemsize, True)
-    run(table.loss, &a, sizeof(a), 4, N, 30.0 * images * K * pixels)
+    at_least(1, &K, 1)
+    at_least(1, &pixels, 1)
+    a.z = held.pointer(z, (N, K, pixels, table.lanes), itemsize)
+    a.target = held.pointer(target, (N, K, pixels, table.lanes), itemsize)
+    a.cost = held.pointer(cost, (N, table.lanes), itemsize, True)
+    a.dz = held.pointer(dz, (N, K, pixels, table.lanes), itemsize, True)
+    run(table.loss, &a, sizeof(a), 2, 2, N, 30.0 * images * K * pixels, 0, LIVE)
 
 
 def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,
         double weight_decay, bint nesterov, bint first):
     """One step of descent on `count` numbers p, in place; v (or None) is the velocity."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Sgd a
     a.count, a.chunk, a.lr, a.momentum, a.dampening = count, CHUNK, lr, momentum, dampening
     a.weight_decay, a.nesterov, a.first = weight_decay, nesterov, first
-    a.p = pointer(p, (count,), itemsize, True)
-    a.g = pointer(g, (count,), itemsize)
-    a.v = NULL if v is None else pointer(v, (count,), itemsize, True)
-    run(table.sgd, &a, sizeof(a), 3, (count + CHUNK - 1) // CHUNK, 2.0 * count)
+    a.p = held.pointer(p, (count,), itemsize, True)
+    a.g = held.pointer(g, (count,), itemsize)
+    a.v = NULL if v is None else held.pointer(v, (count,), itemsize, True)
+    run(table.sgd, &a, sizeof(a), 1, 2, (count + CHUNK - 1) // CHUNK, 2.0 * count, 0, ADDS)
 
 
-cdef int run_pack(kernel loop, Pack* a, Table* table, Py_ssize_t images, Py_ssize_t pixels) except -1:
+cdef int run_pack(kernel loop, Pack* a, Py_ssize_t blocks, Py_ssize_t images, Py_ssize_t pixels,
+                  int plain) except -1:
     a.N, a.pixels = images, pixels
-    return run(loop, a, sizeof(Pack), 2, blocks_of(images, table), 2.0 * images * pixels)
+    return run(loop, a, sizeof(Pack), 1, 1, blocks if pixels else 0, 2.0 * images * pixels, 0, LIVE | plain)
 
 
 def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale):
     """Plain images into lanes; images of bytes are multiplied by `scale`."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Pack a
     cdef Py_ssize_t N = blocks_of(images, table)
     a.bytes = memoryview(x).itemsize == 1
     a.scale = scale
-    a.a = pointer(x, (images, pixels), 1 if a.bytes else itemsize)
-    a.y = pointer(y, (N, pixels, table.lanes), itemsize, True)
-    run_pack(table.pack, &a, table, images, pixels)
+    a.a = held.pointer(x, (images, pixels), 1 if a.bytes else itemsize)
+    a.y = held.pointer(y, (N, pixels, table.lanes), itemsize, True)
+    run_pack(table.pack, &a, N, images, pixels, FIRST_PLAIN)
 
 
 def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
     """Lanes into plain images."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Pack a
     cdef Py_ssize_t N = blocks_of(images, table)
     a.bytes = 0
     a.scale = 1
-    a.a = pointer(x, (N, pixels, table.lanes), itemsize)
-    a.y = pointer(y, (images, pixels), itemsize, True)
-    run_pack(table.unpack, &a, table, images, pixels)
+    a.a = held.pointer(x, (N, pixels, table.lanes), itemsize)
+    a.y = held.pointer(y, (images, pixels), itemsize, True)
+    run_pack(table.unpack, &a, N, images, pixels, SECOND_PLAIN)
 
 
 def peak(int itemsize, Py_ssize_t tasks):
     """Run multiply-adds in registers; returns how many operations (two for each) were done."""
     cdef Table* table = table_of(itemsize)
     cdef int nothing = 0
-    run(table.peak, &nothing, sizeof(nothing), 0, tasks, 1e9, sizeof(double))
+    run(table.peak, &nothing, sizeof(nothing), 0, 0, tasks, 1e9, sizeof(double))
     return 2e6 * table.peak_sums * table.lanes * tasks

@@ -2,8 +2,8 @@
 
 cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K) except -1:
     # a convolution of one "image" whose pixels are the N blocks
-    at_least_one(&C, 1)
-    at_least_one(&K, 1)
+    at_least(1, &C, 1)
+    at_least(1, &K, 1)
     if N == 0:
         return 0
     a.N = a.G = a.H = a.P = a.step_h = a.step_w = a.taps_h = a.taps_w = 1
@@ -19,11 +19,12 @@ cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_
 def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, clip=None):
     """y = x w' + bias for N blocks of images, w of shape (K, C); y clipped to `clip`, (low, high)."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Conv a
-    a.x = pointer(x, (N, C, table.lanes), itemsize)
-    a.w = pointer(w, (K, C), itemsize)
-    a.bias = NULL if bias is None else pointer(bias, (K,), itemsize)
-    a.y = pointer(y, (N, K, table.lanes), itemsize, True)
+    a.x = held.pointer(x, (N, C, table.lanes), itemsize)
+    a.w = held.pointer(w, (K, C), itemsize)
+    a.bias = NULL if bias is None else held.pointer(bias, (K,), itemsize)
+    a.y = held.pointer(y, (N, K, table.lanes), itemsize, True)
     a.w_k, a.w_c = C, 1
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
@@ -33,11 +34,12 @@ def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K
 def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K):
     """dx = dy w."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef Conv a
-    a.x = pointer(dy, (N, K, table.lanes), itemsize)
-    a.w = pointer(w, (K, C), itemsize)
+    a.x = held.pointer(dy, (N, K, table.lanes), itemsize)
+    a.w = held.pointer(w, (K, C), itemsize)
     a.bias = NULL
-    a.y = pointer(dx, (N, C, table.lanes), itemsize, True)
+    a.y = held.pointer(dx, (N, C, table.lanes), itemsize, True)
     a.w_k, a.w_c = 1, C
     a.clip = False
     run_linear(table, &a, N, K, C)
@@ -46,12 +48,13 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
 def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K):
     """dw = dy' x, dy in lanes and x plain rows (images, C) with C at least LANES."""
     cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
     cdef LinearWeight a
     if C < table.lanes:
         raise ValueError(f"C: expected at least {table.lanes}, got {C}")
     a.N, a.C, a.K, a.channels = images, C, K, CHANNEL_CUT
-    a.dy = pointer(dy, (blocks_of(images, table), table.lanes, K), itemsize)
-    a.x = pointer(x, (images, C), itemsize)
-    a.dw = pointer(dw, (K, C), itemsize, True)
-    run(table.linear_weight, &a, sizeof(a), 3, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
-        sizeof(Py_ssize_t) * (2 * images + C // table.lanes + 1))
+    a.dy = held.pointer(dy, (blocks_of(images, table), table.lanes, K), itemsize)
+    a.x = held.pointer(x, (images, C), itemsize)
+    a.dw = held.pointer(dw, (K, C), itemsize, True)
+    run(table.linear_weight, &a, sizeof(a), 2, 1, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
+        sizeof(Py_ssize_t) * (2 * images + C // table.lanes + 1), LIVE | FIRST_PLAIN)

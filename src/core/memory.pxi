@@ -90,8 +90,11 @@ cdef class Memory:
 
     cdef char* address
     cdef Py_ssize_t size
+    cdef Lives* owner          # of the recorder that was active at its birth and still records
+    cdef int life              # its number there
 
     def __cinit__(self, size):
+        size = PyNumber_Index(size)
         if size < 0:
             raise ValueError(f"expected a size of at least 0, got {size}")
         if size > PY_SSIZE_T_MAX - 2 * ALIGNMENT:
@@ -101,7 +104,7 @@ cdef class Memory:
         if self.address == NULL:
             raise MemoryError(f"{size} bytes")
         if recording():
-            recorder().born(self.address, self.size)
+            born(&recorder().lives, self.address, self.size, &self.owner, &self.life)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(view, self, self.address, self.size, False, flags)
@@ -109,6 +112,6 @@ cdef class Memory:
     def __dealloc__(self):
         if self.address == NULL:
             return
-        if recording():
-            recorder().died(self.address)
+        if self.owner != NULL:
+            died(&self.owner, self.life)
         give_back(self.address, self.size)

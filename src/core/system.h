@@ -1,4 +1,5 @@
-/* What the core asks of the compiler and the operating system: OpenMP, forks, memory, locks. */
+/* What the core asks of the compiler and the operating system: OpenMP, forks, memory, locks, and how
+ * the CPU takes the smallest numbers. */
 
 #ifndef CNN_EXT_SYSTEM_H
 #define CNN_EXT_SYSTEM_H
@@ -21,6 +22,47 @@ static int forked_child = 0;
 #define THREAD_LOCAL __thread
 #endif
 static THREAD_LOCAL void *active_recorder = NULL;
+
+/* A number of the calling thread that no other thread has, before or after.  Under the lock below. */
+static long long this_thread(void)
+{
+    static THREAD_LOCAL long long own = 0;
+    static long long threads = 0;
+    if (!own)
+        own = ++threads;
+    return own;
+}
+
+/* Arithmetic on denormal numbers is a hundred times slower; within a kernel they are zero.  A thread
+ * calls the first function before its tasks and the second one after, with what the first gave. */
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+typedef unsigned int cpu_mode;
+static cpu_mode flush_denormals(void)
+{
+    cpu_mode before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040); /* results, bit 15, and operands, bit 6 */
+    return before;
+}
+static void put_back(cpu_mode before) { _mm_setcsr(before); }
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+typedef unsigned long long cpu_mode;
+static cpu_mode flush_denormals(void)
+{
+    cpu_mode before;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(before | 1ull << 24) : "memory");
+    return before;
+}
+static void put_back(cpu_mode before)
+{
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(before) : "memory");
+}
+#else
+typedef int cpu_mode;
+static cpu_mode flush_denormals(void) { return 0; }
+static void put_back(cpu_mode before) { (void)before; }
+#endif
 
 #ifdef _WIN32
 

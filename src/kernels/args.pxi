@@ -3,7 +3,8 @@
 # Activations are lane arrays: (blocks, channels, height, width, LANES), the image index innermost.
 # Letters: N blocks of LANES images, C input channels and K output channels per group, G groups,
 # H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.  The pointers to data
-# come first in every struct, so that a recorded call can be moved to other data.
+# come first in every struct, so that a recorded call can be moved to other data, the inputs before the
+# outputs; behind them comes the number of images where lanes beyond the last one matter.
 
 cdef enum:
     RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE, ADD, CLIP
@@ -99,8 +100,8 @@ cdef struct Pool:
     # planes of H x W -> P x Q; place holds which tap of the window was the maximum.  Forward, planes
     # and rows may lie apart.
     const void* x
-    void* y
     void* place
+    void* y
     Py_ssize_t planes, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, bottom, right
     Py_ssize_t x_plane, x_row, y_plane, y_row
@@ -146,8 +147,8 @@ cdef struct BlockSum:
 
 
 cdef struct Sgd:
-    void* p
     const void* g
+    void* p
     void* v
     Py_ssize_t count, chunk
     double lr, momentum, dampening, weight_decay

@@ -1,0 +1,309 @@
+"""Calls every function of `_core` with hostile arguments; run as a process of its own.
+
+Prints how many were tried.  A crash, a hang, another error than the ones below, or a number outside
+the arrays that changed is a failure.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cnn_ext import _core, _dispatch, set_num_threads
+from cnn_ext.lanes import Lanes
+
+ALLOWED = (TypeError, ValueError, MemoryError, OverflowError, RuntimeError, BufferError, KeyError)
+SIZES = [-(2**63), -(2**31), -1, 0, 2, 5, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, 2**70]
+NUMBERS: list[Any] = ["4", None, 1.5, object(), float("nan"), [1]]
+BORDER = 64
+tried = 0
+wholes: list[np.ndarray] = []
+
+
+class Liar(list):  # type: ignore[type-arg]
+    """A sequence that says something else each time it is read."""
+
+    def __init__(self, honest: Any, lie: int) -> None:
+        super().__init__(honest)
+        self.honest, self.lie, self.reads = list(honest), lie, 0
+
+    def _now(self) -> list[Any]:
+        self.reads += 1
+        return self.honest if self.reads % 2 else [self.lie] * len(self.honest)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._now()[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        self.reads += 1
+        return super().__len__() if self.reads % 2 else super().__len__() + 1
+
+
+class LyingNumber(int):
+    """A number that is another one whenever it is compared."""
+
+    def __lt__(self, other: Any) -> bool:
+        return False
+
+    __gt__ = __lt__
+
+    def __le__(self, other: Any) -> bool:
+        return True
+
+    __ge__ = __le__
+
+
+class LyingIndex:
+    """A number that grows each time it is read."""
+
+    def __init__(self, first: int) -> None:
+        self.reads = iter([first, 2**40])
+
+    def __index__(self) -> int:
+        return next(self.reads, 2**40)
+
+
+def guarded(array: np.ndarray) -> np.ndarray:
+    """A copy amid sentinels."""
+    whole = np.full(array.size + 2 * BORDER, 77, array.dtype)
+    wholes.append(whole)
+    inside = whole[BORDER : BORDER + array.size].reshape(array.shape)
+    inside[...] = array
+    return inside
+
+
+def attempt(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether it was refused."""
+    global tried
+    tried += 1
+    try:
+        function(*args)
+    except ALLOWED:
+        refused = True
+    else:
+        refused = False
+    return refused
+
+
+def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
+    """Honest arguments of every function that takes arrays, and which of these it writes."""
+    L, size = _core.lanes(dtype.itemsize), dtype.itemsize
+    lanes = Lanes.empty((5, 4, 4, 4), dtype).data
+    N = lanes.shape[0]
+
+    def new() -> np.ndarray:
+        return guarded(np.ones_like(lanes))
+
+    def row() -> np.ndarray:
+        return new().reshape(-1)
+
+    def tables(*numbers: int) -> list[np.ndarray]:
+        return [np.array([0, number], np.intp) for number in numbers]
+
+    conv = (N, 1, 4, 4, 4, 4, 1, 1, 4, 4, 1, 1, 0, 0, 1, 1)
+    window = (N * 4, 4, 4, 2, 2, 2, 2, 2, 2, 1, 1, 0, 0, 0, 0)
+    planes, steps = (1, *window[1:]), (16 * L, 4 * L, 4 * L, 2 * L)
+    places = tables(L, L, 1, L, 2 * L, 2 * L)
+    winograd = (1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
+    u = guarded(np.ones(36 * L, dtype))
+    return [
+        ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
+        ("conv2d_input", [new(), new(), new(), size, conv], [2]),
+        ("conv2d_weight", [new(), new(), new(), size, conv], [2]),
+        ("block_sum", [new(), new(), size, 3, 8, True], [1]),
+        ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
+        ("linear", [new(), new(), new(), new(), size, N, 4, 4, (0.0, 1.0)], [3]),
+        ("linear_input", [new(), new(), new(), size, N, 4, 4], [2]),
+        ("linear_weight", [new(), new(), new(), size, 5, 16, 4], [2]),
+        ("max_pool2d", [new(), new(), new(), size, window], [1, 2]),
+        ("max_pool2d_input", [new(), new(), new(), size, window], [2]),
+        ("avg_pool2d", [new(), new(), size, window, True], [1]),
+        ("avg_pool2d_input", [new(), new(), size, window, False], [1]),
+        ("elementwise", ["add", new(), new(), new(), size, 64, 0.0], [3]),
+        ("softmax", [new(), new(), new(), size, N, 4, 16], [2]),
+        ("loss", ["cross_entropy", new(), new(), new(), new(), size, 5, 4, 1.0], [3, 4]),
+        ("sgd", [new(), new(), new(), size, 64, 0.1, 0.9, 0.0, 0.0, False, False], [0, 2]),
+        ("pack", [new(), new(), size, 5, 16, 1.0], [1]),
+        ("unpack", [new(), new(), size, 5, 16], [1]),
+        ("channel_conv", [row(), row(), row(), row(), size, places, (0.0, 1.0)], [3]),
+        ("pixel_conv", [row(), row(), row(), row(), size, tables(1, L, 1, 1, L, L)], [3]),
+        ("depthwise", [row(), row(), row(), row(), size, places, L], [3]),
+        ("winograd_weights", [row(), u, size, 1, 1, 3], [1]),
+        ("channel_winograd", [row(), u, row(), row(), size, winograd, (16 * L, 4 * L), 0], [3]),
+        ("pool_channels", [row(), row(), size, planes, steps, (0, 0), True], [1]),
+        ("pool_pairs", [row(), row(), size, (1, 2, 2), (16, 4), (8, 2)], [1]),
+        ("place", [row(), row(), size, (1, 4, 4), (16, 4), (16, 4), 0, 1.0], [1]),
+        ("move", [row(), row(), size, *tables(3, 5), 1], [1]),
+        ("fill", [row(), size, 1.0], [0]),
+    ]
+
+
+def must_refuse(function: Callable[..., Any], args: list[Any], i: int, wrong: Any) -> None:
+    changed = [*args[:i], wrong, *args[i + 1 :]]
+    assert attempt(function, *changed), (function.__name__, i, getattr(wrong, "dtype", wrong))
+
+
+def vary_array(function: Callable[..., Any], args: list[Any], i: int, writes: bool) -> None:
+    array: np.ndarray = args[i]
+    other = "f8" if array.dtype.itemsize == 4 else "f4"
+    same_size = "i4" if array.dtype.itemsize == 4 else "i8"
+    wrongs: list[Any] = [
+        array.astype(array.dtype.newbyteorder()), array.astype(other), array.view(same_size),
+        array.astype("c8"), array.astype(object), array[..., ::2], array.tolist(), "text", 3,
+        object(), array.astype("f2"),
+    ]  # fmt: skip
+    if function.__name__ not in ("pack", "place") or i:  # which take bytes too
+        wrongs.append(memoryview(array).cast("B"))
+    wrongs.append(np.zeros(array.nbytes + 1, "u1")[1:].view(array.dtype))  # at an odd address
+    if function.__name__ not in ("fill", "place"):  # which take an array of any size
+        wrongs.append(array.reshape(-1)[:1])
+    if writes:
+        closed = array.copy()
+        closed.flags.writeable = False
+        wrongs += [closed, bytes(array)]
+    for wrong in wrongs:
+        must_refuse(function, args, i, wrong)
+
+
+def vary_table(function: Callable[..., Any], args: list[Any], i: int) -> None:
+    for wrong in (np.array([0, 10**6]), np.array([-1, 0]), np.zeros((2, 1), int), np.zeros(0, int),
+                  np.zeros(2), np.zeros(2, "i4"), np.zeros(2, ">i8"), np.zeros(2, object),
+                  np.zeros(3, int), [0, 1], None):  # fmt: skip
+        must_refuse(function, args, i, wrong)
+
+
+def vary_sizes(function: Callable[..., Any], args: list[Any], i: int) -> None:
+    sizes = args[i]
+    for k in range(len(sizes)):
+        for size in [*SIZES, *NUMBERS]:
+            changed = (*sizes[:k], size, *sizes[k + 1 :])
+            attempt(function, *args[:i], changed, *args[i + 1 :])
+        for liar in (LyingNumber(2**31 - 1), LyingNumber(-1), LyingIndex(int(sizes[k]))):
+            attempt(function, *args[:i], (*sizes[:k], liar, *sizes[k + 1 :]), *args[i + 1 :])
+    for lie in (1, 2**20, 2**31 - 1, -1):
+        attempt(function, *args[:i], Liar(sizes, lie), *args[i + 1 :])
+    for wrong in (sizes[:-1], (*sizes, 1), (), None, 3):
+        attempt(function, *args[:i], wrong, *args[i + 1 :])
+
+
+def vary_tables(function: Callable[..., Any], args: list[Any], i: int) -> None:
+    tables = args[i]
+    for k in range(len(tables)):
+        vary_table(lambda *t: function(*args[:i], list(t), *args[i + 1 :]), tables, k)  # type: ignore[arg-type]
+    for lie in (np.array([0, 10**6]), np.array([-(10**6), 0])):
+        attempt(function, *args[:i], Liar(tables, lie), *args[i + 1 :])  # type: ignore[arg-type]
+    for wrong in (tables[:-1], [*tables, tables[0]], None):
+        must_refuse(function, args, i, wrong)
+
+
+def vary(function: Callable[..., Any], args: list[Any], writes: list[int]) -> None:
+    assert not attempt(function, *args), function.__name__
+    for i, value in enumerate(args):
+        if isinstance(value, np.ndarray) and value.dtype.kind == "i":
+            vary_table(function, args, i)
+        elif isinstance(value, np.ndarray):
+            vary_array(function, args, i, i in writes)
+        elif isinstance(value, list):
+            vary_tables(function, args, i)
+        elif isinstance(value, tuple):
+            vary_sizes(function, args, i)
+        elif not isinstance(value, (bool, str)) and value is not None:
+            for wrong in [*SIZES, *NUMBERS, LyingNumber(2**31 - 1), LyingIndex(int(value))]:
+                attempt(function, *args[:i], wrong, *args[i + 1 :])
+    for whole in wholes:
+        assert (whole[:BORDER] == 77).all() and (whole[-BORDER:] == 77).all(), function.__name__
+
+
+def weights_in_other_places() -> None:
+    """A depthwise convolution finds its weights one after the other, whatever the table says."""
+    L = _core.lanes(4)
+    x, b, y = (guarded(np.ones(64 * L, np.float32)) for _ in range(3))
+    w = guarded(np.ones(2 * L, np.float32))
+    zeros, ones = np.zeros(4, np.intp), np.full(4, L, np.intp)
+    pixel, block = np.zeros(1, np.intp), np.full(1, -L, np.intp)
+    for weights in (zeros, ones):
+        for first in (pixel, block):
+            tables = [pixel, pixel, zeros, weights, first, pixel]
+            assert attempt(_core.depthwise, x, w, b, y, 4, tables, 0, None)
+
+
+def resized_meanwhile() -> None:
+    """Arrays that another thread makes smaller while they are read."""
+    stop = threading.Event()
+    buffer = bytearray(4 << 20)
+
+    def resize() -> None:
+        while not stop.is_set():
+            try:
+                buffer.clear()
+                buffer.extend(bytes(4 << 20))
+            except BufferError:  # it is in use
+                pass
+
+    worker = threading.Thread(target=resize)
+    worker.start()
+    y = np.empty(1 << 24, np.float32)
+    for _ in range(200):
+        attempt(_core.pack, buffer, y, 4, 1 << 16, 64, 1.0)
+    stop.set()
+    worker.join()
+
+
+def settings() -> None:
+    for function in (_core.set_num_threads, _core.Threads, _core.lanes, _core.Memory):
+        least = [0, 2**31, 2**40] if function is not _core.Memory else []
+        for wrong in [-(2**63), -(2**31), -1, *least, 2**62, 2**70, "4", object(), [1]]:
+            assert attempt(function, wrong), (function, wrong)
+    assert attempt(_core.Memory, LyingNumber(2**62))
+    for capsules in ((None, None), (1, 2), (_core.lanes, _core.lanes)):
+        assert attempt(_core.use_tables, *capsules)
+    single, double = (_dispatch._kernels(_dispatch.ISA, kind).table for kind in ("f32", "f64"))
+    assert attempt(_core.use_tables, double, single)
+    assert attempt(_core.Recorder().run, [], 1, 1.0)
+    for sizes, starts, ends, alignment in [
+        ([1, 2], [0], [1, 1], 8), ([1], [0], [], 8), ([-1], [0], [1], 8),
+        ([2**62] * 3, [0] * 3, [1] * 3, 8),
+        ([1], [2**70], [1], 8), ([1], [0], [1], 0), ([1], [0], [1], -8), ([1], [0], [1], 2**62),
+        (["a"], [0], [1], 8), (None, [0], [1], 8),
+    ]:  # fmt: skip
+        assert attempt(_core.first_fit, sizes, starts, ends, alignment), (sizes, alignment)
+    attempt(_core.first_fit, Liar([1, 2], 2**62), Liar([0, 1], -5), Liar([1, 2], 2**62), 8)
+    x = np.ones(_core.lanes(4), np.float32)
+    for streams, constants, itemsize, images in [
+        ([x], [x], 2, 0), ([x], [x], 4, 3), ([x], [x], 4, -1), ([x], [x], 4, 2**62),
+        ([1], [], 4, 0), ([], ["x"], 4, 0), ([x[::2]], [], 4, 0),
+        (None, [], 4, 0), ([x] * 300, [], 4, 0),
+    ]:  # fmt: skip
+        assert attempt(_core.record, list, streams, constants, itemsize, images)
+
+
+if __name__ == "__main__":
+    set_num_threads(2)
+    settings()
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        for name, args, writes in calls(dtype):
+            vary(getattr(_core, name), args, writes)
+    named = {name for name, _, _ in calls(np.dtype(np.float32))}
+    rest = {
+        "first_fit",
+        "set_num_threads",
+        "get_num_threads",
+        "lanes",
+        "use_tables",
+        "peak",
+        "record",
+    }
+    rest |= {"memory_use", "release_memory", "set_winograd", "get_winograd", "winograd_pays"}
+    kind = type(_core.lanes)
+    functions = {name for name, value in vars(_core).items() if type(value) is kind}
+    functions.discard("bisect_right")  # of Python
+    assert functions - rest == named, functions - rest - named
+    weights_in_other_places()
+    resized_meanwhile()
+    print(tried)
