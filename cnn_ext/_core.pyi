@@ -95,11 +95,34 @@ def conv2d(
     itemsize: int,
     shape: _Sizes,
     clip: _Clip = None,
+    images: int | None = None,
 ) -> None: ...
-def conv2d_input(dy: _Array, w: _Array, dx: _Array, itemsize: int, shape: _Sizes) -> None: ...
-def conv2d_weight(dy: _Array, x: _Array, dw: _Array, itemsize: int, shape: _Sizes) -> None: ...
+def conv2d_input(
+    dy: _Array,
+    w: _Array,
+    dx: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    images: int | None = None,
+) -> None: ...
+def conv2d_weight(
+    dy: _Array,
+    x: _Array,
+    dw: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    images: int | None = None,
+) -> None: ...
 def block_sum(x: _Array, y: _Array, itemsize: int, N: int, count: int, more: bool) -> None: ...
-def channel_sum(dy: _Array, db: _Array, itemsize: int, N: int, K: int, pixels: int) -> None: ...
+def channel_sum(
+    dy: _Array,
+    db: _Array,
+    itemsize: int,
+    N: int,
+    K: int,
+    pixels: int,
+    images: int | None = None,
+) -> None: ...
 def linear(
     x: _Array,
     w: _Array,
@@ -209,6 +232,7 @@ def winograd_weights(w: _Array, u: _Array, itemsize: int, K: int, C: int, taps: 
 def channel_winograd(
     x: _Array,
     u: _Array,
+    w: _Array,
     bias: _Array,
     y: _Array,
     itemsize: int,

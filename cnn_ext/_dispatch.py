@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from ._cgroup import cpu_quota
 from ._isa import ISAS, Isa
 from ._version import VERSION
 
@@ -95,27 +96,11 @@ def choose_isa() -> str:
     return name
 
 
-def _quota() -> float:
-    """CPUs that the control group of this process grants it (cgroup v2 or v1); may be infinite."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")
-        quota = (folder / "cpu.cfs_quota_us").read_text()
-        period = (folder / "cpu.cfs_period_us").read_text()
-        return math.inf if int(quota) < 0 else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return math.inf
-
-
 def default_num_threads() -> int:
     """CPUs this process may really use: affinity, control group, then OMP_NUM_THREADS."""
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    cpus = max(1, min(cpus, math.ceil(min(_quota(), cpus))))
+    cpus = max(1, math.floor(min(cpu_quota(), cpus)))
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(int(wanted), MAX_THREADS) if wanted.isdecimal() and int(wanted) > 0 else cpus
 
@@ -157,10 +142,11 @@ def get_num_threads() -> int:
 
 
 def set_winograd(on: bool) -> None:
-    """Allow Winograd's algorithm for 3 x 3 convolutions of stride 1 in float32, or forbid it.
+    """Allow Winograd's algorithm for 3 x 3 and 5 x 5 kernels, stride 1, float32, or forbid it.
 
     It is allowed from the start unless the environment variable CNN_EXT_WINOGRAD is 0.  It needs a
-    quarter of the multiplications and rounds somewhat more, see docs/performance.md.
+    quarter of the multiplications (5 x 5: a sixth) and rounds relative to the largest number of a
+    tile, see docs/performance.md.
     """
     _core.set_winograd(bool(on))
 

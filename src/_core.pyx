@@ -41,7 +41,7 @@ watch_forks()
 OPENMP = bool(HAVE_OPENMP)
 
 cdef enum:
-    MOST_POINTERS = 4          # to data, of a call
+    MOST_POINTERS = 5          # to data, of a call
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows

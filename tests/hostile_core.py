@@ -110,7 +110,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
     window = (N * 4, 4, 4, 2, 2, 2, 2, 2, 2, 1, 1, 0, 0, 0, 0)
     planes, steps = (1, *window[1:]), (16 * L, 4 * L, 4 * L, 2 * L)
     places = tables(L, L, 1, L, 2 * L, 2 * L)
-    winograd = (1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
+    winograd = (1, 1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
     u = guarded(np.ones(36 * L, dtype))
     return [
         ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
@@ -135,7 +135,11 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("pixel_conv", [row(), row(), row(), row(), size, tables(1, L, 1, 1, L, L)], [3]),
         ("depthwise", [row(), row(), row(), row(), size, places, L], [3]),
         ("winograd_weights", [row(), u, size, 1, 1, 3], [1]),
-        ("channel_winograd", [row(), u, row(), row(), size, winograd, (16 * L, 4 * L), 0], [3]),
+        (
+            "channel_winograd",
+            [row(), u, row(), row(), row(), size, winograd, (16 * L, 4 * L), 0],
+            [4],
+        ),
         ("pool_channels", [row(), row(), size, planes, steps, (0, 0), True], [1]),
         ("pool_pairs", [row(), row(), size, (1, 2, 2), (16, 4), (8, 2)], [1]),
         ("place", [row(), row(), size, (1, 4, 4), (16, 4), (16, 4), 0, 1.0], [1]),

@@ -8,10 +8,10 @@ import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
+from training_steps import layer_by_layer, programmed
 
 import cnn_ext
 from cnn_ext import (
@@ -35,8 +35,8 @@ from cnn_ext import (
     ops,
 )
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import Backpropagation, TrainingProgram, targets_for
-from cnn_ext.task import Task, kind_for
+from cnn_ext.program import Backpropagation, TrainingProgram
+from cnn_ext.task import Task
 
 SHAPE = (3, 9, 8)
 BODIES = {
@@ -63,26 +63,6 @@ def network(body: str, dtype: str = "float64") -> Sequential:
     for parameter in net.parameters():  # no bias is zero, so that a lost one shows
         parameter.data += 0.01 * np.arange(parameter.data.size).reshape(parameter.data.shape) % 0.3
     return net
-
-
-def layer_by_layer(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Cost, outputs and all gradients without the program."""
-    outputs = net.train().forward(x)
-    target = targets_of(net, loss, y, outputs.shape)
-    cost, gradient = LOSSES[loss].cost(outputs, target)
-    net.backward(gradient)
-    return [np.array(cost), outputs, *(p.grad.copy() for p in net.parameters())]
-
-
-def targets_of(net: Sequential, loss: str, y: np.ndarray, shape: tuple[int, ...]) -> Any:
-    kind = kind_for(LOSSES[loss].outputs, shape, y)
-    return targets_for(Task(kind), LOSSES[loss], y, shape, net.dtype)
-
-
-def programmed(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    program = TrainingProgram(net, LOSSES[loss], x)
-    cost, outputs = program.run(x, targets_of(net, loss, y, (len(x), 4)))
-    return [np.array(cost), outputs, *(p.grad.copy() for p in net.parameters())]
 
 
 def data(images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -258,8 +258,8 @@ def test_default_follows_the_environment_and_the_cpus(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for text in ("", "0", "-1", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", text)
-        for quota, number in [(float("inf"), 8), (3.0, 3), (2.5, 3), (0.5, 1), (100.0, 8)]:
-            monkeypatch.setattr(_dispatch, "_quota", lambda quota=quota: quota)
+        for quota, number in [(float("inf"), 8), (3.0, 3), (2.9, 2), (0.5, 1), (100.0, 8)]:
+            monkeypatch.setattr(_dispatch, "cpu_quota", lambda quota=quota: quota)
             assert _dispatch.default_num_threads() == number
 
 

@@ -240,15 +240,16 @@ class ByImage:
         return y
 
     def _winograd(self, node: Node, x: Value, clip: Any, name: str) -> Value:
-        K, C, R, _ = node.weights["weight"].shape
+        weight = node.weights["weight"]
+        K, C, R, _ = weight.shape
         L = self.lanes
         u, bias = self.packed[node.output]
         x = self._borderless(x)
         y = self._make(self.graph.shapes[name], self.border[name])
         top, _, left, _ = node.attributes["padding"]
-        shape = (-(-C // L), C, -(-K // L), *x.shape[1:], *y.shape[1:], top, left, R)
+        shape = (-(-C // L), C, -(-K // L), K, *x.shape[1:], *y.shape[1:], top, left, R)
         self.kernels.channel_winograd(
-            x.data, u, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
+            x.data, u, weight, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
         )
         return y
 

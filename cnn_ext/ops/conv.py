@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,7 +111,8 @@ def conv2d(
     b = None if bias is None else check.plain(bias, "bias", weight.shape[:1], dtype)
     lanes = check.packed(x, dtype)
     y = Lanes.empty((x.shape[0], weight.shape[0], *shape.output), dtype)
-    _core.conv2d(lanes.data, w, b, y.data, dtype.itemsize, (lanes.blocks, *shape.core))
+    core = (lanes.blocks, *shape.core)
+    _core.conv2d(lanes.data, w, b, y.data, dtype.itemsize, core, None, lanes.images)
     return check.result(y, x, out)
 
 
@@ -163,16 +165,14 @@ def conv2d_backward(
     dtype = check.common_dtype(x, dy, weight)
     w = check.plain(weight, "weight", weight.shape, dtype)
     x_lanes, dy_lanes = check.packed(x, dtype), check.packed(dy, dtype, "dy")
-    core = (dy_lanes.blocks, *shape.core)
+    N, pixels, core = dy_lanes.images, math.prod(shape.output), (dy_lanes.blocks, *shape.core)
     dw, db = empty(weight.shape, dtype), empty((K,), dtype)
-    _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core)
-    _core.channel_sum(
-        dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, shape.output[0] * shape.output[1]
-    )
+    _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core, N)
+    _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, pixels, N)
     dx = None
     if need_dx:
         dx_lanes = Lanes.empty(x.shape, dtype)
-        _core.conv2d_input(dy_lanes.data, w, dx_lanes.data, dtype.itemsize, core)
+        _core.conv2d_input(dy_lanes.data, w, dx_lanes.data, dtype.itemsize, core, N)
         dx = check.result(dx_lanes, dy, out[0])
     return dx, check.into(dw, out[1], "out[1]"), check.into(db, out[2], "out[2]")
 
@@ -265,11 +265,11 @@ def linear_backward(
     dw, db = empty((K, C), dtype), empty((K,), dtype)
     if C < _core.lanes(dtype.itemsize):  # too few features for a vector: a 1 x 1 convolution
         core = (dy_lanes.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
-        _core.conv2d_weight(dy_lanes.data, check.packed(x, dtype).data, dw, dtype.itemsize, core)
+        _core.conv2d_weight(dy_lanes.data, check.packed(x, dtype).data, dw, dtype.itemsize, core, N)
     else:
         rows = contiguous(x.unpack() if isinstance(x, Lanes) else x, dtype)
         _core.linear_weight(dy_lanes.data, rows, dw, dtype.itemsize, N, C, K)
-    _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, 1)
+    _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, 1, N)
     dx = None
     if need_dx:
         dx_lanes = Lanes.empty((N, C), dtype)

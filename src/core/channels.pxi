@@ -113,27 +113,30 @@ def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
     run(table.winograd_filter, &f, sizeof(f), 1, 1, K, 10.0 * K * C * taps * taps)
 
 
-def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None):
+def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None):
     """A convolution with stride 1 in Winograd's way.
 
-    `shape` is C, channels, K, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in (places, K,
-    channels, LANES); `y_steps` are the plane and row of y, `y_first` its first number.
+    `shape` is C, channels, K, filters, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in
+    (places, K, channels, LANES), w in (filters, channels, taps, taps); `y_steps` are the plane and row
+    of y, `y_first` its first number.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelWinograd a
     cdef Py_ssize_t L = table.lanes, tiles, places_
-    (a.C, a.channels, a.K, a.H, a.W, a.P, a.Q, a.top, a.left, a.taps) = shape
+    (a.C, a.channels, a.K, a.filters, a.H, a.W, a.P, a.Q, a.top, a.left, a.taps) = shape
     a.y_plane, a.y_row = y_steps
-    at_least(1, &a.C, 7)
+    at_least(1, &a.C, 8)
     at_least(1, &a.y_plane, 2)
-    within_reach(&a.C, 11)
+    within_reach(&a.C, 12)
     within_reach(&y_first, 1)
-    if a.taps != 3 and a.taps != 5 or a.channels > a.C * L:
-        raise ValueError(f"shape: {a.taps} taps and {a.channels} channels in {a.C} blocks do not fit together")
+    if a.taps != 3 and a.taps != 5 or a.channels > a.C * L or a.filters <= (a.K - 1) * L:
+        raise ValueError(f"shape: {a.taps} taps, {a.channels} channels in {a.C} blocks and {a.filters} filters "
+                         f"in {a.K} blocks do not fit together")
     places_ = (a.taps + 3) * (a.taps + 3)
     a.x = held.pointer(x, (a.C, a.H, a.W, L), itemsize)
     a.u = held.pointer(u, (places_, a.K, a.channels, L), itemsize)
+    a.w = held.pointer(w, (a.filters, a.channels, a.taps, a.taps), itemsize)
     a.bias = held.pointer(bias, (a.K, L), itemsize)
     y_last = <object> y_first + (a.K - 1) * <object> a.y_plane + (a.P - 1) * <object> a.y_row + a.Q * L - 1
     a.y = <char*> held.reach(y, itemsize, y_first, y_last, True) + y_first * itemsize
@@ -146,7 +149,7 @@ def channel_winograd(x, u, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_f
     if work > 2 * TASK_WORK:  # what few tiles do not give to other threads, channels do
         a.block_cut = max(1, (a.K * a.chunk + tiles - 1) // max(tiles, 2 * a.chunk))
     tasks = ((tiles + a.chunk - 1) // a.chunk) * ((a.K + a.block_cut - 1) // a.block_cut)
-    run(table.channel_winograd, &a, sizeof(a), 3, 1, tasks, work,
+    run(table.channel_winograd, &a, sizeof(a), 4, 1, tasks, work,
         places_ * <object> (a.C + a.block_cut) * a.chunk * L * itemsize
         + sizeof(Py_ssize_t) * <object> (2 * a.channels + 2 * a.K))
 

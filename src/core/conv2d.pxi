@@ -67,8 +67,7 @@ def winograd_pays(int itemsize, shape):
     return winograd_is_faster(&s, itemsize, s.P, s.Q)
 
 
-cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, Py_ssize_t w_c,
-                      int rotate) except -1:
+cdef int run_winograd(Table* table, Winograd* a) except -1:
     cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
     cdef int places = (a.taps + 3) * (a.taps + 3)
     cdef Memory memory
@@ -76,22 +75,34 @@ cdef int run_winograd(Table* table, Winograd* a, const void* w, Py_ssize_t w_k, 
     if a.N == 0:
         return 0
     memory = Memory(places * a.K * a.C * table.itemsize)
-    f.w, f.u, f.K, f.C, f.w_k, f.w_c, f.rotate = w, memory.address, a.K, a.C, w_k, w_c, rotate
-    f.taps = a.taps
+    f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
+    f.rotate, f.taps = a.rotate, a.taps
     run(table.winograd_filter, &f, sizeof(f), 1, 1, a.K, 0.5 * places * a.K * a.C, 0, ONCE)
     a.u = memory.address
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
-    return run(table.winograd, a, sizeof(Winograd), 3, 1, a.N * chunks,
+    return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
                2.0 * places * a.N * a.K * a.C * tiles * table.lanes,
                places * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
-               + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
+               + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C), LIVE)
 
 
-def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
+cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
+    # of the last of N blocks that hold so many images; None if all lanes do
+    cdef Py_ssize_t count
+    if images is None or N == 0:
+        return table.lanes
+    count = images
+    if count < 0 or blocks_of(count, table) != N:
+        raise ValueError(f"images: {count} are not those of {N} blocks of {table.lanes}")
+    return count - (N - 1) * table.lanes
+
+
+def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None):
     """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`.
 
-    `clip` is None or the (low, high) that y is clipped to.
+    `clip` is None or the (low, high) that y is clipped to.  Here and below, `images` is how many images
+    the blocks hold, as many as they can if it is None.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -104,12 +115,13 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None):
     a.y = held.pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
     if winograd_is_faster(&s, itemsize, s.P, s.Q):
-        fast.x, fast.bias, fast.y = a.x, a.bias, a.y
+        fast.x, fast.w, fast.bias, fast.y = a.x, a.w, a.bias, a.y
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
-        fast.top, fast.left, fast.taps = s.top, s.left, <int> s.R
+        fast.top, fast.left, fast.taps, fast.rotate = s.top, s.left, <int> s.R, False
+        fast.w_k, fast.w_c, fast.live = s.R * s.S * s.C, s.R * s.S, live_lanes(images, s.N, table)
         fast.clip = clip is not None
         fast.low, fast.high = clip or (0, 0)
-        run_winograd(table, &fast, a.w, s.R * s.S * s.C, s.R * s.S, False)
+        run_winograd(table, &fast)
         return
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
@@ -146,7 +158,7 @@ cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, P
     return count
 
 
-def conv2d_input(dy, w, dx, int itemsize, shape):
+def conv2d_input(dy, w, dx, int itemsize, shape, images=None):
     """dx = the full cross-correlation of dy with the rotated kernel.
 
     A stride leaves `step_h x step_w` residues of input pixels, each reached by its own taps:
@@ -164,11 +176,12 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
     a.bias = NULL
     cdef Winograd fast
     if winograd_is_faster(&s, itemsize, s.H, s.W):
-        fast.x, fast.bias, fast.y = a.x, NULL, out
+        fast.x, fast.w, fast.bias, fast.y = a.x, a.w, NULL, out
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
         fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
-        fast.clip = False
-        run_winograd(table, &fast, a.w, s.R * s.S, s.R * s.S * s.C, True)
+        fast.w_k, fast.w_c, fast.live = s.R * s.S, s.R * s.S * s.C, live_lanes(images, s.N, table)
+        fast.rotate, fast.clip = True, False
+        run_winograd(table, &fast)
         return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
     a.step_h = a.step_w = 1
@@ -199,12 +212,13 @@ def conv2d_input(dy, w, dx, int itemsize, shape):
             run_conv(table, &a, memory)
 
 
-def conv2d_weight(dy, x, dw, int itemsize, shape):
+def conv2d_weight(dy, x, dw, int itemsize, shape, images=None):
     """dw = sum over images and pixels of dy times the input that each tap saw."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Shape s = shape_of(shape)
-    cdef Py_ssize_t L = table.lanes, tasks, images = max(1, WEIGHT_PIXELS // s.P // s.Q)
+    cdef Py_ssize_t L = table.lanes, tasks, most = max(1, WEIGHT_PIXELS // s.P // s.Q)
+    cdef Py_ssize_t live = live_lanes(images, s.N, table), full = s.N - (live < L)
     cdef ConvWeight a
     a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
     a.dy = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
@@ -215,18 +229,20 @@ def conv2d_weight(dy, x, dw, int itemsize, shape):
     if s.N == 0:
         memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
     if s.N and winograd_is_faster(&s, itemsize, s.P, s.Q):
-        run_winograd_weight(table, &a, s.N)
+        run_winograd_weight(table, &a, s.N, live)
         return
     tasks = table.conv_weight_tasks(&a)
     a.first = 0
-    while a.first < s.N:
-        a.last = min(s.N, a.first + images)
+    while a.first < s.N:  # a block with lanes that do not count by itself
+        a.last = min(full if a.first < full else s.N, a.first + most)
+        a.live = L if a.last <= full else live
         run(table.conv_weight, &a, sizeof(a), 2, 1, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
-            * s.C * s.R * s.S * L, 0, ADDS if a.first else 0)
+            * s.C * s.R * s.S * L, 0, LIVE | (ADDS if a.first else 0))
         a.first = a.last
 
 
-cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t N) except -1:
+cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t N,
+                             Py_ssize_t live) except -1:
     # each block gives a part of its own, so that they can be added up in a fixed order
     cdef WinogradWeight a
     cdef BlockSum total
@@ -236,12 +252,12 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     cdef Memory parts = Memory((N if N > 1 else 0) * <object> count * table.itemsize)
     a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw if N == 1 else <void*> parts.address
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
-    a.top, a.left, a.taps = direct.top, direct.left, <int> direct.R
+    a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, N, live
     chunks = (tiles + TILES - 1) // TILES
     a.chunk = (tiles + chunks - 1) // chunks
     sums = (a.C + 3) // 4 * ((a.K + 3) // 4) * max(L, 16)
     run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6,
-        places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize)
+        places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize, LIVE)
     if N > 1:
         total.x, total.y, total.N, total.count = parts.address, direct.dw, N, count
         total.chunk, total.more = 1024, False
@@ -261,13 +277,14 @@ def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
         0, ADDS if more else 0)
 
 
-def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels):
+def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
+                images=None):
     """db[k] = sum of dy over images and pixels."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelSum a
-    a.N, a.K, a.pixels = N, K, pixels
+    a.N, a.K, a.pixels, a.live = N, K, pixels, live_lanes(images, N, table)
     at_least(1, &pixels, 1)
     a.dy = held.pointer(dy, (N, K, pixels, table.lanes), itemsize)
     a.db = held.pointer(db, (K,), itemsize, True)
-    run(table.channel_sum, &a, sizeof(a), 1, 1, K, <double> N * K * pixels * table.lanes)
+    run(table.channel_sum, &a, sizeof(a), 1, 1, K, <double> N * K * pixels * table.lanes, 0, LIVE)

@@ -4,7 +4,8 @@
 # Letters: N blocks of LANES images, C input channels and K output channels per group, G groups,
 # H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.  The pointers to data
 # come first in every struct, so that a recorded call can be moved to other data, the inputs before the
-# outputs; behind them comes the number of images where lanes beyond the last one matter.
+# outputs; behind them comes the number of images where lanes beyond the last one matter.  `live` lanes
+# of the last block hold an image; what the others hold goes into no sum.
 
 cdef enum:
     RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE, ADD, CLIP
@@ -47,6 +48,7 @@ cdef struct ConvWeight:
     const void* x
     const void* dy
     void* dw
+    Py_ssize_t live
     Py_ssize_t G, C, K, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
     int shape  # of the tiles
@@ -64,10 +66,12 @@ cdef struct Winograd:
     # a convolution with stride 1 as far as `Conv`; `chunk` tiles of 4 x 4 outputs a task
     const void* x
     const void* u
+    const void* w              # as for WinogradFilter
     const void* bias
     void* y
-    Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
-    int taps  # 3 or 5, along each side
+    Py_ssize_t live
+    Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk, w_k, w_c
+    int rotate, taps           # 3 or 5, along each side
     int clip
     double low, high
 
@@ -77,7 +81,8 @@ cdef struct WinogradWeight:
     const void* x
     const void* dy
     void* dw
-    Py_ssize_t C, K, H, W, P, Q, top, left, chunk
+    Py_ssize_t live
+    Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
     int taps  # 3 or 5, along each side
 
 
@@ -93,6 +98,7 @@ cdef struct ChannelSum:
     # db[k] = sum of dy over N blocks, pixels and lanes
     const void* dy
     void* db
+    Py_ssize_t live
     Py_ssize_t N, K, pixels
 
 
@@ -185,13 +191,14 @@ cdef struct ChannelConv:
 
 
 cdef struct ChannelWinograd:
-    # As `Winograd`, for one image: C and K count blocks of LANES channels, `channels` input channels;
-    # u[places, K, channels, LANES].
+    # As `Winograd`, for one image: C and K count blocks of LANES channels, `channels` and `filters` the
+    # input and output channels; u[places, K, channels, LANES], w[filters, channels, taps, taps].
     const void* x
     const void* u
+    const void* w
     const void* bias
     void* y
-    Py_ssize_t C, channels, K, H, W, P, Q, top, left, y_plane, y_row, chunk, block_cut
+    Py_ssize_t C, channels, K, filters, H, W, P, Q, top, left, y_plane, y_row, chunk, block_cut
     int taps, clip
     double low, high
 

@@ -45,7 +45,7 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     cdef vec* m = v + n * n * a.C * a.chunk   # (n * n, count, K)
     cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * K * a.chunk)
     cdef real* y
-    cdef vec bias
+    cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile product
     cdef int shape
@@ -82,6 +82,9 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
         for t in range(count):
             output_square(m + t * K + k, count * K, square, n, 4)
+            total = sum_of_tile(square)
+            lost += not_finite(total)
+            m[t * K + k] = total
             p = (first + t) // across * 4
             q = (first + t) % across * 4
             for i in range(min(4, a.P - p)):
@@ -91,6 +94,8 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
                     if a.clip:
                         square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
                     (<vec*> (y + j * LANES))[0] = square[4 * i + j]
+    if vec_sum(lost) != 0:
+        mend_channels(a, k0, K, first, count, m)
 
 
 cdef void channel_winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

@@ -118,7 +118,51 @@ cdef void turn(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
 
 
 # Gradient to the weights.  One task: a tile of output channels x taps of one kernel row, the taps
-# counted through (c, s).  Rows and columns where a tap falls outside the input are left out.
+# counted through (c, s).  Rows where a tap falls outside the input are left out; in columns, which
+# several taps share, it meets zeros, and what a NaN or an infinity makes of these is done again.
+
+cdef vec tap_sum(const real* x, const real* dy, Py_ssize_t H, Py_ssize_t W, Py_ssize_t P, Py_ssize_t Q,
+                 Py_ssize_t step_h, Py_ssize_t step_w, Py_ssize_t down,
+                 Py_ssize_t right) noexcept nogil:
+    # the sum of dy times the pixels inside that a tap sees, of one channel each; the first output has
+    # the tap at (down, right)
+    cdef vec a = VEC_ZERO, b = VEC_ZERO, c = VEC_ZERO, d = VEC_ZERO
+    cdef Py_ssize_t first = first_inside(right, step_w), last = last_inside(right, step_w, W, Q), p, q
+    cdef Py_ssize_t step = step_w * LANES
+    cdef const real* here
+    cdef const real* there
+    for p in range(first_inside(down, step_h), last_inside(down, step_h, H, P)):
+        here = dy + (p * Q + first) * LANES
+        there = x + ((p * step_h + down) * W + first * step_w + right) * LANES
+        q = first
+        while q + 4 <= last:  # four sums, none of which waits for another
+            a += (<const vec*> here)[0] * (<const vec*> there)[0]
+            b += (<const vec*> (here + LANES))[0] * (<const vec*> (there + step))[0]
+            c += (<const vec*> (here + 2 * LANES))[0] * (<const vec*> (there + 2 * step))[0]
+            d += (<const vec*> (here + 3 * LANES))[0] * (<const vec*> (there + 3 * step))[0]
+            here += 4 * LANES
+            there += 4 * step
+            q += 4
+        while q < last:
+            a += (<const vec*> here)[0] * (<const vec*> there)[0]
+            here += LANES
+            there += step
+            q += 1
+    return (a + b) + (c + d)
+
+
+cdef real weight_again(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k,
+                       Py_ssize_t t) noexcept nogil:
+    # one number of dw, without any pixel outside
+    cdef Py_ssize_t c = g * a.C + t // a.S, n
+    cdef vec total = VEC_ZERO
+    for n in range(a.first, a.last):
+        total += tap_sum(<const real*> a.x + (n * a.G * a.C + c) * a.H * a.W * LANES,
+                         <const real*> a.dy + ((n * a.G + g) * a.K + k) * a.P * a.Q * LANES,
+                         a.H, a.W, a.P, a.Q, a.step_h, a.step_w, r * a.gap_h - a.top,
+                         t % a.S * a.gap_w - a.left)
+    return vec_sum(vec_select(vec_first(a.live), total, VEC_ZERO))
+
 
 cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
                              Py_ssize_t t0, int rows, int cols) noexcept nogil:
@@ -128,6 +172,8 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     cdef const real* dy[16]
     cdef vec dy_here
     cdef real* dw
+    cdef real total
+    cdef mask live = vec_first(a.live)
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t channel[8]
     cdef Py_ssize_t place[8]
@@ -180,7 +226,10 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
         for j in range(cols):
             if k0 + i < a.K and t0 + j < a.C * a.S:
                 dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + place[j]
-                dw[0] = vec_sum(acc[i][j]) + (dw[0] if a.first else <real> 0)
+                total = vec_sum(vec_select(live, acc[i][j], VEC_ZERO))
+                if total - total != 0 and (q_first > 0 or q_last < a.Q):
+                    total = weight_again(a, g, r, k0 + i, t0 + j)
+                dw[0] = total + (dw[0] if a.first else <real> 0)
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:

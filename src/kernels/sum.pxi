@@ -10,6 +10,8 @@ cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept
         acc = VEC_ZERO
         for i in range(a.pixels):
             acc += (<const vec*> (dy + i * LANES))[0]
+        if n == a.N - 1 and a.live < LANES:
+            acc = vec_select(vec_first(a.live), acc, VEC_ZERO)
         total += acc
     (<real*> a.db)[task] = vec_sum(total)
 

@@ -43,6 +43,7 @@ cdef extern from "square.h" nogil:
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
+include "winograd_mend.pxi"
 include "winograd.pxi"
 include "winograd_weight.pxi"
 include "linear.pxi"

@@ -192,7 +192,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * a.K * a.chunk)
     cdef const real* x
     cdef real* y
-    cdef vec bias
+    cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile tile_args
     cdef int shape
@@ -229,6 +229,9 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
             bias = vec_all((<const real*> a.bias)[k])
         for t in range(count):
             output_square(m + k * count + t, a.K * count, square, n, 4)
+            total = sum_of_tile(square)
+            lost += not_finite(total)
+            m[k * count + t] = total  # over a product that nobody needs any more
             p = (first + t) // across * 4
             q = (first + t) % across * 4
             for i in range(min(4, a.P - p)):
@@ -237,6 +240,8 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
                     if a.clip:
                         square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
                     (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j]
+    if vec_sum(lost) != 0:
+        mend_tiles(a, block, first, count, m)
 
 
 cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

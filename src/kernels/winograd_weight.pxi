@@ -40,8 +40,10 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
     cdef vec* m = u + n * n * a.K * a.chunk   # (n * n, rows, cols, GROUPS)
     cdef const real* x = <const real*> a.x + task * a.C * a.H * a.W * LANES
     cdef const real* dy = <const real*> a.dy + task * a.K * a.P * a.Q * LANES
+    cdef real total
     cdef real* dw = <real*> a.dw + task * a.K * a.C * taps * taps
     cdef vec square[25 * GROUPS]
+    cdef vec lost[GROUPS]
     while first < tiles:
         count = min(a.chunk, tiles - first)
         for t in range(count):
@@ -53,6 +55,9 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
             for k in range(a.K):
                 gradient_square(dy + k * a.P * a.Q * LANES, a.P, a.Q, p, q, u + k * count + t,
                                 a.K * count, n)
+        if task == a.N - 1 and a.live < LANES:
+            clear_lanes(v, n * n * a.C * count, a.live)
+            clear_lanes(u, n * n * a.K * count, a.live)
         for place in range(n * n):
             for i in range(rows):
                 for j in range(cols):
@@ -66,8 +71,25 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
             for k in range(GROUPS):
                 output_square(m + (i * cols + j) * GROUPS + k, rows * cols * GROUPS,
                               &square[k * taps * taps], n, taps)
+                lost[k] = square[k * taps * taps]
+                for p in range(1, taps * taps):
+                    lost[k] += square[k * taps * taps + p]
             scatter(square, dw + (i * DOWN * a.C + j * ACROSS) * taps * taps, a.C, a.K - i * DOWN,
                     a.C - j * ACROSS, taps)
+            for k in range(min(DOWN, a.K - i * DOWN)):
+                for c in range(min(ACROSS, a.C - j * ACROSS)):
+                    total = (<const real*> lost)[k * ACROSS + c]
+                    if total - total != 0:
+                        mend_weights(a, task, i * DOWN + k, j * ACROSS + c,
+                                     dw + ((i * DOWN + k) * a.C + j * ACROSS + c) * taps * taps)
+
+
+cdef void clear_lanes(vec* x, Py_ssize_t count, Py_ssize_t live) noexcept nogil:
+    # zeros in the lanes without an image
+    cdef mask first = vec_first(live)
+    cdef Py_ssize_t i
+    for i in range(count):
+        x[i] = vec_select(first, x[i], VEC_ZERO)
 
 
 cdef inline void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_ssize_t p,
