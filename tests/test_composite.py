@@ -28,6 +28,8 @@ from cnn_ext import (
 )
 from cnn_ext.inference import graph_of
 from cnn_ext.inference.c_source import write_c
+from cnn_ext.layers.built_in import BUILT_IN
+from cnn_ext.layers.layer import sees_lanes
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = np.arange(20) % 3
@@ -183,6 +185,15 @@ def test_a_subclass_that_changes_nothing_compiles() -> None:
     net = Named(linear(0), ReLU()).eval()
     assert_allclose(net.compile((3,))(X), net(X), rtol=1e-5, atol=1e-6)
     assert net.to_config() == Sequential(*net).to_config()
+
+
+@pytest.mark.parametrize("kind", [*BUILT_IN.values(), Sequential])
+def test_built_in_layers_get_lanes(kind: type[Layer]) -> None:
+    assert sees_lanes(kind.__new__(kind))
+    same = type("Same", (kind,), {})
+    assert sees_lanes(same.__new__(same))
+    own = type("Own", (kind,), {"forward": lambda self, x: x})
+    assert not sees_lanes(own.__new__(own))
 
 
 def test_subclasses_of_built_in_layers_get_plain_arrays() -> None:

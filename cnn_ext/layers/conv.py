@@ -46,6 +46,7 @@ class Conv2d(WeightedLayer):
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
                  "groups", "bias")  # fmt: skip
 
+    takes_lanes = True
     keeps = ("weight", "bias")
 
     def __init__(

@@ -290,7 +290,6 @@ class Layer:
 class WeightedLayer(Layer):
     """A layer with `weight` and perhaps `bias`: what convolution and linear layers share."""
 
-    takes_lanes = True
     weight: Parameter
     bias: Parameter | None
 

@@ -70,6 +70,7 @@ class Linear(WeightedLayer):
 
     arguments = ("in_features", "out_features", "bias")
 
+    takes_lanes = True
     keeps = ("weight", "bias")
 
     def __init__(
