@@ -93,7 +93,10 @@ class SGD:
             if parameter.grad is None:
                 continue
             data = parameter.data
-            gradient = check.plain(parameter.grad, "grad", data.shape, data.dtype)
+            gradient = np.asarray(parameter.grad)
+            if gradient.shape != data.shape or gradient.dtype != data.dtype:
+                gradient = check.plain(gradient, "grad", data.shape, data.dtype)
+            gradient = np.ascontiguousarray(gradient)
             if not data.flags.writeable:
                 raise ValueError(
                     "data: expected an array that can be written to, got a read-only one"

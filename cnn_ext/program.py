@@ -34,8 +34,7 @@ def can_be_recorded(net: Sequential, loss: Loss) -> bool:
         isinstance(loss.cost, FunctionType)
         and loss.cost in KERNELS
         and net._is_plain()
-        and not any(type(layer) is Dropout for layer in net.walk())
-        and len(net.parameters()) <= _core.MOST_STREAMS - 4
+        and Dropout not in map(type, net._all_layers())
     )
 
 
@@ -58,10 +57,13 @@ class TrainingProgram(Program):
     def __init__(self, net: Sequential, loss: Loss, x: np.ndarray) -> None:
         if not can_be_recorded(net, loss):
             raise _core.RecordingError(
-                "only built-in layers and losses without chance can be recorded, and at most "
-                f"{_core.MOST_STREAMS - 4} parameters, whose gradients are streams"
+                "only built-in layers and losses without chance can be recorded"
             )
         super().__init__(net, x)
+        if len(self.parameters) > _core.MOST_STREAMS - 4:
+            raise _core.RecordingError(
+                f"more than {_core.MOST_STREAMS - 4} parameters, whose gradients are streams"
+            )
         dtype = self.dtype
         self.multiply_adds *= 3
         self._kernel = KERNELS[loss.cost]

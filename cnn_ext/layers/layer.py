@@ -155,8 +155,7 @@ class Layer:
 
     def named_layers(self) -> list[tuple[str, Layer]]:
         """This layer, named "", and all below it, each once."""
-        kind = type(self)
-        if "keeps" in vars(kind) and kind.named_children is Layer.named_children:
+        if is_leaf(self):
             return [("", self)]
         layers: dict[int, tuple[str, Layer]] = {}
 
@@ -264,8 +263,9 @@ class Layer:
         self.training = mode
         if not mode:
             self._saved = None
-        for _, layer in self.named_children():
-            layer.train(mode)
+        if not is_leaf(self):
+            for _, layer in self.named_children():
+                layer.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -330,6 +330,12 @@ class WeightedLayer(Layer):
         if self.bias is not None:
             self.bias.grad = dbias
         return dx
+
+
+def is_leaf(layer: Layer) -> bool:
+    """Whether it is known without a search that there is no layer below."""
+    kind = type(layer)
+    return "keeps" in vars(kind) and kind.named_children is Layer.named_children
 
 
 def attributes_of(layer: Layer) -> list[tuple[str, Any]]:

@@ -25,13 +25,12 @@ def worth_it(images: int, lanes: int, multiply_adds: float) -> bool:
 
 
 def identity(net: Sequential, x: np.ndarray) -> tuple[Any, ...]:
-    """What a recording of the network on such images depends on."""
-    layers = [
-        (
-            type(layer), layer.training, *[getattr(layer, name) for name in layer.arguments],
-            *[id(parameter.data) for parameter in layer.own_parameters()],
-        ) for layer in net._all_layers()
-    ]  # fmt: skip
+    """What a recording of the network, of built-in layers, on such images depends on."""
+    layers: list[Any] = []
+    for layer in net._all_layers():
+        kind, own = type(layer), vars(layer)
+        layers += kind, layer.training, *[getattr(layer, name) for name in layer.arguments]
+        layers += [id(own[name].data) for name in kind.keeps if own[name] is not None]
     return (x.shape[1:], x.dtype, _core.get_winograd(), layers)
 
 

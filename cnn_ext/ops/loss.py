@@ -43,7 +43,7 @@ def one_hot(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
         )
     lanes = Lanes.empty(shape, dtype)
     lanes.data[...] = 0
-    image, *pixel = np.ogrid[tuple(map(slice, numbers.shape))]
+    image, *pixel = np.ogrid[tuple(map(slice, numbers.shape))] if rest else (np.arange(images),)
     width = lanes.data.shape[-1]
     lanes.data[(image // width, numbers, *pixel, image % width)] = 1
     return lanes
