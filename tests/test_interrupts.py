@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interrupts import every_interrupt
+from interrupting import every_interrupt, timer_signals
 
 import cnn_ext
 from cnn_ext import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, ops
@@ -218,10 +218,9 @@ def test_signals(threads: int) -> None:
         with cnn_ext.threads(1):
             ops.relu(X)
 
-    before = signal.signal(signal.SIGALRM, interrupt)
     rng = np.random.default_rng(0)
     hits, end = 0, time.monotonic() + 1.5
-    try:
+    with timer_signals(interrupt):
         while time.monotonic() < end:
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 3e-3))
@@ -234,8 +233,5 @@ def test_signals(threads: int) -> None:
                 hits += 1
             assert_nothing_is_left(threads)
             assert all(modes(net))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert hits > 20
     np.testing.assert_allclose(trainer.outputs(X), wanted, rtol=1e-4, atol=1e-6)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from interrupting import timer_signals
 from recordings import X, Y, close, network, outputs_of
 
 from cnn_ext import SGD, Trainer, ops
@@ -114,16 +115,12 @@ def test_other_work_in_a_handler_of_signals() -> None:
         do_other_work()
         done.append(True)
 
-    before = signal.signal(signal.SIGALRM, handler)
     rng, end = np.random.default_rng(0), time.monotonic() + 1.5
-    try:
+    with timer_signals(handler):
         while time.monotonic() < end:
             for task in (train_once, call_once, compile_once):
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 5e-3))
                 task()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     assert len(done) > 5
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interrupting import everywhere
+from interrupting import everywhere, timer_signals
 from networks import small, stripes
 
 import cnn_ext.history
@@ -74,9 +74,8 @@ def test_real_signals_find_all_parameters_moved_or_none() -> None:
         parameter.grad = np.ones(3, np.float32)
     optimizer = SGD(parameters, 0.01, 0.5)
     rng = random.Random(0)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     interrupts = 0
-    try:
+    with timer_signals(signal.default_int_handler):
         while interrupts < 300:
             try:
                 signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 5e-4))
@@ -87,8 +86,6 @@ def test_real_signals_find_all_parameters_moved_or_none() -> None:
             weights = {parameter.data.tobytes() for parameter in parameters}
             velocities = {v.tobytes() for v in optimizer._velocity if v is not None}
             assert len(weights) == 1 and len(velocities) <= 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
 
 
 def rate_of_a_step(trainer: Trainer) -> float:
