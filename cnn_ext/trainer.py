@@ -6,26 +6,23 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from operator import setitem
 from typing import Any
 
 import numpy as np
 
-from ._dispatch import threads
-from .data.batching import batches, gather
+from .data.batching import batches
 from .data.labelled import LabelledSet
+from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History
-from .layers import Dropout, Sequential
-from .layers.sequential import evaluation_mode
-from .losses import LOSSES, Cost, Loss, loss_of
+from .layers import Dropout, Normalize, Sequential
+from .losses import Cost, Loss
 from .ops import _check as check
 from .optim import SGD, at_once
-from .program import Backpropagation, targets_for
 from .progress import Progress
 from .schedules import Schedule, schedule_of
-from .task import Task, kind_for, task_of
+from .task import Task
 
 SMALLEST, LARGEST = 1e-3, 10.0  # root mean squares between which numbers are near unit range
 Callback = Callable[["Trainer", Epoch], Any]
@@ -35,7 +32,7 @@ class CostError(ArithmeticError):
     """The cost became NaN or infinite; the network has the last weights whose cost was finite."""
 
 
-class Trainer:
+class Trainer(Evaluator):
     """Trains and evaluates a network.
 
     A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
@@ -86,24 +83,8 @@ class Trainer:
         num_threads: int | None = None,
         task: str | Task | None = None,
     ) -> None:
-        if not isinstance(net, Sequential):
-            raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
-        dtypes = sorted({str(parameter.data.dtype) for parameter in net.parameters()})
-        if len(dtypes) > 1:
-            raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
-        self.net = net
-        self.loss = loss_of(loss)
-        ending = net.ending
-        for last, name in (("Softmax", "cross_entropy"), ("Sigmoid", "binary_cross_entropy")):
-            if ending == last and self.loss.name == name:
-                raise ValueError(
-                    f"loss: {name!r} takes logits and contains the last layer, {last}; leave that "
-                    "layer out"
-                )
+        super().__init__(net, loss, num_threads, task)
         self.optimizer = optimizer or SGD(net.parameters(), lr=0.05, momentum=0.9)
-        self.num_threads = num_threads
-        with self._threads():  # an error now rather than later
-            pass
         # of the division into two parts, which nothing that is drawn in between may change
         self._split_seed = int(np.random.default_rng(seed).integers(2**63))
         self._rng = np.random.default_rng(seed)
@@ -111,35 +92,11 @@ class Trainer:
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
-        self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
         self._has_looked = False
         self._has_good = False  # whether `_good` holds weights whose cost was finite
         self._factor = 1.0  # of the schedule, in this step
         self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
         self.stop_training = False
-
-    def _threads(self) -> AbstractContextManager[None]:
-        return threads(self.num_threads)
-
-    def _first_task(self, task: str | Task | None) -> Task:
-        # what is known before there are targets
-        known = self.net.task if task is None and self.net.task is not None else task_of(task)
-        outputs = known.outputs or self.loss.outputs
-        if outputs is None and self.net.ending is not None:
-            outputs = "probabilities"
-        loss = self.loss.name if self.loss.name in LOSSES else None
-        return replace(known, kind=known.kind or self.loss.kind, outputs=outputs, loss=loss)
-
-    @property
-    def task(self) -> Task:
-        """What the network is for, as far as it is known."""
-        return self._backpropagate.task
-
-    def _task_for(self, outputs: np.ndarray, targets: np.ndarray | None = None) -> Task:
-        # the task; where no training has told it, the one that these would make
-        if self.task.kind is not None:
-            return self.task
-        return replace(self.task, kind=kind_for(self.task.outputs, outputs.shape, targets))
 
     # --------------------------------------------------------------------------------- training
 
@@ -394,7 +351,11 @@ class Trainer:
         if self._has_looked:
             return
         self._has_looked = True
-        size = self.net.typical_size(images)
+        here: Any = self.net._pack(images)
+        first = next(self.net.walk(), None)
+        if isinstance(first, Normalize):
+            here = first.forward(here)
+        size = float(np.sqrt(np.mean(np.square(here.unpack(), dtype=np.float64))))
         if size and not SMALLEST <= size <= LARGEST:
             warnings.warn(
                 f"x: numbers of root mean square {size:.3g}, as the network takes them, are "
@@ -413,76 +374,6 @@ class Trainer:
                 f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
                 "weights before its last step"
             )
-
-    # ------------------------------------------------------------------------------- evaluation
-
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
-        """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
-
-        Parameters
-        ----------
-        x, y
-            As for `fit`.
-        batch_size : int
-
-        Returns
-        -------
-        dict
-            "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument does not fit; the message names it.
-        """
-        targets = LabelledSet(x, y).y
-        outputs = self.outputs(x, batch_size)
-        self._backpropagate.task = task = self._task_for(outputs, targets)
-        cost = 0.0
-        for indices in batches(len(outputs), batch_size):
-            here = outputs[indices]
-            wanted = targets_for(task, self.loss, targets[indices], here.shape, self.net.dtype)
-            part, _ = self.loss.cost(here, wanted)
-            cost += part * len(indices)
-        scores = {"cost": cost / len(outputs)}
-        right = task.right(outputs, targets)
-        return scores if right is None else {**scores, "accuracy": right}
-
-    def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
-        with self._threads(), evaluation_mode(self.net):
-            return np.concatenate(
-                [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
-                or [self.net(np.asarray(x))]
-            )
-
-    def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Probabilities of the classes or labels, (N, K, ...).
-
-        Raises
-        ------
-        ValueError
-            If the outputs are no probabilities, or it is not known how they become some; then say
-            so, ``Trainer(task=Task(outputs="logits"))``.
-        """
-        return self.task.probabilities(self.outputs(x, batch_size))
-
-    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """What the task predicts, see `Task`.
-
-        Returns
-        -------
-        ndarray
-            Class numbers, (N,) of int; class maps, (N, P, Q); 0 or 1 for each label, (N, K); or the
-            outputs, if the task is numbers.
-
-        Raises
-        ------
-        ValueError
-            If the task is not known yet, or needs probabilities that the outputs do not give.
-        """
-        outputs = self.outputs(x, batch_size)
-        return self._task_for(outputs).predictions(outputs)
 
 
 def _says_stop(answers: list[Any]) -> bool:

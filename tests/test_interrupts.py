@@ -14,7 +14,7 @@ from interrupting import every_interrupt, timer_signals
 
 import cnn_ext
 from cnn_ext import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, ops
-from cnn_ext.layers.sequential import evaluation_mode
+from cnn_ext.layers.modes import evaluation_mode
 from cnn_ext.program import Backpropagation
 from cnn_ext.task import Task
 

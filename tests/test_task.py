@@ -466,3 +466,16 @@ def test_the_command_predicts_what_python_has_saved(tmp_path: Path) -> None:
     assert done.returncode == 2 and "untold does not say what its outputs are: give" in done.stderr
     done = run("predict", "untold", "dark.png", "--outputs", "logits", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("dark.png: ")
+
+
+def test_another_loss_makes_another_task() -> None:
+    network = net()
+    trainer = Trainer(network, task=Task(classes=["a", "b", "c"]))
+    trainer.fit(X, NUMBERS, 1, progress=False)
+    assert network.task == Task("classes", "logits", ("a", "b", "c"), "cross_entropy")
+    assert Trainer(network).task == network.task
+    again = Trainer(network, "mse")
+    again.fit(X, REAL, 1, progress=False)
+    assert network.task == Task("numbers", None, ("a", "b", "c"), "mse")
+    with pytest.raises(ValueError, match="outputs: the network gives no probabilities"):
+        network.compile().classify(X)

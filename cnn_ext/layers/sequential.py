@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +20,12 @@ from .config import configs_of, layers_of, named
 from .conv import Conv2d
 from .layer import Layer, WeightedLayer, attributes_of, found_in, is_wrapped, methods_of, sees_lanes
 from .linear import Flatten, Linear
+from .modes import evaluation_mode
 from .normalize import Normalize
+from .plain import plainly
 from .pool import MaxPool2d
 from .recorded import ForwardProgram, identity, worth_it
+from .shared import gradient_sum, take_saved, used_again
 from .summary import table
 
 if TYPE_CHECKING:
@@ -102,43 +104,15 @@ class Sequential(Layer):
 
     def _in_order(self, here: Lanes) -> Any:
         # the outputs, in lanes, for a batch in lanes: layer by layer
-        again = self._again() if self.training else set()
+        again = used_again(self.layers) if self.training else set()
         saved: dict[int, list[tuple[Layer, Any]]] = {}
         for i, over in self._order():
             here = self._step(i, here, over)
             if again:
-                saved[i] = self._take_saved(i, again)
+                saved[i] = take_saved(self.layers[i], i, again)
         if again:
             self.save_for_backward(saved)
         return here
-
-    def _again(self) -> set[int]:
-        # the layers and parameters that more than one step uses
-        seen: set[int] = set()
-        again: set[int] = set()
-        for step in self.layers:
-            here = set()
-            for _, layer in step.named_layers():
-                here.add(id(layer))
-                here.update(map(id, layer.own_parameters()))
-            again |= seen & here
-            seen |= here
-        return again
-
-    def _take_saved(self, i: int, again: set[int]) -> list[tuple[Layer, Any]]:
-        # what a step keeps for its backward pass, where a later step would write over it
-        layers = [layer for _, layer in self.layers[i].named_layers() if id(layer) in again]
-        saved = [(layer, layer._saved) for layer in layers]
-        if id(self.layers[i]) in again and all(values is None for _, values in saved):
-            name = type(self.layers[i]).__name__
-            error = TypeError(
-                "a layer that stands more than once must keep what backward needs by "
-                "save_for_backward, even if it is nothing"
-            )
-            raise named(error, i, name)
-        for layer in layers:
-            layer._saved = None
-        return saved
 
     def activations(self, x: ArrayLike | Lanes) -> list[np.ndarray]:
         """What every layer gives for a batch, in evaluation mode.
@@ -172,7 +146,7 @@ class Sequential(Layer):
         try:
             if over and isinstance(layer, ReLU):
                 return layer.forward(here, out=here)
-            return layer(here) if sees_lanes(layer) else _plainly(layer, here)
+            return layer(here) if sees_lanes(layer) else plainly(layer, here)
         except (TypeError, ValueError) as error:
             raise named(error, i, type(layer).__name__) from error
 
@@ -197,7 +171,7 @@ class Sequential(Layer):
         here: Any = dy
         if not isinstance(dy, Lanes):
             here = Lanes.pack(check.real_array(dy, "dy"), self.dtype)
-        again = self._again()
+        again = used_again(self.layers)
         saved = self.saved()[0] if again else {}
         given: set[int] = set()  # parameters that have a gradient from this pass
         order = [i for i, _ in self._order()]
@@ -213,7 +187,7 @@ class Sequential(Layer):
             here = self._step_back(self.layers[i], here, here is not dy, i != lowest)
             for parameter, gradient in zip(shared, before, strict=True):
                 if gradient is not None and parameter.grad is not None:
-                    parameter.grad = _sum(gradient, parameter.grad, parameter.data)
+                    parameter.grad = gradient_sum(gradient, parameter.grad, parameter.data)
             given.update(map(id, shared))
         if not need_dx:
             return None
@@ -227,7 +201,7 @@ class Sequential(Layer):
             return plain.backward(dy, need_dx=False)
         if over and kind is ReLU and isinstance(layer, ReLU):
             return layer.backward(dy, out=dy)
-        return layer.backward(dy) if sees_lanes(layer) else _plainly(layer.backward, dy)
+        return layer.backward(dy) if sees_lanes(layer) else plainly(layer.backward, dy)
 
     def _order(self) -> list[tuple[int, bool]]:
         # The layers in the order in which they work, and which may write over their input.  A ReLU
@@ -265,14 +239,6 @@ class Sequential(Layer):
     def _pack(self, x: ArrayLike) -> Lanes:
         batch = self._input(x)
         return Lanes.pack(batch, self.dtype, scale_of(batch.dtype, self.byte_scale))
-
-    def typical_size(self, x: ArrayLike) -> float:
-        """Root mean square of the numbers of a batch as they reach the first layer that learns."""
-        here: Any = self._pack(x)
-        first = next(self.walk(), None)
-        if isinstance(first, Normalize):
-            here = first.forward(here)
-        return float(np.sqrt(np.mean(np.square(here.unpack(), dtype=np.float64))))
 
     def compile(
         self,
@@ -481,31 +447,3 @@ def is_chain(layer: Layer) -> TypeGuard[Sequential]:
     A subclass of `Sequential` with passes of its own does something that its layers do not tell.
     """
     return isinstance(layer, Sequential) and is_own(layer)
-
-
-def evaluation_mode(net: Sequential) -> AbstractContextManager[None]:
-    """Evaluation mode for a while; afterwards every layer has the mode that it had."""
-    layers = [layer for _, layer in net.named_layers()]
-    modes = [layer.training for layer in layers]
-
-    def back() -> None:
-        for layer, mode in zip(layers, modes, strict=True):
-            layer.train(mode)
-
-    return _core.Restored([(layer, "training") for layer in layers], net.eval, back)
-
-
-def _sum(a: np.ndarray, b: np.ndarray, like: np.ndarray) -> np.ndarray:
-    # of two gradients of one parameter
-    first, second = (np.ascontiguousarray(part, like.dtype) for part in (a, b))
-    check.same_shape(second, "grad", first.shape)
-    _core.elementwise("add", first, second, first, like.itemsize, first.size, 0.0)
-    return first
-
-
-def _plainly(step: Callable[[np.ndarray], Any], here: Lanes) -> Lanes:
-    # one pass of a layer that knows plain arrays alone
-    y: Any = check.batch(step(here.unpack()), "output")
-    if y.shape[0] != here.images:
-        raise ValueError(f"output: expected {here.images} images, got shape {y.shape}")
-    return Lanes.pack(y, here.dtype)

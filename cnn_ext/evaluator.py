@@ -1,0 +1,143 @@
+"""`Evaluator`: costs, accuracies and predictions of a network over a set of images."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ._dispatch import threads
+from .data.batching import batches, gather
+from .data.labelled import LabelledSet
+from .layers import Sequential
+from .layers.modes import evaluation_mode
+from .losses import LOSSES, Cost, Loss, loss_of
+from .program import Backpropagation, targets_for
+from .task import Task, kind_for, task_of
+
+
+class Evaluator:
+    """What a `Trainer` does without learning; its parameters are those of the trainer."""
+
+    def __init__(
+        self,
+        net: Sequential,
+        loss: str | Loss | Cost,
+        num_threads: int | None,
+        task: str | Task | None,
+    ) -> None:
+        if not isinstance(net, Sequential):
+            raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+        dtypes = sorted({str(parameter.data.dtype) for parameter in net.parameters()})
+        if len(dtypes) > 1:
+            raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
+        self.net = net
+        self.loss = loss_of(loss)
+        ending = net.ending
+        for last, name in (("Softmax", "cross_entropy"), ("Sigmoid", "binary_cross_entropy")):
+            if ending == last and self.loss.name == name:
+                raise ValueError(
+                    f"loss: {name!r} takes logits and contains the last layer, {last}; leave that "
+                    "layer out"
+                )
+        self.num_threads = num_threads
+        with self._threads():  # an error now rather than later
+            pass
+        self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return threads(self.num_threads)
+
+    def _first_task(self, task: str | Task | None) -> Task:
+        # what is known before there are targets
+        loss = self.loss.name if self.loss.name in LOSSES else None
+        known = task_of(task)
+        if task is None and self.net.task is not None:
+            known = self.net.task
+            if known.loss not in (None, loss):  # what it was for need not be what it is for now
+                known = Task(classes=known.classes)
+        outputs = known.outputs or self.loss.outputs
+        if outputs is None and self.net.ending is not None:
+            outputs = "probabilities"
+        return replace(known, kind=known.kind or self.loss.kind, outputs=outputs, loss=loss)
+
+    @property
+    def task(self) -> Task:
+        """What the network is for, as far as it is known."""
+        return self._backpropagate.task
+
+    def _task_for(self, outputs: np.ndarray, targets: np.ndarray | None = None) -> Task:
+        # the task; where no training has told it, the one that these would make
+        if self.task.kind is not None:
+            return self.task
+        return replace(self.task, kind=kind_for(self.task.outputs, outputs.shape, targets))
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
+        """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
+
+        Parameters
+        ----------
+        x, y
+            As for `fit`.
+        batch_size : int
+
+        Returns
+        -------
+        dict
+            "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the message names it.
+        """
+        targets = LabelledSet(x, y).y
+        outputs = self.outputs(x, batch_size)
+        self._backpropagate.task = task = self._task_for(outputs, targets)
+        cost = 0.0
+        for indices in batches(len(outputs), batch_size):
+            here = outputs[indices]
+            wanted = targets_for(task, self.loss, targets[indices], here.shape, self.net.dtype)
+            part, _ = self.loss.cost(here, wanted)
+            cost += part * len(indices)
+        scores = {"cost": cost / len(outputs)}
+        right = task.right(outputs, targets)
+        return scores if right is None else {**scores, "accuracy": right}
+
+    def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
+        with self._threads(), evaluation_mode(self.net):
+            return np.concatenate(
+                [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
+                or [self.net(np.asarray(x))]
+            )
+
+    def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """Probabilities of the classes or labels, (N, K, ...).
+
+        Raises
+        ------
+        ValueError
+            If the outputs are no probabilities, or it is not known how they become some; then say
+            so, ``Trainer(task=Task(outputs="logits"))``.
+        """
+        return self.task.probabilities(self.outputs(x, batch_size))
+
+    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
+        """What the task predicts, see `Task`.
+
+        Returns
+        -------
+        ndarray
+            Class numbers, (N,) of int; class maps, (N, P, Q); 0 or 1 for each label, (N, K); or the
+            outputs, if the task is numbers.
+
+        Raises
+        ------
+        ValueError
+            If the task is not known yet, or needs probabilities that the outputs do not give.
+        """
+        outputs = self.outputs(x, batch_size)
+        return self._task_for(outputs).predictions(outputs)
