@@ -46,6 +46,7 @@ class Evaluator:
         with self._threads():  # an error now rather than later
             pass
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
+        self._evaluated: Task | None = None
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
@@ -65,14 +66,16 @@ class Evaluator:
 
     @property
     def task(self) -> Task:
-        """What the network is for, as far as it is known."""
-        return self._backpropagate.task
+        """What the network is for, as far as training, or else the last evaluation, has told it."""
+        known = self._backpropagate.task
+        return self._evaluated if known.kind is None and self._evaluated else known
 
-    def _task_for(self, outputs: np.ndarray, targets: np.ndarray | None = None) -> Task:
+    def _task_for(self, outputs: np.ndarray, targets: np.ndarray | None) -> Task:
         # the task; where no training has told it, the one that these would make
-        if self.task.kind is not None:
-            return self.task
-        return replace(self.task, kind=kind_for(self.task.outputs, outputs.shape, targets))
+        known = self._backpropagate.task if targets is not None else self.task
+        if known.kind is not None:
+            return known
+        return replace(known, kind=kind_for(known.outputs, outputs.shape, targets))
 
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
         """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
@@ -95,7 +98,7 @@ class Evaluator:
         """
         targets = LabelledSet(x, y).y
         outputs = self.outputs(x, batch_size)
-        self._backpropagate.task = task = self._task_for(outputs, targets)
+        task = self._task_for(outputs, targets)
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
             here = outputs[indices]
@@ -104,6 +107,7 @@ class Evaluator:
             cost += part * len(indices)
         scores = {"cost": cost / len(outputs)}
         right = task.right(outputs, targets)
+        self._evaluated = task
         return scores if right is None else {**scores, "accuracy": right}
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
@@ -140,4 +144,4 @@ class Evaluator:
             If the task is not known yet, or needs probabilities that the outputs do not give.
         """
         outputs = self.outputs(x, batch_size)
-        return self._task_for(outputs).predictions(outputs)
+        return self._task_for(outputs, None).predictions(outputs)

@@ -159,27 +159,32 @@ class Backpropagation:
             x = net._input(x)
             program = self._find(x)
             if program is not None and worth_it(len(x), program.lanes, program.multiply_adds):
-                return program.run(x, self._targets(y, (len(x), *program.outputs)))
+                task, targets = self._targets(y, (len(x), *program.outputs))
+                answer = program.run(x, targets)
+                self.task = task
+                return answer
         here: Any = x if isinstance(x, Lanes) else net._pack(x)
         if sees_lanes(net):
             outputs = net(here)
         else:  # a network with passes of its own
             rows: Any = check.batch(net(here.unpack()), "output")
             outputs = Lanes.pack(rows, net.dtype)
-        cost, gradient = loss.cost(outputs, self._targets(y, outputs.shape))
+        task, targets = self._targets(y, outputs.shape)
+        cost, gradient = loss.cost(outputs, targets)
+        self.task = task
         if sees_lanes(net):
             net.backward(gradient, need_dx=False)
         else:
             net.backward(gradient.unpack())
         return cost, outputs.unpack()
 
-    def _targets(self, y: Any, shape: tuple[int, ...]) -> Any:
-        targets = plain_array(y, "y")
-        if self.task.kind is None:
+    def _targets(self, y: Any, shape: tuple[int, ...]) -> tuple[Task, Any]:
+        # the task that it is, and the targets as the cost takes them
+        targets, task = plain_array(y, "y"), self.task
+        if task.kind is None:
             known = targets if self.examples is None else self.examples
-            kind = kind_for(self.task.outputs, (len(known), *shape[1:]), known)
-            self.task = replace(self.task, kind=kind)
-        return targets_for(self.task, self.loss, targets, shape, self.net.dtype)
+            task = replace(task, kind=kind_for(task.outputs, (len(known), *shape[1:]), known))
+        return task, targets_for(task, self.loss, targets, shape, self.net.dtype)
 
     def _find(self, x: np.ndarray) -> TrainingProgram | None:
         # the program for such images; None if there can be none

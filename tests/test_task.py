@@ -479,3 +479,28 @@ def test_another_loss_makes_another_task() -> None:
     assert network.task == Task("numbers", None, ("a", "b", "c"), "mse")
     with pytest.raises(ValueError, match="outputs: the network gives no probabilities"):
         network.compile().classify(X)
+
+
+def test_only_what_was_learned_stays() -> None:
+    trainer = Trainer(net(), "binary_cross_entropy")
+    assert trainer.evaluate(X, ROWS)["accuracy"] < 1 and trainer.task.kind == "classes"
+    assert trainer.predict(X).shape == (30,)
+    with pytest.raises(ValueError, match="target: expected 0 to 1"):
+        trainer.train_on_batch(X, 2 * REAL)
+    trainer.fit(X, LABELS, 1, progress=False)
+    assert trainer.task.kind == "labels" and trainer.predict(X).shape == (30, 3)
+    trainer.fit(X, ROWS, 1, progress=False)  # labels of which each image has one
+    assert trainer.task.kind == "labels"
+
+
+def test_models_of_older_versions(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is missing")
+    image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "dark.png")
+    network = Sequential(Flatten(), Linear(64, 2))
+    older = {"input_shape": "[1, 8, 8]", "classes": '["a", "b"]', "loss": "cross_entropy"}
+    cnn_ext.save(network, tmp_path / "net", older)
+    done = run("predict", "net", "dark.png", "--top", 2, cwd=tmp_path)
+    assert done.returncode == 0 and {"a", "b"} <= set(done.stdout.split())
+    cnn_ext.save(network, tmp_path / "net", {**older, "loss": "mse"})
+    done = run("predict", "net", "dark.png", cwd=tmp_path)
+    assert done.returncode == 0 and len(done.stdout.split(", ")) == 2  # two numbers
