@@ -329,3 +329,11 @@ def test_weights_in_any_order_of_memory(how: str) -> None:
     assert_array_equal(nets[0].state_dict()["0.weight"], nets[1].state_dict()["0.weight"])
     assert_array_equal(nets[0](X), nets[1](X))
     assert_array_equal(nets[0].compile((3,))(X), nets[1].compile((3,))(X))
+
+
+def test_what_a_wrapped_layer_was_given_is_found() -> None:
+    layer: Any = ReLU()
+    assert Sequential(layer).parameters() == []
+    layer.scale = Parameter(np.ones(3))
+    layer.forward = lambda x: x * layer.scale.data
+    assert Sequential(layer).parameters() == [layer.scale]

@@ -191,10 +191,9 @@ class Layer:
 
     def own_parameters(self) -> list[Parameter]:
         """Those that are not of a layer below."""
-        own = vars(self)
-        keeps = vars(type(self)).get("keeps")
-        if keeps is not None:  # without a search
-            return [own[name] for name in keeps if own[name] is not None]
+        known = known_names(self)
+        if known is not None:
+            return [value for name in known if (value := vars(self)[name]) is not None]
         return [p for pair in attributes_of(self) for _, p in found_in(*pair, Parameter)]
 
     def has_parameters(self) -> bool:
@@ -332,17 +331,25 @@ class WeightedLayer(Layer):
         return dx
 
 
+def known_names(layer: Layer) -> tuple[str, ...] | None:
+    """Attributes in which alone there may be parameters; None if all must be searched.
+
+    The class itself must say it: a subclass may have more, and so may a layer that was wrapped.
+    """
+    return None if is_wrapped(layer) else vars(type(layer)).get("keeps")
+
+
 def is_leaf(layer: Layer) -> bool:
     """Whether it is known without a search that there is no layer below."""
-    kind = type(layer)
-    return "keeps" in vars(kind) and kind.named_children is Layer.named_children
+    known = known_names(layer) is not None
+    return known and type(layer).named_children is Layer.named_children
 
 
 def attributes_of(layer: Layer) -> list[tuple[str, Any]]:
-    # those in which something may be found
-    own, keeps = vars(layer), vars(type(layer)).get("keeps")
-    if keeps is not None:
-        return [(name, own[name]) for name in keeps]
+    """Names and values of the attributes in which something may be found."""
+    own, known = vars(layer), known_names(layer)
+    if known is not None:
+        return [(name, own[name]) for name in known]
     return [(name, value) for name, value in own.items() if name not in PASSING]
 
 
