@@ -7,7 +7,7 @@ here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs tha
 from __future__ import annotations
 
 import math
-import threading
+from _thread import allocate_lock
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 # in quotes, because NumPy loads `numpy.random` when it is first named
 Initializer = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
 
-_lock = threading.Lock()
+_lock = allocate_lock()  # without the module threading, which takes a millisecond to import
 _seeds: np.random.Generator | None = None  # of layers that get no generator
 
 

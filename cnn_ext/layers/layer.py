@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 METHODS = ("forward", "backward", "__call__")  # what does the work of a layer
-PASSING = ("_saved", "_program")  # attributes of what is kept for a while
+PASSING = ("_saved", "_program", "_pass")  # attributes of what is kept for a while
 
 
 class Kept:

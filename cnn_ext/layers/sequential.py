@@ -60,6 +60,8 @@ class Sequential(Layer):
     #: what the network is for, where it is known: from a file, or from training
     task: Task | None = None
     _program: tuple[Any, ForwardProgram | None] = ((), None)
+    #: of the last forward pass in training mode: the order of the layers, what stands again
+    _pass: tuple[list[tuple[int, bool]], set[int]] | None = None
 
     def __init__(self, *layers: Layer) -> None:
         for i, layer in enumerate(layers):
@@ -104,9 +106,12 @@ class Sequential(Layer):
 
     def _in_order(self, here: Lanes) -> Any:
         # the outputs, in lanes, for a batch in lanes: layer by layer
-        again = used_again(self.layers) if self.training else set()
+        order, again = self._order(), set()
         saved: dict[int, list[tuple[Layer, Any]]] = {}
-        for i, over in self._order():
+        if self.training:
+            again = used_again(self.layers)
+            self._pass = order, again
+        for i, over in order:
             here = self._step(i, here, over)
             if again:
                 saved[i] = take_saved(self.layers[i], i, again)
@@ -171,10 +176,10 @@ class Sequential(Layer):
         here: Any = dy
         if not isinstance(dy, Lanes):
             here = Lanes.pack(check.real_array(dy, "dy"), self.dtype)
-        again = used_again(self.layers)
+        last_order, again = self._pass or (self._order(), used_again(self.layers))
         saved = self.saved()[0] if again else {}
         given: set[int] = set()  # parameters that have a gradient from this pass
-        order = [i for i, _ in self._order()]
+        order = [i for i, _ in last_order]
         lowest = -1
         if not need_dx:
             lowest = next((i for i in order if self.layers[i].has_parameters()), len(self.layers))
@@ -291,6 +296,7 @@ class Sequential(Layer):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state.pop("_program", None)  # recorded anew where it is needed
+        state.pop("_pass", None)  # of objects that are others in a copy
         return state
 
     # ------------------------------------------------------------------------------- parameters
