@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .layers.layer import Parameter
+from .layers.layer import Kept
 from .ops import _check as check
 
 
@@ -96,7 +96,7 @@ class EarlyStopping:
     min_delta : float
         What counts as less: lower by more than this.
     restore_best : bool
-        Whether the network gets the weights of its best epoch at the end.
+        Whether the network gets the weights and buffers of its best epoch at the end.
 
     Raises
     ------
@@ -118,11 +118,11 @@ class EarlyStopping:
         self.waited = 0
         self.best: list[np.ndarray] | None = None
 
-    def seen_enough(self, epoch: Epoch, parameters: Iterable[Parameter]) -> bool:
-        """Take note of an epoch; True if training should stop."""
+    def seen_enough(self, epoch: Epoch, moving: Iterable[Kept]) -> bool:
+        """Take note of an epoch, and of what it made of parameters and buffers; True to stop."""
         cost = epoch.validation_cost
         if cost is not None and cost < self.lowest - self.min_delta:
-            self.best = [parameter.data.copy() for parameter in parameters]
+            self.best = [kept.data.copy() for kept in moving]
             self.lowest = cost
             self.waited = 0
         else:

@@ -17,6 +17,7 @@ from .data.labelled import LabelledSet
 from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History
 from .layers import Dropout, Normalize, Sequential
+from .layers.layer import Kept
 from .losses import Cost, Loss
 from .ops import _check as check
 from .optim import SGD, at_once
@@ -91,7 +92,10 @@ class Trainer(Evaluator):
         for _, layer in net.named_layers():
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
-        self._good = [np.empty_like(p.data) for p in self.optimizer.parameters]
+        # all that training moves: what is learned, and state such as running statistics
+        buffers = [buffer for _, buffer in net.named_buffers()]
+        self._moving: list[Kept] = [*self.optimizer.parameters, *buffers]
+        self._good = [np.empty_like(kept.data) for kept in self._moving]
         self._has_looked = False
         self._has_good = False  # whether `_good` holds weights whose cost was finite
         self._factor = 1.0  # of the schedule, in this step
@@ -154,10 +158,10 @@ class Trainer(Evaluator):
 
     def _remember(self) -> None:
         try:
-            for good, parameter in zip(self._good, self.optimizer.parameters, strict=True):
-                np.copyto(good, parameter.data, casting="no")
+            for good, kept in zip(self._good, self._moving, strict=True):
+                np.copyto(good, kept.data, casting="no")
         except TypeError:  # the network was converted
-            self._good = [parameter.data.copy() for parameter in self.optimizer.parameters]
+            self._good = [kept.data.copy() for kept in self._moving]
 
     def _fall_back(self) -> None:
         if self._has_good:
@@ -165,11 +169,11 @@ class Trainer(Evaluator):
 
     def _restore(self, weights: list[np.ndarray]) -> None:
         self.optimizer.reset()  # it was going somewhere else
-        pairs = zip(weights, self.optimizer.parameters, strict=True)
-        at_once([(setitem, parameter.data, ..., saved) for saved, parameter in pairs])
+        pairs = zip(weights, self._moving, strict=True)
+        at_once([(setitem, kept.data, ..., saved) for saved, kept in pairs])
 
     def _is_finite(self) -> bool:
-        return all(np.isfinite(p.data).all() for p in self.optimizer.parameters)
+        return all(np.isfinite(kept.data).all() for kept in self._moving)
 
     def fit(
         self,
@@ -249,7 +253,7 @@ class Trainer(Evaluator):
                         self._validate(record, validation)
                     history.append(record)
                     bar.close(record.text())
-                enough = stopping and stopping.seen_enough(record, self.optimizer.parameters)
+                enough = stopping and stopping.seen_enough(record, self._moving)
                 if _says_stop([callback(self, record) for callback in callbacks]):
                     history.stopped = "callback"
                 elif enough:

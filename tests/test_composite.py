@@ -15,7 +15,9 @@ from cnn_ext import (
     SGD,
     Buffer,
     Conv2d,
+    CostError,
     Dropout,
+    Epoch,
     Flatten,
     Layer,
     Linear,
@@ -337,3 +339,74 @@ def test_what_a_wrapped_layer_was_given_is_found() -> None:
     layer.scale = Parameter(np.ones(3))
     layer.forward = lambda x: x * layer.scale.data
     assert Sequential(layer).parameters() == [layer.scale]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float64"])
+def test_passes_of_its_own_get_the_same_numbers_in_training_and_afterwards(kind: str) -> None:
+    seen: list[np.ndarray] = []
+
+    class Watched(Skip):
+        def forward(self, x: Any) -> Any:
+            seen.append(x)
+            return super().forward(x)
+
+    x = np.random.default_rng(0).integers(0, 256, (20, 3)).astype(kind)
+    net = Watched(linear(0, "float32"))
+    trainer = Trainer(net, "mse", SGD(net.parameters(), lr=1e-9))
+    trainer.train_on_batch(x, X)
+    trainer.evaluate(x, X)
+    trainer.outputs(x)
+    net(x)
+    assert len(seen) == 4
+    for each in seen[1:]:
+        assert each.dtype == np.float32
+        assert_array_equal(each, seen[0])
+    with pytest.raises(TypeError, match="whose range does not"):
+        net(x.astype(np.int64))
+
+
+class Averaged(Layer):
+    """Subtracts a running mean, which is a buffer."""
+
+    def __init__(self) -> None:
+        self.mean = Buffer(np.zeros(3, np.float32))
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        if self.training:
+            self.mean.data[...] = 0.5 * self.mean.data + 0.5 * x.mean(0)
+        return x - self.mean.data
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        return dy
+
+
+def test_a_cost_that_is_no_number_leaves_good_buffers() -> None:
+    net = Sequential(Averaged(), linear(0, "float32"))
+    trainer = Trainer(net)
+    trainer.train_on_batch(X, Y)
+    kept = net.state_dict()["0.mean"]
+    bad = X.copy()
+    bad[3] = np.nan
+    with pytest.raises(CostError):
+        trainer.train_on_batch(bad, Y)
+    assert_array_equal(net.state_dict()["0.mean"], kept)
+    assert np.isfinite(trainer.evaluate(X, Y)["cost"])
+
+
+def test_early_stopping_takes_weights_and_buffers_of_one_epoch() -> None:
+    net = Sequential(Averaged(), linear(0, "float32"))
+    seen: list[tuple[float, dict[str, np.ndarray]]] = []
+
+    def note(trainer: Trainer, epoch: Epoch) -> None:
+        seen.append((epoch.validation_cost or 0.0, net.state_dict()))
+
+    # the longer it trains, the worse for labels that are the other way round
+    trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.5))
+    trainer.fit(
+        X, Y, 5, 4, validation_data=(X, (Y + 1) % 3), early_stopping=5, callbacks=[note],
+        progress=False,
+    )  # fmt: skip
+    best = min(seen, key=lambda pair: pair[0])[1]
+    assert not np.array_equal(best["0.mean"], seen[-1][1]["0.mean"])
+    for name, array in net.state_dict().items():
+        assert_array_equal(array, best[name])

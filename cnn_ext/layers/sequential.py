@@ -80,6 +80,13 @@ class Sequential(Layer):
 
     # ---------------------------------------------------------------------------------- running
 
+    def __call__(self, x: Any) -> Any:
+        if not isinstance(x, Lanes) and not sees_lanes(self):
+            x = self._input(x)  # passes of its own get numbers that are scaled
+            if x.dtype == np.uint8:
+                x = self._pack(x).unpack()
+        return self.forward(x)
+
     def forward(self, x: ArrayLike | Lanes) -> Any:
         """The outputs for a batch.
 
