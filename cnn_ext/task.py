@@ -165,9 +165,12 @@ class Task:
         Raises
         ------
         ValueError
-            If the outputs are no probabilities, or it is not known how they become some.
+            If the task is numbers, the outputs are no probabilities, or it is not known how they
+            become some.
         """
         p = self.probabilities(outputs)
+        if self.kind == "numbers":
+            raise ValueError("task: numbers have no classes; the outputs are the prediction")
         predicted = self.predictions(outputs)
         if self.kind == "labels":
             return predicted, p

@@ -504,3 +504,16 @@ def test_models_of_older_versions(tmp_path: Path) -> None:
     cnn_ext.save(network, tmp_path / "net", {**older, "loss": "mse"})
     done = run("predict", "net", "dark.png", cwd=tmp_path)
     assert done.returncode == 0 and len(done.stdout.split(", ")) == 2  # two numbers
+
+
+@pytest.mark.parametrize(("outputs", "last"), [(1, Sigmoid), (3, Softmax), (3, Sigmoid)])
+def test_numbers_that_look_like_probabilities_are_not_classified(outputs: int, last: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((20, 4), np.float32)
+    net = Sequential(Linear(4, outputs), last())
+    Trainer(net, "mse").train_on_batch(x, rng.random((20, outputs)))
+    assert net.task is not None and net.task.kind == "numbers"
+    plan = net.compile((4,))
+    for images in (x, x[0]):
+        with pytest.raises(ValueError, match="task: numbers have no classes"):
+            plan.classify(images)
