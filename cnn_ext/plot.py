@@ -26,7 +26,7 @@ IN_A_LINE = 20  # feature maps
 WRONG = "#c81e1e"
 
 
-def kernels(net: Sequential, layer: int = 0, limit: int = 400) -> Figure:
+def kernels(net: Sequential, layer: int | None = None, limit: int = 400) -> Figure:
     """The kernels of a convolution.
 
     Kernels over one channel are grey and kernels over three are in colour; of others there is a row
@@ -35,8 +35,9 @@ def kernels(net: Sequential, layer: int = 0, limit: int = 400) -> Figure:
     Parameters
     ----------
     net : Sequential
-    layer : int
-        Number of the layer; the layers of an inner network count one by one.
+    layer : int, optional
+        Number of the layer, by default of the first convolution; the layers of an inner network
+        count one by one.
     limit : int
         Most tiles to show; the title says what is left out.
 
@@ -52,8 +53,8 @@ def kernels(net: Sequential, layer: int = 0, limit: int = 400) -> Figure:
         If Matplotlib is not installed.
     """
     layers = _layers(net)
-    number = check.whole(layer, "layer", 0)
     found = [i for i, kind in enumerate(layers) if isinstance(kind, Conv2d)]
+    number = check.whole((found or [0])[0] if layer is None else layer, "layer", 0)
     if number not in found:
         known = ", ".join(map(str, found)) or "no layer has any"
         raise ValueError(f"layer: expected the number of a convolution ({known}), got {number}")

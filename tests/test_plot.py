@@ -19,7 +19,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import cnn_ext
-from cnn_ext import Conv2d, Epoch, History, Linear, MaxPool2d, ReLU, Sequential, plot
+from cnn_ext import Conv2d, Epoch, History, Linear, MaxPool2d, Normalize, ReLU, Sequential, plot
 
 colors = pytest.importorskip("matplotlib.colors")
 
@@ -97,6 +97,11 @@ def test_grey_kernels_have_their_values() -> None:
     assert_array_equal(shown[0, 0], [255] * 4)
     assert_array_equal(shown[-1, -1], [0, 0, 0, 255])
     assert_array_equal(shown[-1, 0], [128, 128, 128, 255])
+
+
+def test_kernels_are_those_of_the_first_convolution() -> None:
+    net = Sequential(Normalize(0, 255), Conv2d(1, 2, 3), Conv2d(2, 3, 3))
+    assert plot.kernels(net).get_suptitle().startswith("Layer 1, Conv2d: 2 kernels")
 
 
 def test_kernels_in_colour_and_of_many_channels() -> None:
