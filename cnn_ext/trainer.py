@@ -85,9 +85,17 @@ class Trainer(Evaluator):
         task: str | Task | None = None,
     ) -> None:
         super().__init__(net, loss, num_threads, task)
+        needed = ("parameters", "lr", "step", "reset")
+        if optimizer is not None and not all(hasattr(optimizer, name) for name in needed):
+            raise TypeError(f"optimizer: expected an SGD, got {type(optimizer).__name__}")
         self.optimizer = optimizer or SGD(net.parameters(), lr=0.05, momentum=0.9)
+        self._check_optimizer()
         # of the division into two parts, which nothing that is drawn in between may change
-        self._split_seed = int(np.random.default_rng(seed).integers(2**63))
+        try:
+            self._split_seed = int(np.random.default_rng(seed).integers(2**63))
+        except (TypeError, ValueError) as error:
+            message = f"seed: expected a whole number from 0, or None, got {seed!r:.99}"
+            raise type(error)(message) from None
         self._rng = np.random.default_rng(seed)
         for _, layer in net.named_layers():
             if isinstance(layer, Dropout):
@@ -101,6 +109,15 @@ class Trainer(Evaluator):
         self._factor = 1.0  # of the schedule, in this step
         self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
         self.stop_training = False
+
+    def _check_optimizer(self) -> None:
+        own = set(map(id, self.net.parameters()))
+        moved = set(map(id, self.optimizer.parameters))
+        if own - moved and moved - own:
+            raise ValueError(
+                f"optimizer: {len(moved - own)} of its parameters are not of the network, which "
+                f"has {len(own - moved)} that it does not move; was a layer replaced?"
+            )
 
     # --------------------------------------------------------------------------------- training
 
@@ -234,10 +251,12 @@ class Trainer(Evaluator):
         """
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
+        self._check_optimizer()
+        callbacks = _callables(callbacks)
         training, validation = self._divide(x, y, validation_data, validation_split)
         self._backpropagate.examples = training.y
         stopping = _stopping(early_stopping, validation)
-        factor_at, callbacks = schedule_of(schedule), list(callbacks)
+        factor_at = schedule_of(schedule)
 
         def factor(epochs_done: float) -> float:
             return check.number(factor_at(epochs_done / epochs), "schedule")
@@ -282,8 +301,11 @@ class Trainer(Evaluator):
         if not validation_split:
             if validation_data is None:
                 return training, None
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+                raise TypeError(f"validation_data: expected (x, y), got {validation_data!r:.99}")
+            images, targets = validation_data
             return training, LabelledSet(
-                *validation_data, "validation_data[0]", "validation_data[1]"
+                images, targets, "validation_data[0]", "validation_data[1]"
             )
         if validation_data is not None:
             raise ValueError("validation_split: expected 0 with validation_data")
@@ -378,6 +400,13 @@ class Trainer(Evaluator):
                 f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
                 "weights before its last step"
             )
+
+
+def _callables(callbacks: Iterable[Callback]) -> list[Callback]:
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    if not isinstance(callbacks, Iterable) or not all(map(callable, found)):
+        raise TypeError(f"callbacks: expected functions in a list, got {callbacks!r:.99}")
+    return found
 
 
 def _says_stop(answers: list[Any]) -> bool:

@@ -47,6 +47,12 @@ NONE = X[:0], Y[:0]
         ),
         ({"validation_data": NONE}, ValueError, r"validation_data\[0\]: expected at least one"),
         ({"validation_data": (X, Y[1:])}, ValueError, r"validation_data\[1\]: expected 20 targets"),
+        ({"x": None}, TypeError, "x: expected images in an array, got NoneType"),
+        ({"x": iter(X)}, TypeError, "x: expected images in an array, got"),
+        ({"validation_data": X}, TypeError, r"validation_data: expected \(x, y\), got"),
+        ({"validation_data": (X, Y, Y)}, TypeError, r"validation_data: expected \(x, y\), got"),
+        ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions in a list, got"),
+        ({"callbacks": print}, TypeError, "callbacks: expected functions in a list, got"),
         ({"schedule": "linear"}, ValueError, "schedule: expected one of"),
         ({"early_stopping": 2}, ValueError, "early_stopping: expected validation_data or"),
         ({"early_stopping": 0, "validation_split": 0.2}, ValueError, "patience: expected 1 to"),
@@ -89,6 +95,30 @@ def test_arguments_of_the_other_calls() -> None:
         Trainer(Linear(1, 1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="min_delta: expected 0 or more, got -1"):
         EarlyStopping(min_delta=-1)
+    with pytest.raises(TypeError, match="optimizer: expected an SGD, got int"):
+        Trainer(small(), optimizer=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="seed: expected a whole number from 0, or None, got 'a'"):
+        Trainer(small(), seed="a")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seed: expected a whole number from 0, or None, got -1"):
+        Trainer(small(), seed=-1)
+    Trainer(small(), seed=2**70)
+
+
+def test_an_optimizer_of_other_weights_is_refused() -> None:
+    net = small()
+    with pytest.raises(ValueError, match="optimizer: 4 of its parameters are not of the network"):
+        Trainer(net, optimizer=SGD(small().parameters()))
+    trainer = Trainer(net)
+    net.layers[-1] = Linear(16, 3)
+    before = net.state_dict()
+    with pytest.raises(ValueError, match="has 2 that it does not move; was a layer replaced?"):
+        trainer.fit(X, Y, progress=False)
+    for name, array in net.state_dict().items():
+        assert_array_equal(array, before[name])
+    some = Trainer(net, optimizer=SGD(net.parameters()[-2:]))  # the others stay as they are
+    some.fit(X, Y, progress=False)
+    moved = [name for name, array in net.state_dict().items() if (array != before[name]).any()]
+    assert moved == list(before)[-2:]
 
 
 def test_one_number_type_is_wanted() -> None:

@@ -30,6 +30,8 @@ class LabelledSet:
 
     def __init__(self, x: Any, y: Any, name: str = "x", y_name: str = "y") -> None:
         refuse_wrapped(x, name)
+        if not hasattr(x, "__len__"):
+            raise TypeError(f"{name}: expected images in an array, got {type(x).__name__}")
         self.x, self.y = x, plain_array(y, y_name)
         self.indices: np.ndarray | None = None
         if not len(x):
