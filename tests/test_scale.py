@@ -235,3 +235,26 @@ def test_no_warning_where_numbers_are_near_unit_range() -> None:
         trained([Normalize(0, 255)], PIXELS.astype("f4"))
         trained([Normalize().fit(PIXELS)], PIXELS)
         trained([], np.zeros(PIXELS.shape))
+
+
+def test_numbers_that_are_set_later_are_used() -> None:
+    step = Normalize(0, 1)
+    net = Sequential(step, Flatten()).eval()
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    assert_array_equal(net(x), x.reshape(1, 16))
+    step.mean = 5
+    assert_array_equal(net(x), x.reshape(1, 16) - 5)
+    step.std = [2]
+    assert_array_equal(net(x), (x.reshape(1, 16) - 5) / 2)
+    with pytest.raises(ValueError, match="std: expected numbers above 0, got 0"):
+        step.std = 0
+    assert (step.mean, step.std) == (5.0, (2.0,))
+
+
+def test_a_class_of_ones_own_takes_numbers_as_they_are_too() -> None:
+    class Centred(Normalize):
+        pass
+
+    x = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4)
+    net = Sequential(Centred(8, 8), Flatten()).eval()
+    assert_array_equal(net(x), (x.reshape(1, 16) - np.float32(8)) / 8)

@@ -43,13 +43,31 @@ class Normalize(Layer):
         self._set(mean, std)
 
     def _set(self, mean: Any, std: Any) -> None:
-        self.mean, self.std = _numbers(mean, "mean"), _numbers(std, "std")
-        if not np.greater(self.std, 0).all():
+        numbers = _numbers(mean, "mean"), _numbers(std, "std")
+        if not np.greater(numbers[1], 0).all():
             raise ValueError(f"std: expected numbers above 0, got {std!r}")
-        sizes = {np.shape(n) for n in (self.mean, self.std)} - {()}
-        if len(sizes) > 1:
+        if len({np.shape(n) for n in numbers} - {()}) > 1:
             raise ValueError(f"std: expected as many numbers as in mean, {mean!r}, got {std!r}")
+        self._numbers = numbers
         self._steps: dict[Any, list[tuple[np.ndarray, np.ndarray | None]]] = {}
+
+    @property
+    def mean(self) -> float | tuple[float, ...]:
+        """What is subtracted; who sets it changes all later passes."""
+        return self._numbers[0]
+
+    @mean.setter
+    def mean(self, mean: Any) -> None:
+        self._set(mean, self.std)
+
+    @property
+    def std(self) -> float | tuple[float, ...]:
+        """What the rest is divided by."""
+        return self._numbers[1]
+
+    @std.setter
+    def std(self, std: Any) -> None:
+        self._set(self.mean, std)
 
     def fit(self, x: ArrayLike) -> Normalize:
         """Take mean and deviation of each channel of the images; returns the layer itself.
