@@ -410,3 +410,49 @@ def test_early_stopping_takes_weights_and_buffers_of_one_epoch() -> None:
     assert not np.array_equal(best["0.mean"], seen[-1][1]["0.mean"])
     for name, array in net.state_dict().items():
         assert_array_equal(array, best[name])
+
+
+class Times(Sequential):
+    """Passes of its own, a constructor and an argument."""
+
+    arguments = ("factor",)
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(linear(0))
+        self.factor = factor
+
+    def forward(self, x: Any) -> Any:
+        return self.factor * super().forward(x)
+
+
+class Counted(Sequential):
+    """A chain that keeps something besides its layers."""
+
+    def __init__(self) -> None:
+        super().__init__(linear(0))
+        self.count = Buffer(np.ones(2))
+
+
+@pytest.mark.parametrize("net", [Skip(linear(0)), Times(3.0), Counted()])
+def test_a_network_of_ones_own_class_is_loaded_as_that_or_refused(
+    net: Sequential, tmp_path: Path
+) -> None:
+    path, kind = tmp_path / "net.safetensors", type(net)
+    for saved in (net, Sequential(net)):
+        cnn_ext.save(saved, path)
+        back = cnn_ext.load(path, custom={kind.__name__: kind})
+        assert type(back) is type(saved)
+        assert_array_equal(back(X), net(X))
+        with pytest.raises(ValueError, match=f"{kind.__name__}.*unknown type"):
+            cnn_ext.load(path)
+
+
+def test_what_is_loaded_must_be_a_network() -> None:
+    with pytest.raises(TypeError, match="config: expected a Sequential, got a ReLU"):
+        Sequential.from_config({"type": "ReLU"})
+
+
+@pytest.mark.parametrize("state", [None, [np.ones(3)], "0.weight"])
+def test_states_are_arrays_by_name(state: Any) -> None:
+    with pytest.raises(TypeError, match="state: expected arrays by name, got"):
+        linear(0).load_state_dict(state)

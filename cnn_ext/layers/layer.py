@@ -223,6 +223,8 @@ class Layer:
         ValueError, TypeError
             If an array has another shape or is not numeric.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state: expected arrays by name, got {type(state).__name__}")
         own = dict(self.named_state())
         missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
         if missing or unknown:

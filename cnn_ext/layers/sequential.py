@@ -18,7 +18,16 @@ from .activation import Dropout, ReLU, Sigmoid, Softmax
 from .built_in import BUILT_IN
 from .config import configs_of, layers_of, named
 from .conv import Conv2d
-from .layer import Layer, WeightedLayer, attributes_of, found_in, is_wrapped, methods_of, sees_lanes
+from .layer import (
+    Kept,
+    Layer,
+    WeightedLayer,
+    attributes_of,
+    found_in,
+    is_wrapped,
+    methods_of,
+    sees_lanes,
+)
 from .linear import Flatten, Linear
 from .modes import evaluation_mode
 from .normalize import Normalize
@@ -241,7 +250,7 @@ class Sequential(Layer):
     def byte_scale(self) -> float:
         """What bytes are multiplied by: 1/255, or 1 in a network that begins with `Normalize`."""
         first = next(self.walk(), None)
-        return AS_THEY_ARE if type(first) is Normalize else BYTE_SCALE
+        return AS_THEY_ARE if isinstance(first, Normalize) else BYTE_SCALE
 
     def _input(self, x: ArrayLike) -> np.ndarray:
         # a plain batch of the network's number type, or of bytes
@@ -395,7 +404,9 @@ class Sequential(Layer):
         print(table(self.layers, self.shapes(input_shape)))
 
     def to_config(self) -> dict[str, Any]:
-        if is_chain(self):
+        others = [pair for pair in attributes_of(self) if pair[0] != "layers"]
+        more = any(found_in(*pair, kind) for pair in others for kind in (Kept, Layer))
+        if is_chain(self) and not more:
             return {"type": "Sequential", "layers": configs_of(self.layers)}
         config = super().to_config()
         if type(self).__init__ is Sequential.__init__:
@@ -427,7 +438,13 @@ class Sequential(Layer):
         TypeError, ValueError
             If the description has an unknown layer or argument; the message names the layer.
         """
-        return cls(*layers_of(config, custom or {}, rng, initializer, Sequential))
+        kind = config.get("type", "Sequential") if isinstance(config, Mapping) else "Sequential"
+        if cls is not Sequential or kind == "Sequential":
+            return cls(*layers_of(config, custom or {}, rng, initializer, Sequential))
+        (net,) = layers_of([config], custom or {}, rng, initializer, Sequential)
+        if not isinstance(net, Sequential):
+            raise TypeError(f"config: expected a Sequential, got a {type(net).__name__}")
+        return net
 
     def __repr__(self) -> str:
         return (
