@@ -178,3 +178,15 @@ def test_filter_keeps_sixteen_bits(tmp_path):
     expected = sum(around[r : r + 5, s : s + 6] for r in range(3) for s in range(3)) / 9
     assert found.dtype == np.uint16
     np.testing.assert_allclose(found, expected, atol=0.51)
+
+
+def test_the_answer_for_a_picture_does_not_depend_on_the_others(tmp_path):
+    Image.fromarray(np.full((4, 4), 200, np.uint8)).save(tmp_path / "8.png")
+    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(tmp_path / "16.png")
+    net = cnn_ext.Sequential(cnn_ext.Normalize(0, 255), cnn_ext.Flatten(), cnn_ext.Linear(16, 1))
+    net.load_state_dict({"2.weight": np.full((1, 16), 1 / 16), "2.bias": np.zeros(1)})
+    net.input_shape, net.task = (1, 4, 4), cnn_ext.Task("numbers")
+    cnn_ext.save(net, tmp_path / "net.safetensors")
+    done = run("predict", "net.safetensors", "8.png", "16.png", "8.png", "--json", cwd=tmp_path)
+    numbers = [answer["numbers"][0] for answer in json.loads(done.stdout)]
+    np.testing.assert_allclose(numbers, [200 / 255, 60_000 / 255, 200 / 255], rtol=1e-6)

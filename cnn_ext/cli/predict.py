@@ -17,7 +17,7 @@ import numpy as np
 from .._dispatch import threads
 from ..data._reading import Array
 from ..data.folders import pictures
-from ..data.pictures import Mode, read_image, stack
+from ..data.pictures import Mode, read_image
 from ..task import Task
 from ._files import MODES, load_model
 from ._options import UsageError, add_json, add_outputs, add_threads, message_of, say, whole
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not images:
             continue
         with threads(arguments.threads):
-            outputs = plan(stack(images))
+            outputs = [plan(image) for image in images]  # of which each has its own depth
         for answer, row in zip(read, outputs, strict=True):
             answer.update(guess(row))
             if not arguments.json:
