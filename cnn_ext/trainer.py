@@ -23,7 +23,7 @@ from .ops import _check as check
 from .optim import SGD, at_once
 from .progress import Progress
 from .schedules import Schedule, schedule_of
-from .task import Task
+from .task import Task, kind_for, task_of
 
 SMALLEST, LARGEST = 1e-3, 10.0  # root mean squares between which numbers are near unit range
 Callback = Callable[["Trainer", Epoch], Any]
@@ -85,6 +85,7 @@ class Trainer(Evaluator):
         task: str | Task | None = None,
     ) -> None:
         super().__init__(net, loss, num_threads, task)
+        self._kind_is_given = task_of(task).kind is not None
         needed = ("parameters", "lr", "step", "reset")
         if optimizer is not None and not all(hasattr(optimizer, name) for name in needed):
             raise TypeError(f"optimizer: expected an SGD, got {type(optimizer).__name__}")
@@ -117,6 +118,17 @@ class Trainer(Evaluator):
             raise ValueError(
                 f"optimizer: {len(moved - own)} of its parameters are not of the network, which "
                 f"has {len(own - moved)} that it does not move; was a layer replaced?"
+            )
+
+    def _check_kind(self, y: np.ndarray) -> None:
+        # rows that are no classes do not go on with what earlier targets have told
+        known = self._backpropagate.task
+        if self._kind_is_given or known.kind not in ("classes", "pictures") or y.ndim not in (2, 4):
+            return
+        if y.shape[1] > 1 and (kind := kind_for(known.outputs, y.shape, y)) != known.kind:
+            raise ValueError(
+                f"y: expected targets of the network's task, {known.kind}, got rows of {kind}; "
+                f"Trainer(task={known.kind!r}) or task={kind!r} says which it is"
             )
 
     # --------------------------------------------------------------------------------- training
@@ -254,6 +266,7 @@ class Trainer(Evaluator):
         self._check_optimizer()
         callbacks = _callables(callbacks)
         training, validation = self._divide(x, y, validation_data, validation_split)
+        self._check_kind(training.y)
         self._backpropagate.examples = training.y
         stopping = _stopping(early_stopping, validation)
         factor_at = schedule_of(schedule)

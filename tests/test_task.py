@@ -517,3 +517,24 @@ def test_numbers_that_look_like_probabilities_are_not_classified(outputs: int, l
     for images in (x, x[0]):
         with pytest.raises(ValueError, match="task: numbers have no classes"):
             plan.classify(images)
+
+
+def test_rows_of_another_task_are_refused_until_the_task_is_said() -> None:
+    for loss, rows, kind in (
+        ("quadratic", REAL, "numbers"),
+        ("binary_cross_entropy", LABELS, "labels"),
+    ):
+        net = Sequential(Linear(4, 3))
+        trainer = Trainer(net, loss)
+        trainer.fit(X, NUMBERS, progress=False)
+        trainer.fit(X, ROWS, progress=False)
+        before = net.state_dict()
+        for again in (trainer, Trainer(net, loss)):  # the network knows it too
+            with pytest.raises(ValueError, match=f"y: .* task, classes, got rows of {kind}"):
+                again.fit(X, rows, progress=False)
+            assert_array_equal(net.state_dict()["0.weight"], before["0.weight"])
+        Trainer(net, loss, task=kind).fit(X, rows, progress=False)
+        assert net.task is not None and net.task.kind == kind
+        said = Trainer(net, loss, task="classes")
+        said.fit(X, SOFT, progress=False)
+        assert net.task.kind == "classes"
