@@ -75,7 +75,7 @@ def load(
     ----------
     path : str or path
     custom : mapping of names to classes, optional
-        Layers of your own.
+        Layers of your own, and the network's class if that is one.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def _names_in_file(names: Collection[str], modules: Sequence[str] | None) -> dic
     if modules is None:
         return {name: name for name in names}
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
-    if isinstance(modules, str) or len(modules) != len(layers):
+    if isinstance(modules, str) or not isinstance(modules, Sequence) or len(modules) != len(layers):
         raise ValueError(
             f"modules: expected {len(layers)} names, for the layers {', '.join(layers)}, "
             f"got {modules!r}"

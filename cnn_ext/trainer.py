@@ -241,7 +241,8 @@ class Trainer(Evaluator):
             `optimizer.lr` is the rate without that factor: who sets it, in a callback or
             elsewhere, scales all steps that follow, and it stays so after training.
         early_stopping : int or EarlyStopping, optional
-            Stop after so many epochs without a lower validation cost, and take the best weights.
+            Stop after so many epochs without a lower validation cost, and take the best weights,
+            and the buffers of that epoch.
         callbacks : functions (trainer, epoch), optional
             Called after each epoch; training stops if one returns True.
         shuffle : bool

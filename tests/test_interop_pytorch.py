@@ -234,7 +234,7 @@ def test_messages_about_long_names_are_short(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 3000
 
 
-@pytest.mark.parametrize("modules", [[], ["a"], ["a", "b", "c"], "ab"])
+@pytest.mark.parametrize("modules", [[], ["a"], ["a", "b", "c"], "ab", 5])
 def test_modules_must_be_as_many_as_the_layers_with_weights(modules: Any, tmp_path: Path) -> None:
     net = nested(0)
     with pytest.raises(ValueError, match=r"modules: expected 2 names, for the layers 0\.0, 2, got"):
