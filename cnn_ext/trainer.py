@@ -101,9 +101,6 @@ class Trainer(Evaluator):
         for _, layer in net.named_layers():
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
-        # all that training moves: what is learned, and state such as running statistics
-        buffers = [buffer for _, buffer in net.named_buffers()]
-        self._moving: list[Kept] = [*self.optimizer.parameters, *buffers]
         self._good = [np.empty_like(kept.data) for kept in self._moving]
         self._has_looked = False
         self._has_good = False  # whether `_good` holds weights whose cost was finite
@@ -111,7 +108,13 @@ class Trainer(Evaluator):
         self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
         self.stop_training = False
 
+    @property
+    def _moving(self) -> list[Kept]:
+        # all that training moves: what is learned, and state such as running statistics
+        return [*self.optimizer.parameters, *self._buffers]
+
     def _check_optimizer(self) -> None:
+        self._buffers = [buffer for _, buffer in self.net.named_buffers()]
         own = set(map(id, self.net.parameters()))
         moved = set(map(id, self.optimizer.parameters))
         if own - moved and moved - own:
@@ -162,9 +165,11 @@ class Trainer(Evaluator):
         # the cost and the outputs
         with self._threads():
             self.net.train()
+            if not self._has_good:  # a forward pass may move buffers
+                self._remember()
             cost, outputs = self._backpropagate(x, y)
             if not math.isfinite(cost):
-                self._fall_back()
+                self._restore(self._good)
                 raise CostError(f"the cost is {cost}")
             self._has_good = False
             self._remember()
@@ -189,7 +194,7 @@ class Trainer(Evaluator):
         try:
             for good, kept in zip(self._good, self._moving, strict=True):
                 np.copyto(good, kept.data, casting="no")
-        except TypeError:  # the network was converted
+        except (TypeError, ValueError):  # the network was converted, or other weights are moved
             self._good = [kept.data.copy() for kept in self._moving]
 
     def _fall_back(self) -> None:

@@ -383,14 +383,15 @@ class Averaged(Layer):
 def test_a_cost_that_is_no_number_leaves_good_buffers() -> None:
     net = Sequential(Averaged(), linear(0, "float32"))
     trainer = Trainer(net)
-    trainer.train_on_batch(X, Y)
-    kept = net.state_dict()["0.mean"]
     bad = X.copy()
     bad[3] = np.nan
-    with pytest.raises(CostError):
-        trainer.train_on_batch(bad, Y)
-    assert_array_equal(net.state_dict()["0.mean"], kept)
-    assert np.isfinite(trainer.evaluate(X, Y)["cost"])
+    for _ in range(2):
+        kept = net.state_dict()["0.mean"]
+        with pytest.raises(CostError):
+            trainer.train_on_batch(bad, Y)
+        assert_array_equal(net.state_dict()["0.mean"], kept)
+        assert np.isfinite(trainer.evaluate(X, Y)["cost"])
+        trainer.train_on_batch(X, Y)
 
 
 def test_early_stopping_takes_weights_and_buffers_of_one_epoch() -> None:

@@ -115,6 +115,15 @@ def test_an_optimizer_of_other_weights_is_refused() -> None:
         trainer.fit(X, Y, progress=False)
     for name, array in net.state_dict().items():
         assert_array_equal(array, before[name])
+    trainer.optimizer = SGD(net.parameters(), lr=0.1)
+    best: list[tuple[float, dict[str, np.ndarray]]] = []
+    trainer.fit(
+        X, Y, 6, validation_data=(X, (Y + 1) % 3), early_stopping=2, progress=False,
+        callbacks=[lambda _, e: best.append((e.validation_cost or 0.0, net.state_dict()))],
+    )  # fmt: skip
+    for name, array in net.state_dict().items():
+        assert_array_equal(array, min(best, key=lambda pair: pair[0])[1][name])
+    before = net.state_dict()
     some = Trainer(net, optimizer=SGD(net.parameters()[-2:]))  # the others stay as they are
     some.fit(X, Y, progress=False)
     moved = [name for name, array in net.state_dict().items() if (array != before[name]).any()]
