@@ -449,7 +449,9 @@ def test_a_network_of_ones_own_class_is_loaded_as_that_or_refused(
 
 
 def test_what_is_loaded_must_be_a_network() -> None:
-    with pytest.raises(TypeError, match="config: expected a Sequential, got a ReLU"):
+    with pytest.raises(
+        TypeError, match="config: expected a list of layers or a Sequential, got a R"
+    ):
         Sequential.from_config({"type": "ReLU"})
 
 

@@ -443,7 +443,9 @@ class Sequential(Layer):
             return cls(*layers_of(config, custom or {}, rng, initializer, Sequential))
         (net,) = layers_of([config], custom or {}, rng, initializer, Sequential)
         if not isinstance(net, Sequential):
-            raise TypeError(f"config: expected a Sequential, got a {type(net).__name__}")
+            raise TypeError(
+                f"config: expected a list of layers or a Sequential, got a {type(net).__name__}"
+            )
         return net
 
     def __repr__(self) -> str:
