@@ -59,6 +59,11 @@ class Evaluator:
             known = self.net.task
             if known.loss not in (None, loss):  # what it was for need not be what it is for now
                 known = Task(classes=known.classes)
+        if known.kind == "labels" and self.loss.outputs == "logits":
+            raise ValueError(
+                f"task: {self.loss.name} takes one class of each image, not several labels; "
+                "binary_cross_entropy takes them"
+            )
         outputs = known.outputs or self.loss.outputs
         if outputs is None and self.net.ending is not None:
             outputs = "probabilities"

@@ -26,7 +26,7 @@ What *outputs* are says how they become probabilities:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -75,15 +75,16 @@ class Task:
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("outputs", OUTPUTS)):
             value = getattr(self, name)
-            if value is not None and value not in known:
+            if value is not None and not (isinstance(value, str) and value in known):
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r:.99}")
         if not isinstance(self.loss, str | None):
             raise TypeError(f"loss: expected a name, got {self.loss!r:.99}")
         if self.classes is not None:
             names = self.classes
-            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            listed = not isinstance(names, str) and isinstance(names, Iterable)
+            if not listed or not all(isinstance(name, str) for name in names):
                 raise TypeError(f"classes: expected names, got {names!r:.99}")
-            object.__setattr__(self, "classes", tuple(names))
+            object.__setattr__(self, "classes", tuple(map(str, names)))
 
     def check(self, output_shape: tuple[int, ...]) -> None:
         """Raise ValueError unless outputs of that shape, without N, are such as the task has."""

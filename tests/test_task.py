@@ -538,3 +538,32 @@ def test_rows_of_another_task_are_refused_until_the_task_is_said() -> None:
         said = Trainer(net, loss, task="classes")
         said.fit(X, SOFT, progress=False)
         assert net.task.kind == "classes"
+
+
+def test_labels_are_refused_for_the_cost_of_one_class() -> None:
+    net = Sequential(Linear(4, 3))
+    with pytest.raises(ValueError, match="task: cross_entropy takes one class of each image"):
+        Trainer(net, "cross_entropy", task="labels")
+    Trainer(net, "binary_cross_entropy").train_on_batch(X, LABELS)
+    Trainer(net, "cross_entropy").train_on_batch(X, NUMBERS)  # the labels are forgotten
+    assert net.task is not None and net.task.kind == "classes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"kind": np.ones(2)}, ValueError, "kind: expected one of"),
+        ({"outputs": np.ones(2)}, ValueError, "outputs: expected one of"),
+        ({"classes": 3}, TypeError, "classes: expected names, got 3"),
+    ],
+)
+def test_arguments_of_other_kinds(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Task(**arguments)
+
+
+def test_names_may_be_an_array() -> None:
+    classes = Task(classes=np.array(["a", "b"])).classes  # type: ignore[arg-type]
+    assert classes == ("a", "b") and type(classes[0]) is str
