@@ -102,7 +102,7 @@ class Trainer(Evaluator):
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(kept.data) for kept in self._moving]
-        self._has_looked = False
+        self._looked: set[str] = set()
         self._has_good = False  # whether `_good` holds weights whose cost was finite
         self._factor = 1.0  # of the schedule, in this step
         self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
@@ -358,7 +358,7 @@ class Trainer(Evaluator):
             self._factor = factor(number - 1 + step / bar.total)
             rate = self.optimizer.lr * self._factor
             images, targets = training[indices], training.y[indices]
-            self._look_at(images)
+            self._look_at(images, "x")
             try:
                 cost, outputs = self._step(images, targets)
             except CostError as error:
@@ -391,24 +391,27 @@ class Trainer(Evaluator):
             images_per_second=seen / seconds,
         )
 
-    def _look_at(self, images: np.ndarray) -> None:
+    def _look_at(self, images: np.ndarray, name: str) -> None:
         # warn once of numbers that first weights and learning rates are not made for
-        if self._has_looked:
+        if name in self._looked:
             return
-        self._has_looked = True
+        self._looked.add(name)
         here: Any = self.net._pack(images)
         first = next(self.net.walk(), None)
         if isinstance(first, Normalize):
             here = first.forward(here)
         size = float(np.sqrt(np.mean(np.square(here.unpack(), dtype=np.float64))))
-        if size and not SMALLEST <= size <= LARGEST:
+        if 0 < size < SMALLEST or LARGEST < size < math.inf:
+            self._looked = {"x", "validation_data"}
             warnings.warn(
-                f"x: numbers of root mean square {size:.3g}, as the network takes them, are "
+                f"{name}: numbers of root mean square {size:.3g}, as the network takes them, are "
                 "far from unit range; let it begin with Normalize().fit(x), or scale them",
                 stacklevel=4,
             )
 
     def _validate(self, record: Epoch, validation: LabelledSet) -> None:
+        if validation.indices is None:  # they are no part of the images trained on
+            self._look_at(validation[np.arange(min(len(validation), 64))], "validation_data")
         scores = self.evaluate(validation, validation.y)
         record.validation_cost = scores["cost"]
         record.validation_accuracy = scores.get("accuracy")

@@ -228,6 +228,15 @@ def test_training_on_numbers_far_from_unit_range_warns_once(scale: float) -> Non
     assert len(seen) == 1 and seen[0].filename == __file__
 
 
+def test_validation_images_on_another_scale_are_warned_of() -> None:
+    x = PIXELS.astype(np.uint8)
+    trainer = Trainer(net())
+    with pytest.warns(UserWarning, match=r"^validation_data: .*far from unit range") as seen:
+        for _ in range(2):
+            trainer.fit(x, Y, 1, 16, progress=False, validation_data=(PIXELS.astype("f4"), Y))
+    assert len(seen) == 1 and seen[0].filename == __file__
+
+
 def test_no_warning_where_numbers_are_near_unit_range() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
