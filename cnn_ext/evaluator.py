@@ -10,7 +10,7 @@ import numpy as np
 
 from ._dispatch import threads
 from .data.batching import batches, gather
-from .data.labelled import LabelledSet
+from .data.labelled import LabelledSet, refuse_no_images
 from .layers import Sequential
 from .layers.modes import evaluation_mode
 from .losses import LOSSES, Cost, Loss, loss_of
@@ -117,6 +117,7 @@ class Evaluator:
 
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
+        refuse_no_images(x, "x")
         with self._threads(), evaluation_mode(self.net):
             return np.concatenate(
                 [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]

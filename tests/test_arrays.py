@@ -133,3 +133,10 @@ def test_a_tensor_with_a_gradient_is_refused_by_name(entrance):
     enter, name = ENTRANCES[entrance]
     with pytest.raises(TypeError, match=rf"^{name}: expected .* requires grad"):
         enter(torch.tensor(VALUES, requires_grad=True))
+
+
+@pytest.mark.parametrize("method", ["outputs", "predict", "predict_proba"])
+def test_what_has_no_images_is_refused_by_name(method):
+    trainer = Trainer(Sequential(Linear(3, 2)))
+    with pytest.raises(TypeError, match="^x: expected images in an array, got NoneType"):
+        getattr(trainer, method)(None)

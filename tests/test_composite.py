@@ -448,6 +448,14 @@ def test_a_network_of_ones_own_class_is_loaded_as_that_or_refused(
             cnn_ext.load(path)
 
 
+def test_what_no_constructor_makes_is_not_saved(tmp_path: Path) -> None:
+    net = Named(linear(0))
+    net.count = Buffer(np.ones(2))  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="no constructor of Named makes its count"):
+        cnn_ext.save(net, tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_loaded_must_be_a_network() -> None:
     with pytest.raises(
         TypeError, match="config: expected a list of layers or a Sequential, got a R"

@@ -14,6 +14,7 @@ from test_graph_simplify import random
 from test_plan import SMALL, chain, lenet, rng
 from test_plan_graphs import assert_same_bits
 
+from cnn_ext import Flatten, Linear, Sequential
 from cnn_ext.inference import Graph, Plan
 
 
@@ -240,3 +241,9 @@ def test_out_that_lies_over_the_images(count: int, shift: int) -> None:
 def test_out_is_by_name_alone(plan: Plan) -> None:
     with pytest.raises(TypeError):
         plan(np.zeros((1, 28, 28)), np.zeros(10, np.float32))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("shape", [6, "ab", b"abc", {1, 6}])
+def test_the_shape_of_an_input_is_a_list_of_numbers(shape: Any) -> None:
+    with pytest.raises(TypeError, match=r"input_shape: expected \(C, H, W\) or \(F,\), got"):
+        Sequential(Flatten(), Linear(36, 2)).compile(shape)

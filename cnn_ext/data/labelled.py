@@ -29,9 +29,7 @@ class LabelledSet:
     """
 
     def __init__(self, x: Any, y: Any, name: str = "x", y_name: str = "y") -> None:
-        refuse_wrapped(x, name)
-        if not hasattr(x, "__len__"):
-            raise TypeError(f"{name}: expected images in an array, got {type(x).__name__}")
+        refuse_no_images(x, name)
         self.x, self.y = x, plain_array(y, y_name)
         self.indices: np.ndarray | None = None
         if not len(x):
@@ -52,3 +50,10 @@ class LabelledSet:
 
     def __getitem__(self, chosen: np.ndarray) -> Any:
         return gather(self.x, chosen if self.indices is None else self.indices[chosen])
+
+
+def refuse_no_images(x: Any, name: str) -> None:
+    """Raise `TypeError` where `x` is nothing that has images by number."""
+    refuse_wrapped(x, name)
+    if not hasattr(x, "__len__"):
+        raise TypeError(f"{name}: expected images in an array, got {type(x).__name__}")

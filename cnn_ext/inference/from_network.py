@@ -45,7 +45,7 @@ def graph_of(net: Sequential, input_shape: Sequence[int]) -> Graph:
     ValueError
         If the input of a layer does not fit; the message names the layer.
     """
-    net.shapes(tuple(input_shape))  # says which layer does not fit
+    net.shapes(input_shape)  # says which layer does not fit
     if not is_chain(net):
         raise TypeError(f"net: {type(net).__name__} has passes of its own, which no graph knows")
     graph = Graph(input_shape, net.byte_scale, net.task)

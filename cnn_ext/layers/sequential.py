@@ -373,7 +373,7 @@ class Sequential(Layer):
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return self.shapes(input_shape)[-1]
 
-    def shapes(self, input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    def shapes(self, input_shape: Sequence[int]) -> list[tuple[int, ...]]:
         """Shapes of the input and of every layer's output, without N.
 
         Raises
@@ -381,6 +381,8 @@ class Sequential(Layer):
         ValueError
             If the input of a layer does not fit; the message names the layer.
         """
+        if not check.is_list(input_shape):
+            raise TypeError(f"input_shape: expected (C, H, W) or (F,), got {input_shape!r:.99}")
         shapes = [tuple(check.whole(size, "input_shape", 1) for size in input_shape)]
         for i, layer in enumerate(self.layers):
             try:
@@ -405,11 +407,16 @@ class Sequential(Layer):
 
     def to_config(self) -> dict[str, Any]:
         others = [pair for pair in attributes_of(self) if pair[0] != "layers"]
-        more = any(found_in(*pair, kind) for pair in others for kind in (Kept, Layer))
+        more = [pair[0] for pair in others if any(found_in(*pair, kind) for kind in (Kept, Layer))]
         if is_chain(self) and not more:
             return {"type": "Sequential", "layers": configs_of(self.layers)}
         config = super().to_config()
         if type(self).__init__ is Sequential.__init__:
+            if more:
+                raise ValueError(
+                    f"net: no constructor of {type(self).__name__} makes its {', '.join(more)}; "
+                    "make them in an __init__ of its own, so that a file can be read again"
+                )
             config["layers"] = configs_of(self.layers)
         return config
 
