@@ -378,6 +378,8 @@ class Sequential(Layer):
 
         Raises
         ------
+        TypeError
+            If `input_shape` is no list of whole numbers.
         ValueError
             If the input of a layer does not fit; the message names the layer.
         """
