@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 import cnn_ext
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.run.plan import Plan
 
 SHAPE = (1, 28, 28)
 
@@ -71,7 +72,7 @@ def answers(net: cnn_ext.Sequential, images: np.ndarray, folder: Path) -> dict[s
         warnings.simplefilter("ignore")
         example = torch.from_numpy(images[:1])
         torch.onnx.export(module, (example,), folder / "torch.onnx", dynamo=False)
-    theirs = cnn_ext.onnx.load(folder / "torch.onnx").compile()
+    theirs = Plan(cnn_ext.onnx.load(folder / "torch.onnx"))
     found["PyTorch's ONNX file in a plan"] = by_batches(theirs, images, 250)
     found["C file"] = np.stack([*map(c_function(net, folder), images)])
     return found

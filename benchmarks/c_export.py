@@ -20,8 +20,8 @@ from timing import median_seconds
 
 import cnn_ext
 from cnn_ext import architectures
-from cnn_ext.inference import graph_of
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.layers import graph_of
 
 SHAPES = {"lenet5": (1, 28, 28), "nielsen": (1, 28, 28), "tiny": (1, 8, 8), "vgg6": (3, 32, 32)}
 FLAGS = (["-O2"], ["-O3"], ["-O3", "-march=x86-64-v3"])

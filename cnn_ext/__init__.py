@@ -5,7 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import _dispatch, architectures, filters, initializers, losses, metrics, ops, schedules
+from . import (
+    _dispatch,
+    architectures,
+    filters,
+    graph,
+    initializers,
+    losses,
+    metrics,
+    ops,
+    schedules,
+)
 from ._dispatch import (
     get_num_threads,
     get_winograd,
@@ -31,6 +41,7 @@ from .layers import (
     LeakyReLU,
     Linear,
     MaxPool2d,
+    Module,
     Normalize,
     Parameter,
     ReLU,
@@ -44,9 +55,9 @@ from .task import Task
 from .trainer import CostError, Trainer
 
 if TYPE_CHECKING:
-    from . import inference, onnx
+    from . import onnx
     from .data import datasets
-    from .inference import Plan
+    from .run.plan import Plan
 
 __version__ = _dispatch.VERSION
 
@@ -67,6 +78,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "Module",
     "Normalize",
     "Parameter",
     "Plan",
@@ -82,7 +94,7 @@ __all__ = [
     "filters",
     "get_num_threads",
     "get_winograd",
-    "inference",
+    "graph",
     "initializers",
     "load",
     "load_weights",
@@ -104,9 +116,8 @@ __all__ = [
 
 # what a program that trains, or one that only predicts, may not need
 _AT_FIRST_USE = {
-    "Plan": "inference",
+    "Plan": "run.plan",
     "datasets": "data.datasets",
-    "inference": "inference",
     "onnx": "onnx",
 }
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from .initializers import Initializer
-from .layers import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from .layers import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 
 
-def _lenet5(channels: int) -> tuple[list[Layer], list[int]]:
+def _lenet5(channels: int) -> tuple[list[Module], list[int]]:
     # LeCun et al. 1998 with ReLU and maxima; 28 x 28 images as there, padded to 32 x 32
     return [
         Conv2d(channels, 6, 5, padding=2), ReLU(), MaxPool2d(2),
@@ -19,7 +19,7 @@ def _lenet5(channels: int) -> tuple[list[Layer], list[int]]:
     ], [120, 84]  # fmt: skip
 
 
-def _nielsen(channels: int) -> tuple[list[Layer], list[int]]:
+def _nielsen(channels: int) -> tuple[list[Module], list[int]]:
     # Nielsen, "Neural Networks and Deep Learning", chapter 6
     return [
         Conv2d(channels, 20, 5), ReLU(), MaxPool2d(2),
@@ -27,7 +27,7 @@ def _nielsen(channels: int) -> tuple[list[Layer], list[int]]:
     ], [100]  # fmt: skip
 
 
-def _tiny(channels: int) -> tuple[list[Layer], list[int]]:
+def _tiny(channels: int) -> tuple[list[Module], list[int]]:
     # for 8 x 8 images and other small things
     return [
         Conv2d(channels, 16, 3, padding=1), ReLU(),
@@ -35,9 +35,9 @@ def _tiny(channels: int) -> tuple[list[Layer], list[int]]:
     ], [64]  # fmt: skip
 
 
-def _vgg6(channels: int) -> tuple[list[Layer], list[int]]:
+def _vgg6(channels: int) -> tuple[list[Module], list[int]]:
     # Simonyan and Zisserman 2014 in small: pairs of 3 x 3 convolutions
-    layers: list[Layer] = []
+    layers: list[Module] = []
     for width in (32, 64, 128):
         layers += [Conv2d(channels, width, 3, padding=1), ReLU()]
         layers += [Conv2d(width, width, 3, padding=1), ReLU(), MaxPool2d(2)]
@@ -45,7 +45,7 @@ def _vgg6(channels: int) -> tuple[list[Layer], list[int]]:
     return layers, [128]
 
 
-ARCHITECTURES: dict[str, Callable[[int], tuple[list[Layer], list[int]]]] = {
+ARCHITECTURES: dict[str, Callable[[int], tuple[list[Module], list[int]]]] = {
     "lenet5": _lenet5,
     "nielsen": _nielsen,
     "tiny": _tiny,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ._dispatch import threads
+from .backpropagation import Backpropagation, targets_for
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet, refuse_no_images
-from .layers import Sequential
+from .layers import Module
 from .layers.modes import evaluation_mode
 from .losses import LOSSES, Cost, Loss, loss_of
-from .program import Backpropagation, targets_for
 from .task import Task, kind_for, task_of
 
 
@@ -23,13 +23,13 @@ class Evaluator:
 
     def __init__(
         self,
-        net: Sequential,
+        net: Module,
         loss: str | Loss | Cost,
         num_threads: int | None,
         task: str | Task | None,
     ) -> None:
-        if not isinstance(net, Sequential):
-            raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+        if not isinstance(net, Module):
+            raise TypeError(f"net: expected a Module, got {type(net).__name__}")
         dtypes = sorted({str(parameter.data.dtype) for parameter in net.parameters()})
         if len(dtypes) > 1:
             raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
@@ -107,7 +107,7 @@ class Evaluator:
         cost = 0.0
         for indices in batches(len(outputs), batch_size):
             here = outputs[indices]
-            wanted = targets_for(task, self.loss, targets[indices], here.shape, self.net.dtype)
+            wanted = targets_for(task, self.loss, targets[indices], here.shape, here.dtype)
             part, _ = self.loss.cost(here, wanted)
             cost += part * len(indices)
         scores = {"cost": cost / len(outputs)}

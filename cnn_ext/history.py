@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .layers.layer import Kept
-from .ops import _check as check
+from . import _check as check
+from .parameter import Kept
 
 
 @dataclass

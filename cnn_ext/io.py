@@ -13,8 +13,9 @@ import numpy as np
 
 from . import safetensors
 from .initializers import Initializer
-from .layers import Layer, Sequential
-from .layers.layer import float_dtype
+from .layers import Module
+from .layers.module import float_dtype
+from .layers.sequential import module_of
 from .task import KEY as TASK
 from .task import Task
 
@@ -26,13 +27,13 @@ LONGEST = 1_000_000  # characters of a description: some ten thousand layers
 
 
 def save(
-    net: Sequential, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+    net: Module, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a network to a safetensors file, whole or not at all.
 
     Parameters
     ----------
-    net : Sequential
+    net : Module
         Its `input_shape` and its `task`, which training sets, are written too.
     path : str or path
         Replaced only when the new file is complete and on the disk.
@@ -46,8 +47,8 @@ def save(
         If the network cannot be described as JSON, a weight is not finite, its input shape does
         not fit or the file cannot be written.
     """
-    if not isinstance(net, Sequential):
-        raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+    if not isinstance(net, Module):
+        raise TypeError(f"net: expected a Module, got {type(net).__name__}")
     text = json.dumps(net.to_config())
     if len(text) > LONGEST:
         raise ValueError(f"net: its description may have {LONGEST} characters, got {len(text)}")
@@ -66,9 +67,7 @@ def save(
     safetensors.write(path, state, {**kept, VERSION: FORMAT, ARCHITECTURE: text})
 
 
-def load(
-    path: str | os.PathLike[str], custom: Mapping[str, type[Layer]] | None = None
-) -> Sequential:
+def load(path: str | os.PathLike[str], custom: Mapping[str, type[Module]] | None = None) -> Module:
     """Read a network that `save` wrote; it is in evaluation mode and equal bit for bit.
 
     Parameters
@@ -79,7 +78,7 @@ def load(
 
     Returns
     -------
-    Sequential
+    Module
         With its `input_shape` and its `task`, if the file has them.
 
     Raises
@@ -94,8 +93,8 @@ def load(
 
 
 def load_with_metadata(
-    path: str | os.PathLike[str], custom: Mapping[str, type[Layer]] | None = None
-) -> tuple[Sequential, dict[str, str]]:
+    path: str | os.PathLike[str], custom: Mapping[str, type[Module]] | None = None
+) -> tuple[Module, dict[str, str]]:
     """As `load`, with the metadata that was saved beside the network."""
     tensors, metadata = safetensors.read(path)
     if ARCHITECTURE not in metadata:
@@ -109,7 +108,7 @@ def load_with_metadata(
         config = json.loads(text, object_pairs_hook=safetensors.unique_keys)
         # nothing is drawn, so no generator, which would cost 10 ms of importing
         nobody: Any = object()
-        net = Sequential.from_config(config, custom, nobody, _room_for(tensors))
+        net = module_of(config, custom, nobody, _room_for(tensors))
         for name, kept in net.named_state():
             if name in tensors:
                 kept.data = kept.data.astype(float_dtype(tensors[name].dtype))
@@ -126,13 +125,13 @@ def load_with_metadata(
 
 
 def load_weights(
-    net: Sequential, path: str | os.PathLike[str], modules: Sequence[str] | None = None
+    net: Module, path: str | os.PathLike[str], modules: Sequence[str] | None = None
 ) -> None:
     """Take over the weights of any safetensors file, such as PyTorch's, into a network there is.
 
     Parameters
     ----------
-    net : Sequential
+    net : Module
         Gets all weights of the file, in its own number type, or none if anything does not fit.
     path : str or path
         Holds floating-point numbers; half precision and bfloat16 too.
@@ -144,15 +143,15 @@ def load_weights(
     Raises
     ------
     TypeError
-        If `net` is not a `Sequential`.
+        If `net` is not a `Module`.
     ValueError
         If the file is damaged, its names and shapes are not those of `net`, or it holds integers
         or numbers that are not finite; the message names the file and the fault.
     OSError
         If it cannot be read.
     """
-    if not isinstance(net, Sequential):
-        raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
+    if not isinstance(net, Module):
+        raise TypeError(f"net: expected a Module, got {type(net).__name__}")
     parameters = dict(net.named_state())
     names = _names_in_file(parameters, modules)
     tensors, _ = safetensors.read(path)
@@ -209,7 +208,7 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name:.60}: expected finite numbers, got {array[~finite][0]}")
 
 
-def _input_shape(net: Sequential, text: str) -> tuple[int, ...] | None:
+def _input_shape(net: Module, text: str) -> tuple[int, ...] | None:
     # the shape that the metadata give, once `net` takes such inputs; null stands for none
     try:
         shape = json.loads(text)

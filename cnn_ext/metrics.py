@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import _check as check
 from ._arrays import plain_array
-from .ops import _check as check
 
 
 def _labels(y: ArrayLike, name: str) -> np.ndarray:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from . import _check as check
 from . import _core
-from .layers.layer import Parameter
-from .ops import _check as check
+from .parameter import Parameter
 
 
 class SGD:

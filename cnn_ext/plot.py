@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import _check as check
 from . import _figure as fig
 from .data.batching import gather
 from .history import History
-from .layers import Conv2d, Dropout, Flatten, Layer, Sequential
-from .ops import _check as check
+from .layers import Conv2d, Dropout, Flatten, Module, Sequential
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -374,7 +374,7 @@ class _Answers:
         return figure
 
 
-def _layers(net: Sequential) -> list[Layer]:
+def _layers(net: Sequential) -> list[Module]:
     if not isinstance(net, Sequential):
         raise TypeError(f"net: expected a Sequential, got {type(net).__name__}")
     return list(net.walk())

@@ -27,11 +27,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from . import ops
+from .graph.graph import Graph
 
 KEY = "cnn_ext.task"  # in the metadata of files
 KINDS = ("classes", "labels", "probability", "numbers", "pictures")
@@ -226,6 +227,43 @@ def task_of(task: str | Task | None) -> Task:
     if not isinstance(task, Task):
         raise TypeError(f"task: expected one of {', '.join(KINDS)} or a Task, got {task!r:.99}")
     return task
+
+
+def meaning_of(graph: Graph, outputs: str | None = None) -> Task:
+    """The task of a graph, and what its outputs are: as given, as its last operators say, or known.
+
+    Parameters
+    ----------
+    graph : Graph
+    outputs : str, optional
+        "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers"; for whoever knows
+        it better than the graph.
+
+    Raises
+    ------
+    ValueError
+        If `outputs` is none of these, or the task does not fit the output.
+    """
+    known = graph.task or Task()
+    task = replace(known, outputs=outputs or ending_of(graph) or known.outputs)
+    task.check(graph.shapes[graph.output])
+    return task
+
+
+def ending_of(graph: Graph) -> str | None:
+    """What the outputs are if softmax or sigmoid made them; a clip may keep logarithms finite."""
+    makers = {node.output: node for node in graph.nodes}
+    node, clipped = makers.get(graph.output), False
+    while node is not None and node.op in ("reshape", "clip"):
+        if node.op == "clip":
+            clipped = True
+            if not (node.attributes["low"] <= 1e-3 and node.attributes["high"] >= 0.999):
+                return None
+        node = makers.get(node.inputs[0])
+    if node is None or node.op not in ENDINGS or (clipped and node.op == "log_softmax"):
+        return None
+    same_classes = graph.shapes[node.output][0] == graph.shapes[graph.output][0]
+    return ENDINGS[node.op] if node.op == "sigmoid" or same_classes else None
 
 
 def kind_for(outputs: str | None, shape: tuple[int, ...], targets: np.ndarray | None) -> str:

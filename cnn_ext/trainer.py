@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from . import _check as check
 from .data.batching import batches
 from .data.labelled import LabelledSet
 from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History
-from .layers import Dropout, Normalize, Sequential
-from .layers.layer import Kept
+from .layers import Dropout, Module
+from .layers.running import first_numbers
 from .losses import Cost, Loss
-from .ops import _check as check
 from .optim import SGD, at_once
+from .parameter import Kept
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 from .task import Task, kind_for, task_of
@@ -41,7 +42,7 @@ class Trainer(Evaluator):
 
     Parameters
     ----------
-    net : Sequential
+    net : Module
     loss : str, Loss or function (outputs, targets) -> (cost, gradient)
         "cross_entropy" and "binary_cross_entropy" (both take logits, the outputs before softmax or
         sigmoid), "quadratic" or "mse".
@@ -77,7 +78,7 @@ class Trainer(Evaluator):
 
     def __init__(
         self,
-        net: Sequential,
+        net: Module,
         loss: str | Loss | Cost = "cross_entropy",
         optimizer: SGD | None = None,
         seed: int | None = 0,
@@ -98,7 +99,7 @@ class Trainer(Evaluator):
             message = f"seed: expected a whole number from 0, or None, got {seed!r:.99}"
             raise type(error)(message) from None
         self._rng = np.random.default_rng(seed)
-        for _, layer in net.named_layers():
+        for _, layer in net.named_modules():
             if isinstance(layer, Dropout):
                 layer.rng = np.random.default_rng(self._rng.integers(2**63))
         self._good = [np.empty_like(kept.data) for kept in self._moving]
@@ -396,11 +397,8 @@ class Trainer(Evaluator):
         if name in self._looked:
             return
         self._looked.add(name)
-        here: Any = self.net._pack(images)
-        first = next(self.net.walk(), None)
-        if isinstance(first, Normalize):
-            here = first.forward(here)
-        size = float(np.sqrt(np.mean(np.square(here.unpack(), dtype=np.float64))))
+        numbers = first_numbers(self.net, images)
+        size = float(np.sqrt(np.mean(np.square(numbers, dtype=np.float64))))
         if 0 < size < SMALLEST or LARGEST < size < math.inf:
             self._looked = {"x", "validation_data"}
             warnings.warn(

@@ -1,4 +1,4 @@
-"""The naive truth of `cnn_ext.inference.Graph`: every operator in float64 NumPy, image by image."""
+"""The naive truth of `cnn_ext.graph.Graph`: every operator in float64 NumPy, image by image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_ext.inference import Graph, Node
+from cnn_ext.graph import Graph, Node
 
 
 def run(graph: Graph, images: np.ndarray) -> np.ndarray:

@@ -16,8 +16,11 @@ from onnx_models import model
 
 import cnn_ext.onnx
 from cnn_ext import Conv2d, Linear, MaxPool2d, ReLU, Sequential, Tanh, set_num_threads
-from cnn_ext.inference import Graph, graph_of
-from cnn_ext.inference.c_source import c_source
+from cnn_ext.c.source import c_source
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
+from cnn_ext.run.plan import Plan
+from cnn_ext.task import meaning_of
 
 MEMORY, SECONDS = 3 << 30, 60  # of all of them together
 
@@ -86,8 +89,8 @@ FILES: dict[str, Callable[[], Graph]] = {
                            Conv2d(64, 64, 3, padding=1), ReLU(), MaxPool2d(2)),
 }  # fmt: skip
 USES: dict[str, Callable[[Graph], Any]] = {
-    "plan": lambda graph: graph.compile(),
-    "C": lambda graph: c_source(graph, "net", "net.h", graph.meaning()),
+    "plan": lambda graph: Plan(graph),
+    "C": lambda graph: c_source(graph, "net", "net.h", meaning_of(graph)),
 }
 
 

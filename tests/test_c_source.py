@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from cnn_ext import Sequential, architectures, datasets
 from cnn_ext._dispatch import ISA
-from cnn_ext.inference import Graph, graph_of
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
 
 CC = shutil.which("cc")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")

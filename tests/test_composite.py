@@ -22,16 +22,18 @@ from cnn_ext import (
     Layer,
     Linear,
     MaxPool2d,
+    Module,
     Parameter,
     ReLU,
     Sequential,
     Tanh,
     Trainer,
 )
-from cnn_ext.inference import graph_of
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.layers import graph_of
 from cnn_ext.layers.built_in import BUILT_IN
-from cnn_ext.layers.layer import sees_lanes
+from cnn_ext.layers.tracing import is_opaque
+from cnn_ext.run.plan import Plan
 
 X = np.random.default_rng(0).standard_normal((20, 3))
 Y = np.arange(20) % 3
@@ -113,7 +115,7 @@ def test_parameters_buffers_and_layers_are_found_wherever_they_are() -> None:
     assert [name for name, _ in net.named_parameters()] == expected
     assert list(net.state_dict()) == [*expected, "1.calls"]
     net.eval()
-    assert not any(layer.training for _, layer in net.named_layers())
+    assert not any(layer.training for _, layer in net.named_modules())
     assert net.astype("float32").state_dict()["1.calls"].dtype == np.float32
     other = Sequential(linear(8, "float32"), Around(7)).astype("float32")
     other.load_state_dict(net.state_dict())
@@ -190,12 +192,12 @@ def test_a_subclass_that_changes_nothing_compiles() -> None:
 
 
 @pytest.mark.parametrize("kind", [*BUILT_IN.values(), Sequential])
-def test_built_in_layers_get_lanes(kind: type[Layer]) -> None:
-    assert sees_lanes(kind.__new__(kind))
-    same = type("Same", (kind,), {})
-    assert sees_lanes(same.__new__(same))
-    own = type("Own", (kind,), {"forward": lambda self, x: x})
-    assert not sees_lanes(own.__new__(own))
+def test_who_has_a_backward_of_its_own_gets_plain_arrays(kind: type[Module]) -> None:
+    assert not is_opaque(kind.__new__(kind))
+    same = type("Same", (kind,), {"forward": lambda self, x: x})
+    assert not is_opaque(same.__new__(same))
+    own = type("Own", (kind,), {"backward": lambda self, dy: dy})
+    assert is_opaque(own.__new__(own))
 
 
 def test_subclasses_of_built_in_layers_get_plain_arrays() -> None:
@@ -269,7 +271,7 @@ def test_what_stands_twice_compiles_and_comes_back(tmp_path: Path) -> None:
         cnn_ext.save(shared_nets()[2], tmp_path / "other")
     pytest.importorskip("onnx", reason="the package onnx is missing")
     cnn_ext.onnx.export(net, tmp_path / "net.onnx", (3,))
-    assert_allclose(cnn_ext.onnx.load(tmp_path / "net.onnx").compile()(X), net(X), atol=1e-5)
+    assert_allclose(Plan(cnn_ext.onnx.load(tmp_path / "net.onnx"))(X), net(X), atol=1e-5)
 
 
 def test_a_layer_that_keeps_its_input_itself_cannot_stand_twice() -> None:
@@ -283,7 +285,7 @@ def test_a_layer_that_keeps_its_input_itself_cannot_stand_twice() -> None:
 
     check_layer(Sequential(linear(0), Square()), X)
     square = Square()
-    with pytest.raises(TypeError, match=r"layer 0 \(Square\): .* by save_for_backward"):
+    with pytest.raises(TypeError, match=r"layer 1 \(Square\): .* by save_for_backward"):
         Sequential(square, square).forward(X)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from training_steps import training_program
 
 import cnn_ext
 from cnn_ext import _dispatch, architectures, ops
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import TrainingProgram
 
 TINY = float(np.finfo(np.float32).tiny)
 pytestmark = pytest.mark.skipif(
@@ -64,8 +64,8 @@ def test_a_recorded_step_flushes_as_the_layers_do() -> None:
     for parameter in net.parameters():
         parameter.data *= 1e-12  # products of these are denormal
     x, y = tiny(16, 1, 28, 28) * np.float32(1e12), np.arange(16) % 10
-    program = TrainingProgram(net, LOSSES["cross_entropy"], x)
-    _, rows = program.run(x, y)
+    program = training_program(net, LOSSES["cross_entropy"], x)
+    _, rows = program.train(x, y)
     recorded = [rows.copy(), *(parameter.grad.copy() for parameter in net.parameters())]
     assert_numpy_counts_on()
     outputs = net.forward(x)

@@ -20,7 +20,7 @@ def test_a_network_is_a_sequence_of_layers() -> None:
     net = small()
     assert len(net) == 6 and list(net) == net.layers and net[-1] is net.layers[5]
     assert [type(layer).__name__ for layer in all_kinds().walk()].count("Sequential") == 0
-    with pytest.raises(TypeError, match="layer 1: expected a Layer, got function"):
+    with pytest.raises(TypeError, match="layer 1: expected a Module, got function"):
         Sequential(ReLU(), lambda x: x)  # type: ignore[arg-type]
     assert repr(Sequential(Conv2d(1, 2, 3, bias=False), Sequential(ReLU()))).split("\n")[:3] == [
         "Sequential(",

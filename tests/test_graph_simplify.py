@@ -27,8 +27,9 @@ from cnn_ext import (
     Softmax,
     Tanh,
 )
-from cnn_ext.inference import Graph, graph_of
-from cnn_ext.inference.simplify import simplify
+from cnn_ext.graph import Graph
+from cnn_ext.graph.rewrite import simplify
+from cnn_ext.layers import graph_of
 
 EXAMPLES = settings(max_examples=80, deadline=None)
 

@@ -14,8 +14,8 @@ from interrupting import every_interrupt, timer_signals
 
 import cnn_ext
 from cnn_ext import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, ops
+from cnn_ext.backpropagation import Backpropagation
 from cnn_ext.layers.modes import evaluation_mode
-from cnn_ext.program import Backpropagation
 from cnn_ext.task import Task
 
 X = np.random.default_rng(0).random((5, 1, 6, 6), np.float32)
@@ -44,7 +44,7 @@ def assert_nothing_is_left(threads: int) -> None:
 
 
 def modes(net: Sequential) -> list[bool]:
-    return [layer.training for layer in net._all_layers()]
+    return [layer.training for _, layer in net.named_modules()]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_calling_a_network(threads: int, opcodes: bool) -> None:
     wanted = outputs_of(net)
 
     def call() -> None:
-        vars(net).pop("_program", None)
+        vars(net).pop("_traces", None)
         net(X)
 
     for event in every_interrupt(call, opcodes, 41 if opcodes else 1):
@@ -211,7 +211,7 @@ def test_signals(threads: int) -> None:
         raise KeyboardInterrupt
 
     def work() -> None:
-        vars(net).pop("_program", None)
+        vars(net).pop("_traces", None)
         other._backpropagate = Backpropagation(plain, other.loss, Task())
         trainer.outputs(X)
         other._backpropagate(X, Y)

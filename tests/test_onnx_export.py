@@ -15,7 +15,9 @@ from test_graph_simplify import assert_close, every_layer, graphs, images, rando
 
 from cnn_ext import Conv2d, Flatten, Linear, Sequential, architectures
 from cnn_ext import onnx as cnn_onnx
-from cnn_ext.inference import Graph, graph_of
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
+from cnn_ext.run.plan import Plan
 
 onnx = pytest.importorskip("onnx")
 
@@ -101,7 +103,7 @@ def test_the_only_window_hangs_over(
     expected = graph_reference.run(graph, x)
     assert_close(run(path, x), expected)
     assert_close(graph_reference.run(cnn_onnx.load(path), x), expected)
-    assert_close(graph.compile()(x), expected)
+    assert_close(Plan(graph)(x), expected)
 
 
 @pytest.mark.parametrize("padding", [(1, 1, 0, 2), (2, 2, 2, 2), (0, 0, 0, 0)])
@@ -171,9 +173,9 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         cnn_onnx.export(net, path)
     with pytest.raises(ValueError, match="layer 2"):
         cnn_onnx.export(net, path, (1, 5, 5))
-    with pytest.raises(TypeError, match="net: expected a Sequential or a Graph, got int"):
+    with pytest.raises(TypeError, match="net: expected a Module or a Graph, got int"):
         cnn_onnx.export(1, path)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="ChannelScale is not a built-in layer"):
+    with pytest.raises(TypeError, match="ChannelScale has passes of its own"):
         cnn_onnx.export(Sequential(ChannelScale(1)), path, (1, 4, 4))
     with pytest.raises(ValueError, match=r"takes \(1, 4, 4\), got \(1, 5, 5\)"):
         cnn_onnx.export(graph_of(net, (1, 4, 4)), path, (1, 5, 5))

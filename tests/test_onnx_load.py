@@ -15,7 +15,8 @@ from test_onnx_export import session
 
 from cnn_ext import architectures
 from cnn_ext import onnx as cnn_onnx
-from cnn_ext.inference import Graph, graph_of
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
 from cnn_ext.onnx.tensors import STORED, array_of
 
 onnx = pytest.importorskip("onnx")

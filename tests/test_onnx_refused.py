@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "filters that do not fit": (
         "(float[N, 2, 3, 3] x) => (float[N, 1, 3, 3] y) { y = Conv (x, c) }",
         {"c": random(RNG, 1, 3, 1, 1)},
-        "a weight of (1, 3, 1, 1) in 1 groups takes no (2, 3, 3)",
+        "x: expected 3 channels, got 2 from (2, 3, 3)",
     ),
     "attribute of another type": (
         "(float[N, 3] x) => (float[N, 3] y) { y = LeakyRelu <alpha = 1> (x) }",

@@ -14,8 +14,9 @@ from test_graph_simplify import assert_close, random
 from test_onnx_export import checked, run
 
 from cnn_ext import onnx as cnn_onnx
-from cnn_ext.inference import Graph
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
 
 onnx = pytest.importorskip("onnx")
 Shape = tuple[int, ...]
@@ -45,7 +46,7 @@ def test_own_shapes(tmp_path: Path, shape: Shape, to: Shape) -> None:
     graph = cnn_onnx.from_model(proto)
     assert (graph.input_shape, graph.output_shape) == (shape, to)
     assert_close(graph_reference.run(graph, x), expected)
-    plan = graph.compile()
+    plan = Plan(graph)
     for same in (plan, pickle.loads(pickle.dumps(plan))):
         assert (same.input_shape, same.output_shape) == (shape, to)
         assert_close(same(x), expected)
@@ -66,16 +67,16 @@ def test_own_shapes(tmp_path: Path, shape: Shape, to: Shape) -> None:
     assert_close(run(tmp_path / "graph.onnx", x), expected)
     back = cnn_onnx.load(tmp_path / "graph.onnx")
     assert (back.input_shape, back.output_shape) == (shape, to)
-    assert_close(back.compile()(x), expected)
+    assert_close(Plan(back)(x), expected)
 
 
 def test_other_shapes_are_refused() -> None:
-    plan = cnn_onnx.from_model(reshaping((4, 3), (12,))).compile(8)
+    plan = Plan(cnn_onnx.from_model(reshaping((4, 3), (12,))), 8)
     message = r"one image \(4, 3\) or images \(N, 4, 3\), got shape"
     for shape in [(4, 1, 3), (2, 4, 1, 3), (12,), (3, 4), (9, 3, 4)]:
         with pytest.raises(ValueError, match=message):
             plan(np.zeros(shape, np.float32))
-    single = cnn_onnx.from_model(reshaping((), ())).compile(8)
+    single = Plan(cnn_onnx.from_model(reshaping((), ())), 8)
     with pytest.raises(ValueError, match=r"one image \(\) or images \(N\), got shape \(2, 1\)"):
         single(np.zeros((2, 1), np.float32))
     assert single(2.0) == 2 and single([2.0, -2.0]).tolist() == [2, -1]
@@ -84,7 +85,7 @@ def test_other_shapes_are_refused() -> None:
 def test_convolutions_over_sequences() -> None:
     text = "(float[N, 2, 9] x) => (float[N, 3, 7] y) { y = Conv (x, w) }"
     proto = model(text, w=random(np.random.default_rng(2), 3, 2, 3))
-    plan = cnn_onnx.from_model(proto).compile()
+    plan = Plan(cnn_onnx.from_model(proto))
     x = random(np.random.default_rng(3), 17, 2, 9)
     assert (plan.input_shape, plan.output_shape) == ((2, 9), (3, 7))
     windows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=2)
@@ -93,7 +94,7 @@ def test_convolutions_over_sequences() -> None:
 
 
 def test_classes_of_outputs_with_more_axes() -> None:
-    plan = cnn_onnx.from_model(reshaping((4,), (1, 4))).compile(outputs="logits")
+    plan = Plan(cnn_onnx.from_model(reshaping((4,), (1, 4))), outputs="logits")
     classes, probabilities = plan.classify(np.eye(4, dtype=np.float32) * 50)
     assert classes.tolist() == [0, 1, 2, 3] and probabilities.tolist() == [1] * 4
     assert plan.classify([0.0, 0, 50, 0])[0] == 2

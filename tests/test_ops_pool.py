@@ -11,9 +11,8 @@ from calls import Call, by_id, calls_of, check_call_gradient, check_parity
 from cases import AVG_POOL_CASES, POOL_CASES, PoolCase, normal
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cnn_ext import ops
+from cnn_ext import MaxPool2d, ops
 from cnn_ext.lanes import Lanes
-from cnn_ext.ops.pool import max_pool2d_lanes, max_pool2d_lanes_backward, pool2d_shape
 
 FEATURE_MAP = [[0, 1, 0, 0, 0], [0, 1, 1, 1, 0], [1, 0, 0, 2, 1], [1, 4, 2, 1, 0], [0, 0, 1, 2, 1]]
 
@@ -59,12 +58,10 @@ def test_backward_in_lanes_agrees_with_backward_by_indices(case: PoolCase, dtype
     x = case.array(dtype)
     options = {**case.max_options, "stride": case.stride}
     y, indices = ops.max_pool2d(x, **options, return_indices=True)
-    shape = pool2d_shape(case.x_shape[1:], **options)
-    maxima, place = max_pool2d_lanes(Lanes.pack(x), shape, True)
-    assert_array_equal(maxima.unpack(), y)
-    assert place is not None
+    layer = MaxPool2d(**options)
+    assert_array_equal(layer(Lanes.pack(x)).unpack(), y)
     dy = normal(case.id + ".dy", y.shape, dtype)
-    dx = max_pool2d_lanes_backward(Lanes.pack(dy), place, case.x_shape, shape).unpack()
+    dx = layer.backward(Lanes.pack(dy)).unpack()
     expected = ops.max_pool2d_backward(dy, indices, case.x_shape)
     assert_allclose(dx, expected, rtol=0, atol=4 * np.finfo(dtype).eps * np.abs(dy).max(initial=1))
 

@@ -27,8 +27,11 @@ from cnn_ext import (
     Trainer,
     datasets,
 )
-from cnn_ext.inference import Graph, graph_of
-from cnn_ext.inference.c_source import write_c
+from cnn_ext.c.source import write_c
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
+from cnn_ext.run.plan import Plan
+from cnn_ext.task import meaning_of
 
 ENDS = [
     ("cross_entropy", (), NUMBERS), ("binary_cross_entropy", (), NUMBERS),
@@ -58,7 +61,7 @@ def test_all_who_answer_agree(loss: str, last: Any, y: np.ndarray, tmp_path: Pat
     for plan in (
         trainer.net.compile(),
         cnn_ext.load(tmp_path / "net").compile(),
-        cnn_ext.onnx.load(tmp_path / "net.onnx").compile(),
+        Plan(cnn_ext.onnx.load(tmp_path / "net.onnx")),
     ):
         predicted, certain = plan.classify(X)
         assert_array_equal(predicted, classes)
@@ -93,10 +96,10 @@ SHAPE = ("reshape", {"shape": (3, 1, 1)})
 )
 def test_the_last_operators_say_what_outputs_are(nodes: Any, outputs: str) -> None:
     graph = plan_of(*nodes)
-    assert graph.meaning().outputs == outputs
-    raw = graph.compile()(Z)
+    assert meaning_of(graph).outputs == outputs
+    raw = Plan(graph)(Z)
     p = np.exp(raw) if outputs == "log_probabilities" else raw
-    classes, certain = graph.compile().classify(Z)
+    classes, certain = Plan(graph).classify(Z)
     assert_array_equal(classes, [1, 2])
     assert_allclose(certain, p.max(1), rtol=1e-5)
 
@@ -112,11 +115,11 @@ def test_the_last_operators_say_what_outputs_are(nodes: Any, outputs: str) -> No
 )  # fmt: skip
 def test_where_it_cannot_be_known_it_is_asked(nodes: Any, tmp_path: Path) -> None:
     graph = plan_of(*nodes)
-    raw = graph.compile()(Z).astype(np.float64)
+    raw = Plan(graph)(Z).astype(np.float64)
     with pytest.raises(
         ValueError, match="outputs: the network gives no probabilities, or does not"
     ):
-        graph.compile().classify(Z)
+        Plan(graph).classify(Z)
     write_c(graph, tmp_path / "net.c")
     assert "classify" not in (tmp_path / "net.h").read_text()
     softmax = np.exp(raw - raw.max(1, keepdims=True))
@@ -125,13 +128,13 @@ def test_where_it_cannot_be_known_it_is_asked(nodes: Any, tmp_path: Path) -> Non
         ("logits", softmax), ("sigmoid", 1 / (1 + np.exp(-raw))), ("probabilities", raw),
         ("log_probabilities", np.exp(raw)),
     ):  # fmt: skip
-        classes, certain = graph.compile(outputs=outputs).classify(Z)
+        classes, certain = Plan(graph, outputs=outputs).classify(Z)
         assert_array_equal(classes, raw.argmax(1))
         assert_allclose(certain, p.max(1), rtol=1e-5)
     with pytest.raises(ValueError, match="outputs: the network gives no probabilities"):
-        graph.compile(outputs="numbers").classify(Z)
+        Plan(graph, outputs="numbers").classify(Z)
     with pytest.raises(ValueError, match="outputs: expected one of logits, sigmoid"):
-        graph.compile(outputs="softmax")
+        Plan(graph, outputs="softmax")
 
 
 def test_the_sigmoid_network_of_the_quadratic_cost_is_sure() -> None:

@@ -25,7 +25,9 @@ from test_plan_graphs import (
 
 import cnn_ext
 from cnn_ext import Linear, Sequential, Sigmoid, _dispatch, architectures
-from cnn_ext.inference import Graph, graph_of
+from cnn_ext.graph import Graph
+from cnn_ext.layers import graph_of
+from cnn_ext.run.plan import Plan
 from cnn_ext.scale import BYTE_SCALE
 
 TESTS = Path(__file__).parent
@@ -365,7 +367,7 @@ def test_numbers_that_are_very_large_or_small() -> None:
     for scale in (1e-40, 1e-20, 1e18):
         graph = chain("conv, padding")
         images = draw_images(graph, False, 16) * np.float32(scale)
-        plan = graph.compile()
+        plan = Plan(graph)
         answers = plan(images)
         assert_same_bits(np.stack([plan(image) for image in images]), answers)
         expected = graph_reference.run(graph, images)

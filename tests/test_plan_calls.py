@@ -15,7 +15,8 @@ from test_plan import SMALL, chain, lenet, rng
 from test_plan_graphs import assert_same_bits
 
 from cnn_ext import Flatten, Linear, Sequential
-from cnn_ext.inference import Graph, Plan
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def ending(*ops: str, features: int = 3) -> Plan:
     graph = Graph((features,))
     for op in ops:
         graph.add(op, graph.output)
-    return graph.compile(outputs=None if ops else "logits")
+    return Plan(graph, outputs=None if ops else "logits")
 
 
 @pytest.mark.parametrize("ops", [(), ("softmax",), ("log_softmax",)])
@@ -55,7 +56,7 @@ def test_a_single_output_is_that_of_class_one(ops: tuple[str, ...]) -> None:
 
 def test_outputs_that_are_images_have_no_classes() -> None:
     with pytest.raises(ValueError, match=r"outputs of shape \(3, 9, 11\) are not those of classes"):
-        chain("nothing").compile().classify(np.zeros(SMALL))
+        Plan(chain("nothing")).classify(np.zeros(SMALL))
 
 
 def test_classes_of_no_images(plan: Plan) -> None:
@@ -79,7 +80,7 @@ def test_one_image_of_one_channel_is_no_batch() -> None:
     # (1, 1, 1) is an image; so (1, 1, 1, 1) is the batch of it
     graph = Graph((1, 1, 1))
     graph.add("tanh", graph.input)
-    plan = graph.compile()
+    plan = Plan(graph)
     assert plan(np.zeros((1, 1, 1))).shape == (1, 1, 1)
     assert plan(np.zeros((1, 1, 1, 1))).shape == (1, 1, 1, 1)
 
@@ -229,7 +230,7 @@ def test_out_that_lies_over_the_images(count: int, shift: int) -> None:
     for graph in (chain("conv"), chain("nothing"), chain("softmax of images"), chain("avg pool")):
         size = math.prod(graph.input_shape)
         outputs = math.prod(graph.output_shape)
-        plan = graph.compile()
+        plan = Plan(graph)
         memory = random(rng(), 10 + max(size, outputs) * count)
         x = memory[5 : 5 + size * count].reshape(count, *graph.input_shape)
         start = 5 + shift if shift < 0 else shift

@@ -18,7 +18,8 @@ from test_plan_graphs import LANES, assert_same_bits, draw_images
 
 import cnn_ext
 from cnn_ext import Conv2d, Flatten, Linear, ReLU, Sequential
-from cnn_ext.inference import Graph, Plan
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_a_shape_is_needed_unless_the_network_knows_it() -> None:
 
 def test_layers_of_ones_own_are_refused() -> None:
     net = Sequential(Conv2d(1, 3, 3), Sequential(ChannelScale(3)))
-    with pytest.raises(TypeError, match="a ChannelScale is not a built-in layer"):
+    with pytest.raises(TypeError, match="ChannelScale has passes of its own"):
         net.compile((1, 8, 8))
 
 
@@ -73,17 +74,17 @@ def test_a_plan_is_of_a_graph() -> None:
 def test_max_batch_does_not_change_answers(most: int) -> None:
     graph = chain("conv, padding")
     images = draw_images(graph, False, most)
-    expected = np.stack([graph.compile()(image) for image in images])
-    small = graph.compile(most)
+    expected = np.stack([Plan(graph)(image) for image in images])
+    small = Plan(graph, most)
     assert_same_bits(small(images), expected)
     more = draw_images(graph, False, 3 * most + 1)  # which are done in parts
-    assert_same_bits(small(more), graph.compile()(more))
+    assert_same_bits(small(more), Plan(graph)(more))
 
 
 def test_blocks_that_no_cache_holds_are_done_image_by_image(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnn_ext.inference.plan.CACHES", 0)
+    monkeypatch.setattr("cnn_ext.run.plan.CACHES", 0)
     other = lenet().compile((1, 28, 28), max_batch=40)
     assert other.arena_bytes < plan.arena_bytes / 2
     for bytes_ in (False, True):
@@ -95,14 +96,14 @@ def test_constants_for_which_blocks_have_no_room(monkeypatch: pytest.MonkeyPatch
     graph = chain("conv, padding")
     graph.add("add", graph.output, weights={"constant": random(rng(), *graph.output_shape)})
     images = draw_images(graph, False, 40)
-    plan = graph.compile()
-    monkeypatch.setattr("cnn_ext.inference.plan.BATCH_ROOM", 100)
-    other = graph.compile()
+    plan = Plan(graph)
+    monkeypatch.setattr("cnn_ext.run.plan.BATCH_ROOM", 100)
+    other = Plan(graph)
     assert other.weights_bytes < plan.weights_bytes
     assert_same_bits(other(images), plan(images))
-    monkeypatch.setattr("cnn_ext.inference.plan.ROOM", 100)
+    monkeypatch.setattr("cnn_ext.run.plan.ROOM", 100)
     with pytest.raises(ValueError, match=r"node 0 \(conv2d, .* tables or constants; .* be 100"):
-        graph.compile()
+        Plan(graph)
 
 
 # ------------------------------------------------------------------------------- immutable
@@ -124,7 +125,7 @@ def test_training_afterwards_changes_nothing() -> None:
 
 def test_changing_the_graph_afterwards_changes_nothing() -> None:
     graph = chain("conv")
-    plan = graph.compile()
+    plan = Plan(graph)
     images = draw_images(graph, False, 16)
     before = [plan(images), plan(images[0])]
     graph.add("tanh", graph.output)
@@ -152,7 +153,7 @@ def test_answers_are_not_shared_between_calls(plan: Plan) -> None:
 )
 @pytest.mark.parametrize("name", ["nothing", "conv, groups", "Winograd", "pad"])
 def test_copies_answer_alike(again: Any, name: str) -> None:
-    plan = chain(name).compile(max_batch=33)
+    plan = Plan(chain(name), max_batch=33)
     other = again(plan)
     assert (other.max_batch, other.input_shape, other.output_shape) == (
         33, plan.input_shape, plan.output_shape
@@ -173,13 +174,13 @@ def test_weights_bytes_are_those_of_all_arrays() -> None:
     graph.add(*linear(LANES + 1, 3)[:1], graph.input, **linear(LANES + 1, 3)[1])
     own = 4 * (3 * (LANES + 1) + 3)
     blocks = 4 * (LANES * (LANES + 1) + LANES)  # for one image: 3 outputs fill a vector
-    assert graph.compile(max_batch=1).weights_bytes == own + blocks
-    assert graph.compile().weights_bytes == own + blocks  # blocks of images take the plain weights
+    assert Plan(graph, max_batch=1).weights_bytes == own + blocks
+    assert Plan(graph).weights_bytes == own + blocks  # blocks of images take the plain weights
     graph = chain("add")
     size = 4 * math.prod(WIDE)
     image = 4 * 2 * LANES * 42
-    assert graph.compile(1).weights_bytes == size + image
-    assert graph.compile().weights_bytes == size + image + size * LANES
+    assert Plan(graph, 1).weights_bytes == size + image
+    assert Plan(graph).weights_bytes == size + image + size * LANES
 
 
 def test_weights_bytes_of_networks_are_near_their_weights(plan: Plan) -> None:

@@ -13,8 +13,9 @@ from numpy.testing import assert_array_equal
 from test_graph_simplify import DRAW, random
 
 from cnn_ext import _core
-from cnn_ext.inference import Graph, Plan
-from cnn_ext.inference.rules import winograd_pays
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
+from cnn_ext.run.rules import winograd_pays
 
 BATCHES = (1, 2, 10, 11, 16, 17, 40)
 LANES = _core.lanes(4)
@@ -23,7 +24,7 @@ EXAMPLES = settings(max_examples=150, deadline=None)
 
 def assert_right(graph: Graph, images: np.ndarray, plan: Plan | None = None) -> Plan:
     """The plan gives the truth, and every image the same bits in every batch."""
-    plan = graph.compile() if plan is None else plan
+    plan = Plan(graph) if plan is None else plan
     alone = np.stack([plan(image) for image in images])
     values = [graph_reference.run_one(graph, image) for image in images]
     expected = np.stack([value[graph.output] for value in values])
@@ -164,7 +165,7 @@ def test_drawn_graphs(graph: Graph, bytes_: bool) -> None:
 @settings(max_examples=40, deadline=None)
 @given(graph=graphs(), wrong=st.sampled_from([np.nan, np.inf, -np.inf]), where=st.integers(0, 39))
 def test_what_is_not_finite_stays_in_its_image(graph: Graph, wrong: float, where: int) -> None:
-    plan = graph.compile()
+    plan = Plan(graph)
     images = draw_images(graph, False, 40)
     alone = np.stack([plan(image) for image in images])
     images[where].flat[:: 1 + images[where].size // 3] = wrong

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_plan_graphs import LANES, add_conv, assert_right, draw_images, random
 
-from cnn_ext.inference import Graph
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
 
 # groups, and channels of a group: in, out
 GROUPS = [
@@ -40,12 +41,12 @@ def test_weights_of_groups_stay_small(groups: int, C: int, K: int) -> None:
     file = sum(array.nbytes for node in graph.nodes for array in node.weights.values())
     # the weights, and blocks of LANES channels with zeros for the groups that share a block
     shared = max(1, LANES // K)
-    assert graph.compile().weights_bytes <= (1 + 2 * shared) * (file + 4 * groups * K)
+    assert Plan(graph).weights_bytes <= (1 + 2 * shared) * (file + 4 * groups * K)
 
 
 def test_groups_of_whole_blocks_do_not_meet() -> None:
     graph = grouped(2, 3, LANES)
-    plan, (image,) = graph.compile(), draw_images(graph, False, 1)
+    plan, (image,) = Plan(graph), draw_images(graph, False, 1)
     before = plan(image)
     image[0] = np.nan
     after = plan(image)

@@ -19,7 +19,7 @@ from numpy.testing import assert_array_equal
 
 import cnn_ext
 from cnn_ext import _core, architectures
-from cnn_ext.inference import Plan
+from cnn_ext.run.plan import Plan
 
 SHAPE = (1, 28, 28)
 SIZES = (1, 3, 11, 16, 40)

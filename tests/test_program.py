@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from training_steps import layer_by_layer, programmed
+from training_steps import layer_by_layer, programmed, recorded, training_program
 
 import cnn_ext
 from cnn_ext import (
@@ -34,8 +34,8 @@ from cnn_ext import (
     _core,
     ops,
 )
+from cnn_ext.backpropagation import Backpropagation
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import Backpropagation, TrainingProgram
 from cnn_ext.task import Task
 
 SHAPE = (3, 9, 8)
@@ -135,7 +135,7 @@ def test_the_same_bits_at_any_number_of_threads(images):
 def test_a_block_lives_in_less_memory_than_its_activations():
     net = cnn_ext.architectures.build("lenet5", (1, 28, 28), 10)
     x = np.zeros((1, 1, 28, 28), np.float32)
-    program = TrainingProgram(net, LOSSES["cross_entropy"], x)
+    program = training_program(net, LOSSES["cross_entropy"], x)
     lanes = _core.lanes(4)
     outputs = sum(int(np.prod(shape)) for shape in net.shapes((1, 28, 28)))
     assert program._recorder.memory < 4 * lanes * outputs * 2
@@ -163,7 +163,7 @@ def test_what_cannot_be_recorded_goes_layer_by_layer(layers, loss):
     net = Sequential(*layers)
     x = np.ones((5, 6), np.float32)
     with pytest.raises(RuntimeError):
-        TrainingProgram(net, loss, x)
+        training_program(net, loss, x)
     cost, outputs = Backpropagation(net.train(), loss, Task())(x, np.zeros(5, int))
     assert np.isfinite(cost)
     assert outputs.shape == (5, 2)
@@ -192,7 +192,7 @@ def test_more_parameters_than_there_are_streams():
     net = Sequential(*(Linear(16, 16) for _ in range(130)))
     x = np.random.default_rng(0).random((5, 16), np.float32)
     with pytest.raises(RuntimeError, match="streams"):
-        TrainingProgram(net.train(), LOSSES["mse"], x)
+        training_program(net.train(), LOSSES["mse"], x)
     cost, _ = Backpropagation(net, LOSSES["mse"], Task())(x, np.zeros((5, 16)))
     assert np.isfinite(cost)
     assert all(parameter.grad is not None for parameter in net.parameters())
@@ -303,14 +303,14 @@ def test_a_recorder_that_recorded_nothing():
 def test_streams_of_another_size_are_refused():
     net = network("lenet")
     x, y = data(8)
-    program = TrainingProgram(net, LOSSES["cross_entropy"], x)
+    program = training_program(net, LOSSES["cross_entropy"], x)
     recorder = program._recorder
     with pytest.raises(ValueError, match="streams"):
         recorder.run([x], 8, 1.0)
     short = [np.zeros(1)] * (4 + len(net.parameters()))
     with pytest.raises(ValueError, match="too few"):
         recorder.run(short, 8, 1.0)
-    assert np.isfinite(program.run(x, y)[0])
+    assert np.isfinite(program.train(x, y)[0])
 
 
 class TestForward:
@@ -323,7 +323,7 @@ class TestForward:
         x, _ = data(images)
         wanted = net.train()(x)
         np.testing.assert_allclose(net.eval()(x), wanted, rtol=1e-12, atol=1e-14)
-        assert net._program[1] is not None
+        assert recorded(net)
 
     def test_weights_and_options_may_change(self):
         net = network("same").eval()

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from interrupting import timer_signals
 from recordings import X, Y, close, network, outputs_of
+from training_steps import recorded
 
 from cnn_ext import SGD, Trainer, ops
+from cnn_ext.backpropagation import Backpropagation
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import Backpropagation
 from cnn_ext.task import Task
 
 OTHER = network(2)
@@ -86,7 +87,7 @@ def train_once() -> None:
 
 
 def call_once() -> None:
-    vars(SHARED).pop("_program", None)
+    vars(SHARED).pop("_traces", None)
     for _ in range(2):
         close(SHARED.eval()(X), SHARED_RIGHT)
 
@@ -160,12 +161,12 @@ def test_finalisers() -> None:
 
 def test_other_work_costs_the_recording_nothing() -> None:
     plain = SHARED.compile((1, 8, 8)).arena_bytes
-    vars(SHARED).pop("_program", None)
+    vars(SHARED).pop("_traces", None)
     SHARED.eval()(X)
-    memory = SHARED._program[1]._recorder.memory
+    memory = recorded(SHARED)[0]._recorder.memory
     with at_every_line(do_other_work, 97):
-        vars(SHARED).pop("_program", None)
+        vars(SHARED).pop("_traces", None)
         SHARED(X)
         disturbed = SHARED.compile((1, 8, 8)).arena_bytes
-    assert SHARED._program[1]._recorder.memory == memory
+    assert recorded(SHARED)[0]._recorder.memory == memory
     assert disturbed == plain

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import cnn_ext
 from cnn_ext import Conv2d, Flatten, Linear, Normalize, ReLU, Sequential, Trainer
-from cnn_ext.inference import Graph
+from cnn_ext.graph import Graph
+from cnn_ext.run.plan import Plan
 from cnn_ext.scale import BYTE_SCALE, scale_of
 
 RNG = np.random.default_rng(0)
@@ -122,7 +123,7 @@ def test_it_is_kept_in_every_file(step: Normalize, tmp_path: Path) -> None:
     cnn_ext.onnx.export(network, tmp_path / "net.onnx")
     (outputs,) = runtime.InferenceSession(tmp_path / "net.onnx").run(None, {"input": floats})
     assert_allclose(outputs, expected, atol=1e-5)
-    plan = cnn_ext.onnx.load(tmp_path / "net.onnx").compile()
+    plan = Plan(cnn_ext.onnx.load(tmp_path / "net.onnx"))
     assert_allclose(plan(PIXELS.astype(np.uint8)), expected, atol=1e-5)
     assert_allclose(plan(PIXELS), expected, atol=1e-5)
     done = run("export", "net", "--c", "net.c", cwd=tmp_path)
@@ -189,12 +190,12 @@ def test_a_model_of_another_program_takes_bytes_only_if_told(tmp_path: Path) -> 
     for silent in (cnn_ext.onnx.load(tmp_path / "net.onnx"), cnn_ext.onnx.from_model(model)):
         for dtype in ("uint8", "uint16", "int16", "int64"):
             with pytest.raises(TypeError, match=f"got {dtype}; the model does not say how"):
-                silent.compile()(x.astype(dtype))
-        assert_array_equal(silent.compile()(x.astype("float16")), x)
-    plan = cnn_ext.onnx.load(tmp_path / "net.onnx", byte_scale=1 / 255).compile()
+                Plan(silent)(x.astype(dtype))
+        assert_array_equal(Plan(silent)(x.astype("float16")), x)
+    plan = Plan(cnn_ext.onnx.load(tmp_path / "net.onnx", byte_scale=1 / 255))
     assert_allclose(plan(x.astype(np.uint8)), [[1, 0.2, 0]], rtol=1e-6)
     assert_allclose(plan(x.astype(np.uint16) * 257), [[1, 0.2, 0]], rtol=1e-6)
-    plan = cnn_ext.onnx.from_model(model, byte_scale=1).compile()
+    plan = Plan(cnn_ext.onnx.from_model(model, byte_scale=1))
     assert_array_equal(plan(x), x)
     for wrong in (-1.0, np.inf, "1/255"):
         with pytest.raises((TypeError, ValueError), match="byte_scale: expected"):
@@ -208,7 +209,7 @@ def test_files_of_ours_say_how_bytes_are_scaled(tmp_path: Path) -> None:
     graph = cnn_ext.onnx.load(tmp_path / "net.onnx")
     assert graph.byte_scale == BYTE_SCALE
     x = PIXELS.astype(np.uint8)
-    assert_allclose(graph.compile()(x), network(x), atol=1e-5)
+    assert_allclose(Plan(graph)(x), network(x), atol=1e-5)
     assert Graph((3,)).byte_scale is None
 
 

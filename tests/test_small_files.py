@@ -27,9 +27,9 @@ EXPECTED: dict[str, dict[str, str]] = {
         "plan": "node 0 (conv2d, (1, 4, 4) to (4, 3, 3)): padding its input would take 6400064000",
         "C": "node 0 (conv2d, (1, 4, 4) to (4, 3, 3)): the buffers of a C file may have",
     },
-    "padding beyond all numbers": {"graph": "Conv (conv2d: expected padding of at least 0, "},
-    "dilation beyond all numbers": {"graph": "Conv (conv2d: expected padding of at least 0, "},
-    "window beyond all numbers": {"graph": "MaxPool (max_pool: expected padding of at least 0, "},
+    "padding beyond all numbers": {"graph": "Conv (conv2d: padding: expected 0 to 2**31 - 1, got "},
+    "dilation beyond all numbers": {"graph": "Conv (conv2d: dilation: expected 1 to 2**31 - 1, "},
+    "window beyond all numbers": {"graph": "MaxPool (max_pool: kernel_size: expected 1 to "},
     "constants": FINE | {"plan": "(add, (60000,) to (60000,)): 60000 more numbers in tables"},
     "values that are kept": {
         "graph": "ok",
@@ -44,7 +44,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "layers": FINE,
     "broadcast": FINE | {"plan": "node 1 (add, (1, 1, 9000), (1, 9000, 1) to (1, 9000, 9000)): "},
     "runs": FINE,
-    "a network for a large input": {"graph": "layer 0 (Conv2d): conv2d: a value of (4, 14998, 14"},
+    "a network for a large input": {"graph": "layer 0 (Conv2d): a value of (4, 14998, 14"},
     "a network with padding": {
         "graph": "ok",
         "plan": "node 0 (conv2d, (1, 4, 4) to (1, 3, 3)): padding its input would take",

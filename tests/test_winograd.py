@@ -7,11 +7,11 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training_steps import training_program
 
 import cnn_ext
 from cnn_ext import Conv2d, Sequential, _core, ops
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import TrainingProgram
 
 
 @pytest.fixture(autouse=True)
@@ -150,11 +150,11 @@ def test_the_recorded_step_transforms_changed_weights():
     x = np.random.default_rng(0).standard_normal((20, 48, 8, 8)).astype(np.float32)
     target = np.random.default_rng(1).standard_normal((20, 4 * 36)).astype(np.float32)
     net.layers.append(cnn_ext.Flatten())
-    program = TrainingProgram(net, LOSSES["mse"], x)
+    program = training_program(net, LOSSES["mse"], x)
     for scale in (1.0, 2.0):
         for parameter in net.parameters():
             parameter.data *= scale
-        cost, outputs = program.run(x, target)
+        cost, outputs = program.train(x, target)
         gradients = [parameter.grad.copy() for parameter in net.parameters()]
         wanted = net.forward(x)
         wanted_cost, dz = LOSSES["mse"].cost(wanted, target)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from recordings import X, Y, close, network, outputs_of
+from training_steps import forward_program, recorded, training_program
 
 from cnn_ext import Conv2d, Dropout, Linear, ReLU, Sequential, Trainer, ops
-from cnn_ext.layers.recorded import ForwardProgram
+from cnn_ext.backpropagation import Backpropagation
 from cnn_ext.losses import LOSSES
-from cnn_ext.program import Backpropagation, TrainingProgram
 from cnn_ext.task import Task
 
 # -------------------------------------------------------------------------- wrapped layers
@@ -82,9 +82,10 @@ def test_a_class_whose_method_was_replaced(
     for times in (1, 2):
         calls.clear()
         close(net.eval()(X), wanted)
-        assert bool(calls) == (name == "forward")
+        if kind is not Sequential:  # of which one is the network that is called
+            assert bool(calls) == (name == "forward" and times == 1)  # while it is traced
         close(back.__call__(X, target)[0] if net.train() else 0, cost)
-        assert calls, times
+        assert bool(calls) == (name == "backward" or times == 1 or kind is Sequential)
         for parameter, right in zip(net.parameters(), plain.parameters(), strict=True):
             close(parameter.grad, right.grad)
 
@@ -117,7 +118,7 @@ def test_a_subclass_that_adds_to_a_network_is_recorded() -> None:
 
     net = Named(Named(*network().layers)).eval()
     close(net(X), outputs_of(network()))
-    assert net._program[1] is not None
+    assert recorded(net)
 
 
 def test_dropout_that_stays_in_training_mode() -> None:
@@ -160,9 +161,9 @@ def outputs_of_with(weights: dict[str, np.ndarray]) -> np.ndarray:
 
 def test_programs_refuse_what_is_not_theirs() -> None:
     net = network()
-    forward = ForwardProgram(copy.deepcopy(net).eval(), X)
-    training = TrainingProgram(net.train(), LOSSES["cross_entropy"], X)
-    for run in (forward, lambda x: training.run(x, Y)):
+    forward = forward_program(copy.deepcopy(net).eval(), X)
+    training = training_program(net.train(), LOSSES["cross_entropy"], X)
+    for run in (forward, lambda x: training.train(x, Y)):
         with pytest.raises(TypeError, match="x: expected float32, as recorded, got float64"):
             run(X.astype("f8"))
         with pytest.raises(TypeError, match="x: expected float32, as recorded, got uint8"):
@@ -173,4 +174,4 @@ def test_programs_refuse_what_is_not_theirs() -> None:
             run(np.ones((40, 1, 8, 9), np.float32))
     net[0].weight.data = net[0].weight.data.copy()
     with pytest.raises(RuntimeError, match="other weights"):
-        training.run(X, Y)
+        training.train(X, Y)

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn_ext import Sequential, Task
-from cnn_ext.losses import LOSSES
-from cnn_ext.program import TrainingProgram, targets_for
+from cnn_ext import Sequential, Task, _core
+from cnn_ext.backpropagation import targets_for
+from cnn_ext.layers.tracing import trace_of
+from cnn_ext.losses import LOSSES, Loss
+from cnn_ext.ops.loss import KERNELS
+from cnn_ext.run.program import Program
 from cnn_ext.task import kind_for
 
 
@@ -34,9 +37,31 @@ def layer_by_layer(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> 
     ]
 
 
+def training_program(net: Sequential, loss: Loss, x: np.ndarray) -> Program:
+    """The recorded step for such images; RecordingError if there can be none."""
+    trace = trace_of(net.train(), None, [x.shape[1:]], net.dtype)
+    if trace.graph is None:
+        raise _core.RecordingError("a layer of one's own")
+    if loss.cost not in KERNELS:
+        raise _core.RecordingError("a cost of one's own")
+    return Program(trace.graph, x, KERNELS[loss.cost])
+
+
+def forward_program(net: Sequential, x: np.ndarray) -> Program:
+    """The recorded forward pass for such images."""
+    trace = trace_of(net.eval(), None, [x.shape[1:]], net.dtype)
+    assert trace.graph is not None
+    return Program(trace.graph, x)
+
+
+def recorded(net: Sequential) -> list[Program]:
+    """The programs that a network keeps."""
+    return [p for _, trace in net._traces.values() for p in trace.programs.values()]
+
+
 def programmed(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    program = TrainingProgram(net, LOSSES[loss], x)
-    cost, outputs = program.run(x, targets_of(net, loss, y, (len(x), 4)))
+    program = training_program(net, LOSSES[loss], x)
+    cost, outputs = program.train(x, targets_of(net, loss, y, (len(x), 4)))
     return [
         np.array(cost),
         outputs,

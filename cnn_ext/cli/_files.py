@@ -16,7 +16,7 @@ from ..data import datasets
 from ..data.dataset import Dataset
 from ..data.pictures import Mode
 from ..io import load_with_metadata, save
-from ..layers import Sequential
+from ..layers import Module
 from ..losses import LOSSES
 from ..task import Task
 from ._options import UsageError, say
@@ -29,7 +29,7 @@ MODES: dict[int, Mode] = {1: "L", 3: "RGB"}  # how pictures are read for so many
 class Model:
     """A network and what is kept with it: what it takes, what it is for, its loss."""
 
-    net: Sequential
+    net: Module
     input_shape: Shape | None = None
     task: Task = field(default_factory=Task)
 

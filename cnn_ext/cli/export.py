@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..inference import graph_of
-from ..inference.c_source import names_of, write_c
+from ..c.source import names_of, write_c
+from ..layers import graph_of
 from ._files import check_output, load_model
 from ._options import UsageError, add_outputs
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import metrics, plot
 from .._files import atomic_write
 from ..history import Epoch, History
-from ..layers import Conv2d
+from ..layers import Conv2d, Sequential
 from ..trainer import Trainer
 from ._files import check_output, load_tested
 from ._options import UsageError, add_data, add_threads, say, whole
@@ -62,13 +62,14 @@ def run(arguments: argparse.Namespace) -> int:
     drawn: dict[str, Figure] = {}
     if arguments.history is not None:
         drawn["history"] = plot.history(_read_history(arguments.history))
-    first = next((i for i, kind in enumerate(model.net.walk()) if isinstance(kind, Conv2d)), None)
+    net = model.net if isinstance(model.net, Sequential) else Sequential(model.net)
+    first = next((i for i, kind in enumerate(net.walk()) if isinstance(kind, Conv2d)), None)
     if first is None:
         say(f"cnn-ext plot: no kernels.png, as {arguments.model} has no convolution")
     else:
-        drawn["kernels"] = plot.kernels(model.net, first)
+        drawn["kernels"] = plot.kernels(net, first)
     trainer = Trainer(model.net, num_threads=arguments.threads, task=model.task)
-    drawn["feature_maps"] = plot.feature_maps(model.net, data.x_test[0])
+    drawn["feature_maps"] = plot.feature_maps(net, data.x_test[0])
     outputs = trainer.outputs(data.x_test)
     guesses = trainer.task.predictions(outputs)
     known = trainer.task.outputs not in (None, "numbers") and outputs.shape[1] > 1

@@ -1,4 +1,4 @@
-"""Activation layers and dropout; the backward passes use the output."""
+"""Activation layers and dropout."""
 
 from __future__ import annotations
 
@@ -6,30 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check as check
 from .. import ops
 from ..initializers import generator_of_its_own
-from ..lanes import Lanes
-from ..ops import _check as check
-from .layer import Layer
+from .module import BuiltIn
 
 
-class ReLU(Layer):
+class ReLU(BuiltIn):
     """``max(x, 0)``."""
 
-    takes_lanes = True
     keeps = ()
 
-    def forward(self, x: Any, *, out: Any = None) -> Any:
-        y = ops.relu(x, out=out)
-        self.save_for_backward(y)
-        return y
-
-    def backward(self, dy: Any, *, out: Any = None) -> Any:
-        (y,) = self.saved()
-        return ops.relu_backward(dy, y, out=out)
+    def forward(self, x: Any) -> Any:
+        return ops.relu(x)
 
 
-class LeakyReLU(Layer):
+class LeakyReLU(BuiltIn):
     """`x` where it is at least 0, else ``negative_slope * x``.
 
     Parameters
@@ -44,7 +36,6 @@ class LeakyReLU(Layer):
     """
 
     arguments = ("negative_slope",)
-    takes_lanes = True
     keeps = ()
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -52,46 +43,28 @@ class LeakyReLU(Layer):
         self.negative_slope = float(negative_slope)
 
     def forward(self, x: Any) -> Any:
-        y = ops.leaky_relu(x, self.negative_slope)
-        self.save_for_backward(y)
-        return y
-
-    def backward(self, dy: Any) -> Any:
-        (y,) = self.saved()
-        return ops.leaky_relu_backward(dy, y, self.negative_slope)
+        return ops.leaky_relu(x, self.negative_slope)
 
 
-class Sigmoid(Layer):
+class Sigmoid(BuiltIn):
     """``1 / (1 + e^-x)``; derivative ``y (1 - y)``."""
 
-    takes_lanes = True
     keeps = ()
 
     def forward(self, x: Any) -> Any:
-        y = ops.sigmoid(x)
-        self.save_for_backward(y)
-        return y
-
-    def backward(self, dy: Any) -> Any:
-        return ops.sigmoid_backward(dy, *self.saved())
+        return ops.sigmoid(x)
 
 
-class Tanh(Layer):
+class Tanh(BuiltIn):
     """Hyperbolic tangent; derivative ``1 - y^2``."""
 
-    takes_lanes = True
     keeps = ()
 
     def forward(self, x: Any) -> Any:
-        y = ops.tanh(x)
-        self.save_for_backward(y)
-        return y
-
-    def backward(self, dy: Any) -> Any:
-        return ops.tanh_backward(dy, *self.saved())
+        return ops.tanh(x)
 
 
-class Softmax(Layer):
+class Softmax(BuiltIn):
     """``e^{x_k} / sum_j e^{x_j}`` over the channels.
 
     Not needed before the cross-entropy loss, which takes logits and contains it.
@@ -108,7 +81,6 @@ class Softmax(Layer):
     """
 
     arguments = ("dim",)
-    takes_lanes = True
     keeps = ()
 
     def __init__(self, dim: int = 1) -> None:
@@ -117,15 +89,10 @@ class Softmax(Layer):
         self.dim = 1
 
     def forward(self, x: Any) -> Any:
-        y = ops.softmax(x)
-        self.save_for_backward(y)
-        return y
-
-    def backward(self, dy: Any) -> Any:
-        return ops.softmax_backward(dy, *self.saved())
+        return ops.softmax(x)
 
 
-class Dropout(Layer):
+class Dropout(BuiltIn):
     """In training, sets each number to 0 with probability `p` and divides the rest by ``1 - p``.
 
     Parameters
@@ -143,7 +110,6 @@ class Dropout(Layer):
     """
 
     arguments = ("p",)
-    takes_lanes = True
     keeps = ()
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
@@ -151,16 +117,4 @@ class Dropout(Layer):
         self.rng = rng or generator_of_its_own()
 
     def forward(self, x: Any) -> Any:
-        if not self.training:
-            return x
-        x = check.batch(x, "x")
-        dtype = check.common_dtype(x)
-        keep = self.rng.random(x.shape, np.float32) >= self.p
-        factor: Any = keep.astype(dtype) / dtype.type(max(1 - self.p, 1e-30))
-        if isinstance(x, Lanes):
-            factor = Lanes.pack(factor)
-        self.save_for_backward(factor)
-        return ops.multiply(x, factor)
-
-    def backward(self, dy: Any) -> Any:
-        return ops.multiply(dy, *self.saved())
+        return x.emit("dropout", p=self.p, rng=self.rng) if self.training else x

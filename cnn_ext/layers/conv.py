@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import _check as check
 from .. import ops
 from ..initializers import Initializer
-from ..ops import _check as check
-from ..ops.conv import conv2d_shape
-from .layer import WeightedLayer
+from .module import WeightedLayer
 
 
 class Conv2d(WeightedLayer):
@@ -46,7 +45,6 @@ class Conv2d(WeightedLayer):
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
                  "groups", "bias")  # fmt: skip
 
-    takes_lanes = True
     keeps = ("weight", "bias")
 
     def __init__(
@@ -81,29 +79,6 @@ class Conv2d(WeightedLayer):
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.new_parameters(shape, bias, initializer, rng, dtype)
 
-    @property
-    def _options(self) -> tuple[Any, Any, Any, int]:
-        return self.stride, self.padding, self.dilation, self.groups
-
     def forward(self, x: Any) -> Any:
-        x = self.own_dtype(x)
-        bias = None if self.bias is None else self.bias.data
-        y = ops.conv2d(x, self.weight.data, bias, *self._options)
-        self.save_for_backward(x)
-        return y
-
-    def backward(self, dy: Any, need_dx: bool = True) -> Any:
-        (x,) = self.saved()
-        return self.take_gradients(
-            ops.conv2d_backward(dy, x, self.weight.data, *self._options, need_dx=need_dx)
-        )
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if len(input_shape) != 3:
-            raise ValueError(f"expected an input of (C, H, W), got {input_shape}")
-        shape = conv2d_shape(input_shape, self.weight.data.shape, *self._options)
-        return (self.out_channels, *shape.output)
-
-    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
-        _, P, Q = self.output_shape(input_shape)
-        return self.weight.data.size * P * Q
+        options = self.stride, self.padding, self.dilation, self.groups
+        return ops.conv2d(x, self.weight, self.bias, *options)

@@ -8,40 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import _check as check
 from .. import ops
 from ..initializers import Initializer
-from ..ops import _check as check
-from .layer import Layer, WeightedLayer
+from .module import BuiltIn, WeightedLayer
 
 
-def flatten(x: Any) -> Any:
-    """(N, ...) -> (N, features), for arrays and lanes, without a copy where there can be none."""
-    features = math.prod(x.shape[1:])
-    return x.reshape(x.shape[0], features) if isinstance(x, np.ndarray) else x.reshape(features)
-
-
-def unflatten(dx: Any, shape: tuple[int, ...]) -> Any:
-    """The way back to (N, *shape)."""
-    return dx.reshape(dx.shape[0], *shape) if isinstance(dx, np.ndarray) else dx.reshape(*shape)
-
-
-class Flatten(Layer):
+class Flatten(BuiltIn):
     """(N, C, H, W) -> (N, C H W), channels first, then rows, then columns."""
 
-    takes_lanes = True
     keeps = ()
 
     def forward(self, x: Any) -> Any:
-        x = check.batch(x, "x")
-        self.save_for_backward(x.shape[1:])
-        return flatten(x)
-
-    def backward(self, dy: Any) -> Any:
-        (shape,) = self.saved()
-        return unflatten(check.batch(dy, "dy"), shape)
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (math.prod(input_shape),)
+        return x.flatten()
 
 
 class Linear(WeightedLayer):
@@ -70,7 +49,6 @@ class Linear(WeightedLayer):
 
     arguments = ("in_features", "out_features", "bias")
 
-    takes_lanes = True
     keeps = ("weight", "bias")
 
     def __init__(
@@ -88,24 +66,8 @@ class Linear(WeightedLayer):
         self.new_parameters((self.out_features, self.in_features), bias, initializer, rng, dtype)
 
     def forward(self, x: Any) -> Any:
-        x = self.own_dtype(x)
-        self.output_shape(x.shape[1:])
-        rows = flatten(x)
-        y = ops.linear(rows, self.weight.data, None if self.bias is None else self.bias.data)
-        self.save_for_backward(rows, x.shape[1:])
-        return y
-
-    def backward(self, dy: Any, need_dx: bool = True) -> Any:
-        rows, shape = self.saved()
-        dx = self.take_gradients(ops.linear_backward(dy, rows, self.weight.data, need_dx=need_dx))
-        return unflatten(dx, shape) if need_dx else None
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        features = math.prod(input_shape)
+        features = math.prod(x.features)
         if features != self.in_features:
-            source = f"(N, {', '.join(map(str, input_shape))})"
+            source = f"(N, {', '.join(map(str, x.features))})"
             raise ValueError(f"expected {self.in_features} features, got {features} from {source}")
-        return (self.out_features,)
-
-    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
-        return self.weight.data.size
+        return ops.linear(x.flatten(), self.weight, self.bias)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from .. import _core
-from .layer import Layer
+from .module import Module
 
 
-def evaluation_mode(net: Layer) -> AbstractContextManager[None]:
+def evaluation_mode(net: Module) -> AbstractContextManager[None]:
     """Evaluation mode for a while; afterwards every layer has the mode that it had."""
-    layers = [layer for _, layer in net.named_layers()]
+    layers = [layer for _, layer in net.named_modules()]
     modes = [layer.training for layer in layers]
 
     def back() -> None:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _check as check
 from .. import ops
-from ..lanes import Lanes
-from ..ops import _check as check
-from .layer import Layer
+from ..graph.value import N
+from ..scale import AS_THEY_ARE
+from .module import BuiltIn
 
 CHUNK = 1024  # images whose sums are taken at once
 
 
-class Normalize(Layer):
+class Normalize(BuiltIn):
     """``(x - mean) / std`` for every channel, with fixed numbers.
 
     A network that begins with it takes the numbers of every type as they are, bytes too, in
@@ -36,7 +37,6 @@ class Normalize(Layer):
     """
 
     arguments = ("mean", "std")
-    takes_lanes = True
     keeps = ()
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
@@ -49,7 +49,6 @@ class Normalize(Layer):
         if len({np.shape(n) for n in numbers} - {()}) > 1:
             raise ValueError(f"std: expected as many numbers as in mean, {mean!r}, got {std!r}")
         self._numbers = numbers
-        self._steps: dict[Any, list[tuple[np.ndarray, np.ndarray | None]]] = {}
 
     @property
     def mean(self) -> float | tuple[float, ...]:
@@ -112,48 +111,30 @@ class Normalize(Layer):
         ValueError
             If there are numbers for another count of channels.
         """
-        key = channels, dtype
-        if key not in self._steps:
-            try:
-                mean, std = (np.broadcast_to(n, channels) for n in (self.mean, self.std))
-            except ValueError:
-                raise ValueError(
-                    f"mean, std: expected numbers for {channels} channels, got mean {self.mean} "
-                    f"and std {self.std}"
-                ) from None
-            steps: list[tuple[np.ndarray, np.ndarray | None]] = []
-            if mean.any():
-                steps.append((np.ones((channels, 1, 1, 1), dtype), (-mean).astype(dtype)))
-            if (std != 1).any():
-                steps.append(((1 / std).astype(dtype).reshape(-1, 1, 1, 1), None))
-            self._steps[key] = steps
-        return self._steps[key]
-
-    def constants(self) -> list[np.ndarray]:
-        pairs = [pair for steps in self._steps.values() for pair in steps]
-        return [array for pair in pairs for array in pair if array is not None]
+        try:
+            mean, std = (np.broadcast_to(n, channels) for n in (self.mean, self.std))
+        except ValueError:
+            raise ValueError(
+                f"mean, std: expected numbers for {channels} channels, got mean {self.mean} "
+                f"and std {self.std}"
+            ) from None
+        steps: list[tuple[np.ndarray, np.ndarray | None]] = []
+        if mean.any():
+            steps.append((np.ones((channels, 1, 1, 1), dtype), (-mean).astype(dtype)))
+        if (std != 1).any():
+            steps.append(((1 / std).astype(dtype).reshape(-1, 1, 1, 1), None))
+        return steps
 
     def forward(self, x: Any) -> Any:
-        x = check.batch(x, "x")
-        for weight, bias in self.steps(x.shape[1], check.common_dtype(x)):
-            x = _by_channel(x, weight, bias)
-        self.save_for_backward()
-        return x
-
-    def backward(self, dy: Any) -> Any:
-        self.saved()
-        dy = check.batch(dy, "dy")
-        for weight, _ in self.steps(dy.shape[1], check.common_dtype(dy))[-1:]:
-            dy = _by_channel(dy, weight, None)
-        return dy
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        for dtype in (check.FLOAT32, check.FLOAT64):  # before a recording, which knows its arrays
-            self.steps(input_shape[0], dtype)
-        return input_shape
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_steps": {}}
+        if x.name in x.graph.inputs:
+            x.graph.byte_scale = AS_THEY_ARE
+            x.graph.normalize = self
+        C, *sides = x.features
+        H, W = sides if len(sides) == 2 else (1, math.prod(sides))
+        y = x.reshape(N, C, H, W)
+        for weight, bias in self.steps(C, x.dtype):
+            y = ops.conv2d(y, weight, bias, groups=C)
+        return y.reshape(N, *x.features)
 
 
 def _numbers(value: Any, name: str) -> float | tuple[float, ...]:
@@ -161,12 +142,3 @@ def _numbers(value: Any, name: str) -> float | tuple[float, ...]:
     if numbers.ndim > 1 or not numbers.size or not np.isfinite(numbers).all():
         raise ValueError(f"{name}: expected a finite number, or one a channel, got {value!r}")
     return tuple(numbers.tolist()) if numbers.ndim else float(numbers)
-
-
-def _by_channel(x: Any, weight: np.ndarray, bias: np.ndarray | None) -> Any:
-    # a convolution of one tap for each channel; what is no image is channels of one pixel
-    C, *sides = x.shape[1:]
-    H, W = sides if len(sides) == 2 else (1, math.prod(sides))
-    if isinstance(x, Lanes):
-        return ops.conv2d(x.reshape(C, H, W), weight, bias, groups=C).reshape(*x.shape[1:])
-    return ops.conv2d(x.reshape(-1, C, H, W), weight, bias, groups=C).reshape(x.shape)

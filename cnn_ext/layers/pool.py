@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _check as check
 from .. import ops
-from ..ops import _check as check
-from ..ops.pool import Pool2dShape, max_pool2d_lanes, max_pool2d_lanes_backward, pool2d_shape
-from .layer import Layer
-
-
-def image(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """`input_shape` as (C, H, W)."""
-    if len(input_shape) != 3:
-        raise ValueError(f"expected an input of (C, H, W), got {input_shape}")
-    return input_shape[0], input_shape[1], input_shape[2]
+from .module import BuiltIn
 
 
 def window(
@@ -29,7 +21,7 @@ def window(
     return kernel, steps, pads
 
 
-class MaxPool2d(Layer):
+class MaxPool2d(BuiltIn):
     """Maxima of windows, see `ops.max_pool2d`.
 
     Parameters
@@ -47,7 +39,6 @@ class MaxPool2d(Layer):
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    takes_lanes = True
     keeps = ()
 
     def __init__(
@@ -63,32 +54,12 @@ class MaxPool2d(Layer):
         self.dilation = check.pair(dilation, "dilation", 1)
         self.ceil_mode = bool(ceil_mode)
 
-    def _shape(self, input_shape: tuple[int, ...]) -> Pool2dShape:
-        return pool2d_shape(
-            image(input_shape), self.kernel_size, self.stride, self.padding, self.dilation,
-            self.ceil_mode,
-        )  # fmt: skip
-
     def forward(self, x: Any) -> Any:
-        x = check.batch(x, "x", 4)
-        shape = self._shape(x.shape[1:])
-        lanes = check.packed(x, check.common_dtype(x))
-        y, place = max_pool2d_lanes(lanes, shape, self.training)
-        self.save_for_backward(place, x.shape, shape)
-        return check.result(y, x)
-
-    def backward(self, dy: Any) -> Any:
-        place, x_shape, shape = self.saved()
-        dy = check.batch(dy, "dy", 4)
-        check.same_shape(dy, "dy", place.shape)
-        dx = max_pool2d_lanes_backward(check.packed(dy, place.dtype), place, x_shape, shape)
-        return check.result(dx, dy)
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (input_shape[0], *self._shape(input_shape).output)
+        options = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return ops.max_pool2d(x, *options)
 
 
-class AvgPool2d(Layer):
+class AvgPool2d(BuiltIn):
     """Means of windows, see `ops.avg_pool2d`.
 
     Parameters
@@ -107,7 +78,6 @@ class AvgPool2d(Layer):
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-    takes_lanes = True
     keeps = ()
 
     def __init__(
@@ -122,39 +92,17 @@ class AvgPool2d(Layer):
         self.ceil_mode = bool(ceil_mode)
         self.count_include_pad = bool(count_include_pad)
 
-    @property
-    def _options(self) -> tuple[Any, ...]:
-        return self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-
     def forward(self, x: Any) -> Any:
-        x = check.batch(x, "x", 4)
-        self.save_for_backward(x.shape)
-        return ops.avg_pool2d(x, *self._options)
-
-    def backward(self, dy: Any) -> Any:
-        (x_shape,) = self.saved()
-        return ops.avg_pool2d_backward(dy, x_shape, *self._options)
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        kernel_size, stride, padding, ceil_mode, _ = self._options
-        shape = pool2d_shape(image(input_shape), kernel_size, stride, padding, 1, ceil_mode)
-        return (input_shape[0], *shape.output)
+        options = self.kernel_size, self.stride, self.padding, self.ceil_mode
+        return ops.avg_pool2d(x, *options, self.count_include_pad)
 
 
-class GlobalAvgPool2d(Layer):
+class GlobalAvgPool2d(BuiltIn):
     """The mean of each channel, (N, C, H, W) -> (N, C, 1, 1)."""
 
-    takes_lanes = True
     keeps = ()
 
     def forward(self, x: Any) -> Any:
-        x = check.batch(x, "x", 4)
-        self.save_for_backward(x.shape)
-        return ops.avg_pool2d(x, x.shape[2:])
-
-    def backward(self, dy: Any) -> Any:
-        (x_shape,) = self.saved()
-        return ops.avg_pool2d_backward(dy, x_shape, x_shape[2:])
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (image(input_shape)[0], 1, 1)
+        if x.ndim != 4:
+            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
+        return ops.avg_pool2d(x, x.features[1:])

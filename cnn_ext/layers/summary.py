@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .layer import Layer
+from ..graph.operator import OPERATORS
+
+if TYPE_CHECKING:
+    from .module import Module
+    from .tracing import TracedGraph
 
 
-def table(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> str:
-    """Layers, output shapes, parameters and multiply-adds; `shapes` begin with the input's."""
+def table(graph: TracedGraph, net: Module) -> str:
+    """The modules that a network calls, output shapes, parameters and multiply-adds."""
     rows = [("", "layer", "output", "parameters", "multiply-adds")]
     seen: set[int] = set()
     sums = [0, 0]
-    for i, layer in enumerate(layers):
-        parameters = {id(p): p.data.size for p in layer.parameters() if id(p) not in seen}
+    for label, module, shape, nodes in graph.rows:
+        parameters = {id(p): p.data.size for p in module.parameters() if id(p) not in seen}
         seen.update(parameters)
-        count, work = sum(parameters.values()), layer.multiply_adds(shapes[i])
+        count = sum(parameters.values())
+        work = sum(OPERATORS[n.op].multiply_adds(n, graph.shapes[n.output]) for n in nodes)
         sums = [sums[0] + count, sums[1] + work]
-        rows.append((str(i), type(layer).__name__, _by(shapes[i + 1]), f"{count:,}", f"{work:,}"))
-    rows.append(("", "total", _by(shapes[-1]), f"{sums[0]:,}", f"{sums[1]:,}"))
+        name = label.removeprefix("layer ")
+        rows.append((name, type(module).__name__, _by(shape), f"{count:,}", f"{work:,}"))
+    whole = {id(p): p.data.size for p in net.parameters()}
+    output = graph.shapes[graph.output]
+    work = graph.multiply_adds()
+    rest = sum(whole.values()) - sums[0]
+    if rest or work != sums[1]:
+        rows.append(("", "its own", _by(output), f"{rest:,}", f"{work - sums[1]:,}"))
+    rows.append(("", "total", _by(output), f"{sum(whole.values()):,}", f"{work:,}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

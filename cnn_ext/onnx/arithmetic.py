@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..inference.graph import Shape
+from ..graph.node import Shape
 from .building import Builder, Operand, Value, image_shape, said
 from .step import Step, real
 

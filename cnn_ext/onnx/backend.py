@@ -12,7 +12,9 @@ import numpy as np
 import onnx
 from onnx.backend import base
 
-from ..inference.graph import Graph, Shape
+from ..graph.graph import Graph
+from ..graph.node import Shape
+from ..run.plan import Plan
 from .building import BATCH
 from .loader import read
 
@@ -20,7 +22,7 @@ Executor = Callable[[Graph, np.ndarray], np.ndarray]
 
 
 def _compiled(graph: Graph, images: np.ndarray) -> np.ndarray:
-    return graph.compile(max(len(images), 1))(images)
+    return Plan(graph, max(len(images), 1))(images)
 
 
 class Prepared(base.BackendRep):

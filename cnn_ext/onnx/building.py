@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.graph import Graph, Shape
+from ..graph.graph import Graph
+from ..graph.node import Shape
 
 # A model is read as if its batch had so many images.  It is a prime that no file has for a size,
 # so the batch is found again in whatever the model computes from the shapes of its values.

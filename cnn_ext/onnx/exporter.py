@@ -11,17 +11,19 @@ import numpy as np
 
 from .. import __version__
 from .._files import atomic_write
-from ..inference.from_network import graph_of
-from ..inference.graph import CLIP_NONE, Graph, Node, Shape
-from ..layers import Sequential
+from ..graph.graph import Graph
+from ..graph.node import Node, Shape
+from ..graph.rewrite import CLIP_NONE
+from ..layers import Module, graph_of
 from ..task import KEY as TASK
+from ..task import meaning_of
 from ._package import BYTE_SCALE, onnx_package
 
 OPSET, IR_VERSION = 17, 8  # of 2022: any program that reads ONNX today reads these
 
 
 def export(
-    net: Sequential | Graph, path: str | os.PathLike[str], input_shape: Sequence[int] | None = None
+    net: Module | Graph, path: str | os.PathLike[str], input_shape: Sequence[int] | None = None
 ) -> None:
     """Write a network, as it works in evaluation mode, as an ONNX file.
 
@@ -31,12 +33,12 @@ def export(
 
     Parameters
     ----------
-    net : Sequential or Graph
-        The weights of a Sequential keep their names.
+    net : Module or Graph
+        The weights of a network keep their names.
     path : str or path
         Replaced only when the new file is complete and on the disk.
     input_shape : tuple of int, optional
-        (C, H, W) or (F,), of one image.  A Graph knows it, and so may a Sequential.
+        (C, H, W) or (F,), of one image.  A Graph knows it, and so may a network.
 
     Raises
     ------
@@ -50,36 +52,27 @@ def export(
         If the package `onnx` is not installed.
     """
     onnx = onnx_package()
-    names: list[str | None] | None = None
-    if isinstance(net, Sequential):
-        input_shape = getattr(net, "input_shape", None) if input_shape is None else input_shape
-        if input_shape is None:
+    names: dict[int, str] = {}
+    if isinstance(net, Module):
+        if input_shape is None and net.input_shape is None:
             raise TypeError("input_shape: expected (C, H, W) or (F,), got None")
-        graph = graph_of(net, input_shape)
-        names = _names(net)
+        graph = graph_of(net, input_shape, with_names=True)
+        names = {id(kept): name for name, kept in net.named_state()}
     elif isinstance(net, Graph):
         graph = net
         if input_shape is not None and tuple(input_shape) != graph.input_shape:
             raise ValueError(f"input_shape: the graph takes {graph.input_shape}, got {input_shape}")
     else:
-        raise TypeError(f"net: expected a Sequential or a Graph, got {type(net).__name__}")
+        raise TypeError(f"net: expected a Module or a Graph, got {type(net).__name__}")
     content = _Writer(onnx, graph, names).content()
     with atomic_write(path) as file:
         file.write(content)
 
 
-def _names(net: Sequential) -> list[str | None]:
-    # of the weights in the order of the nodes; what stands again is written again without its name
-    known = {id(parameter): name for name, parameter in net.named_parameters()}
-    return [
-        known.pop(id(parameter), None) for layer in net.walk() for parameter in layer.parameters()
-    ]
-
-
 class _Writer:
     """The nodes and tensors of a model while they are made from a graph."""
 
-    def __init__(self, onnx: Any, graph: Graph, names: list[str | None] | None) -> None:
+    def __init__(self, onnx: Any, graph: Graph, names: dict[int, str]) -> None:
         self.onnx = onnx
         self.graph = graph
         self.names = names
@@ -109,7 +102,7 @@ class _Writer:
             producer_name="cnn_ext",
             producer_version=__version__,
         )
-        metadata = {TASK: graph.meaning().to_json()}
+        metadata = {TASK: meaning_of(graph).to_json()}
         if graph.byte_scale is not None:
             metadata[BYTE_SCALE] = repr(graph.byte_scale)
         helper.set_model_props(model, metadata)
@@ -134,11 +127,14 @@ class _Writer:
         return name
 
     def weights(self, node: Node) -> list[str]:
-        """Append weight and bias, under the names that the network has for them."""
-        keys = [key for key in ("weight", "bias") if key in node.weights]
+        """Append weight and bias, under the names that the network has for them.
+
+        What stands again is written again without its name.
+        """
         return [
-            self.tensor(node.weights[key], name=self.names.pop(0) if self.names else None)
-            for key in keys
+            self.tensor(node.weight(key), name=self.names.pop(id(node.weights[key]), None))
+            for key in ("weight", "bias")
+            if key in node.weights
         ]
 
     def pad(self, x: str, padding: Sequence[int], value: float) -> str:
@@ -205,7 +201,7 @@ def _clip(model: _Writer, node: Node, x: str) -> str:
 def _binary(op: str) -> Callable[..., str]:
     def add(model: _Writer, node: Node, *inputs: str) -> str:
         if len(inputs) == 1:
-            return model.node(op, inputs[0], model.tensor(node.weights["constant"]))
+            return model.node(op, inputs[0], model.tensor(node.weight("constant")))
         # axes are aligned from the back, so the batch must not meet any other axis
         shapes = [model.graph.shapes[name] for name in node.inputs]
         rank = max(map(len, shapes))

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..inference.graph import Graph, Shape
-from ..inference.simplify import simplify
-from ..ops import _check as check
+from .. import _check as check
+from ..graph.graph import Graph
+from ..graph.node import Shape
+from ..graph.rewrite import simplify
 from ..task import KEY as TASK
-from ..task import Task
+from ..task import Task, meaning_of
 from ._package import BYTE_SCALE, onnx_package
 from .building import BATCH, ROOM, Builder, Operand, Value
 from .operators import OPERATORS
@@ -80,7 +81,7 @@ def _told(graph: Graph, model: Any, name: str, byte_scale: float | None) -> Grap
             graph.byte_scale = check.number(byte_scale, "byte_scale")
         if TASK in kept:
             graph.task = Task.from_json(kept[TASK])
-        graph.meaning()
+        meaning_of(graph)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return graph

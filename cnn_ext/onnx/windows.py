@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..inference.graph import Shape
+from ..graph.node import Shape
 from .arithmetic import binary
 from .building import Builder, Operand, Value, said
 from .step import Step

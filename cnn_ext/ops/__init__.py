@@ -22,11 +22,13 @@ from .conv import conv2d, conv2d_backward, linear, linear_backward
 from .loss import binary_cross_entropy, cross_entropy, mse, quadratic
 from .picture import conv2d_matrix, convolve2d, correlate2d
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .shapes import concat
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_backward",
     "binary_cross_entropy",
+    "concat",
     "conv2d",
     "conv2d_backward",
     "conv2d_matrix",

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check as check
 from .. import _core
+from ..graph.value import Value
 from ..lanes import Lanes, contiguous, empty
-from . import _check as check
 
 
 def _elementwise(
@@ -47,6 +48,8 @@ def _elementwise(
 
 def relu(x: Any, *, out: Any = None) -> Any:
     """``max(x, 0)``, for arrays of any shape or lanes; NaN stays NaN."""
+    if isinstance(x, Value):
+        return x.emit("clip", low=0.0)
     return _elementwise("relu", x, None, out)
 
 
@@ -72,7 +75,10 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
         If `negative_slope` is no number, or negative: then the output would not tell the sign of
         the input.
     """
-    return _elementwise("leaky_relu", x, None, out, _slope(negative_slope))
+    slope = _slope(negative_slope)
+    if isinstance(x, Value):
+        return x.emit("leaky_relu", negative_slope=slope)
+    return _elementwise("leaky_relu", x, None, out, slope)
 
 
 def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
@@ -82,6 +88,8 @@ def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.01, *, out: A
 
 def sigmoid(x: Any, *, out: Any = None) -> Any:
     """``1 / (1 + e^-x)``, for arrays of any shape or lanes, without overflow."""
+    if isinstance(x, Value):
+        return x.emit("sigmoid")
     return _elementwise("sigmoid", x, None, out)
 
 
@@ -92,6 +100,8 @@ def sigmoid_backward(dy: Any, y: Any, *, out: Any = None) -> Any:
 
 def tanh(x: Any, *, out: Any = None) -> Any:
     """Hyperbolic tangent, for arrays of any shape or lanes."""
+    if isinstance(x, Value):
+        return x.emit("tanh")
     return _elementwise("tanh", x, None, out)
 
 
@@ -134,6 +144,8 @@ def softmax(x: Any, *, out: np.ndarray | None = None) -> Any:
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
+    if isinstance(x, Value):
+        return x.emit("softmax")
     return _softmax(x, None, out)
 
 

@@ -2,70 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _check as check
 from .. import _core
+from ..graph.value import Value
 from ..lanes import Lanes, contiguous, empty
-from . import _check as check
+from ..operators.conv2d import conv_sizes
+from ..parameter import Kept
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
 
 
-class Conv2dShape(NamedTuple):
-    """All sizes of a convolution; `core` is what the kernels take."""
-
-    output: tuple[int, int]
-    core: tuple[int, ...]
-
-
-def conv2d_shape(
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-) -> Conv2dShape:
-    """Check the sizes of a convolution of (C, H, W) inputs against each other.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument that does not fit.
-    """
-    if len(w_shape) != 4 or 0 in w_shape:
-        raise ValueError(f"weight: expected shape (K, C / groups, R, S), got {w_shape}")
-    groups = check.whole(groups, "groups", 1)
-    step_h, step_w = check.pair(stride, "stride", 1)
-    gap_h, gap_w = check.pair(dilation, "dilation", 1)
-    (C, H, W), (K, C_group, R, S) = x_shape, w_shape
-    if K % groups:
-        raise ValueError(f"groups: expected a divisor of the {K} output channels, got {groups}")
-    if C != C_group * groups:
-        raise ValueError(f"x: expected {C_group * groups} channels, got {C} from {x_shape}")
-    top, bottom, left, right = check.padding4(padding, (R, S), (step_h, step_w), (gap_h, gap_w))
-    spare_h = H + top + bottom - gap_h * (R - 1) - 1
-    spare_w = W + left + right - gap_w * (S - 1) - 1
-    if spare_h < 0 or spare_w < 0:
-        raise ValueError(
-            f"weight: a kernel of {R} x {S} (dilation {gap_h}, {gap_w}) does not fit into the "
-            f"padded input of {H + top + bottom} x {W + left + right}"
-        )
-    P, Q = spare_h // step_h + 1, spare_w // step_w + 1
-    if max(P, Q) > check.LARGEST:
-        raise ValueError(f"padding: an output of {P} x {Q} is too large")
-    core = (groups, C_group, K // groups, H, W, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w)
-    return Conv2dShape((P, Q), core)
-
-
 def conv2d(
     x: Any,
-    weight: ArrayLike,
-    bias: ArrayLike | None = None,
+    weight: Any,
+    bias: Any = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -102,18 +57,31 @@ def conv2d(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
+    if isinstance(x, Value):
+        return x.emit("conv2d", weights=_weights(weight, bias), stride=stride, padding=padding,
+                      dilation=dilation, groups=groups)  # fmt: skip
     x = check.batch(x, "x", 4)
     weight = check.real_array(weight, "weight")
-    shape = conv2d_shape(x.shape[1:], weight.shape, stride, padding, dilation, groups)
+    sizes = conv_sizes(x.shape[1:], weight.shape, stride, padding, dilation, groups)
     bias = None if bias is None else check.real_array(bias, "bias")
     dtype = check.common_dtype(x, weight, bias)
     w = check.plain(weight, "weight", weight.shape, dtype)
     b = None if bias is None else check.plain(bias, "bias", weight.shape[:1], dtype)
     lanes = check.packed(x, dtype)
-    y = Lanes.empty((x.shape[0], weight.shape[0], *shape.output), dtype)
-    core = (lanes.blocks, *shape.core)
+    y = Lanes.empty((x.shape[0], *sizes.output), dtype)
+    core = (lanes.blocks, *sizes)
     _core.conv2d(lanes.data, w, b, y.data, dtype.itemsize, core, None, lanes.images)
     return check.result(y, x, out)
+
+
+def _weights(weight: Any, bias: Any) -> dict[str, Any]:
+    # of a node
+    named = {"weight": weight, "bias": bias}
+    return {
+        name: array if isinstance(array, Kept) else check.real_array(array, name)
+        for name, array in named.items()
+        if array is not None
+    }
 
 
 def conv2d_backward(
@@ -159,13 +127,13 @@ def conv2d_backward(
     x = check.batch(x, "x", 4)
     dy = check.batch(dy, "dy", 4)
     weight = check.real_array(weight, "weight")
-    shape = conv2d_shape(x.shape[1:], weight.shape, stride, padding, dilation, groups)
+    sizes = conv_sizes(x.shape[1:], weight.shape, stride, padding, dilation, groups)
     K = weight.shape[0]
-    check.same_shape(dy, "dy", (x.shape[0], K, *shape.output))
+    check.same_shape(dy, "dy", (x.shape[0], *sizes.output))
     dtype = check.common_dtype(x, dy, weight)
     w = check.plain(weight, "weight", weight.shape, dtype)
     x_lanes, dy_lanes = check.packed(x, dtype), check.packed(dy, dtype, "dy")
-    N, pixels, core = dy_lanes.images, math.prod(shape.output), (dy_lanes.blocks, *shape.core)
+    N, pixels, core = dy_lanes.images, sizes.P * sizes.Q, (dy_lanes.blocks, *sizes)
     dw, db = empty(weight.shape, dtype), empty((K,), dtype)
     _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core, N)
     _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, pixels, N)
@@ -177,9 +145,7 @@ def conv2d_backward(
     return dx, check.into(dw, out[1], "out[1]"), check.into(db, out[2], "out[2]")
 
 
-def linear(
-    x: Any, weight: ArrayLike, bias: ArrayLike | None = None, *, out: np.ndarray | None = None
-) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, *, out: np.ndarray | None = None) -> Any:
     """Full connection, ``y = x weight' + bias``.
 
     Parameters
@@ -199,6 +165,8 @@ def linear(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
+    if isinstance(x, Value):
+        return x.emit("linear", weights=_weights(weight, bias))
     x = check.batch(x, "x", 2)
     weight = linear_weight(weight, x.shape[1])
     bias = None if bias is None else check.real_array(bias, "bias")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import _check as check
 from .. import _core
 from ..lanes import Lanes, empty
-from . import _check as check
 
 Shape = tuple[int, ...]  # of outputs, (N, K, ...)
 

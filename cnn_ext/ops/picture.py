@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check as check
+from .. import _check as check
+from ..operators.conv2d import conv_sizes
 from .conv import conv2d
 
 
@@ -101,12 +102,10 @@ def conv2d_matrix(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    from .conv import conv2d_shape
-
     w = check.real_array(weight, "weight")
     C, H, W = check.extents(input_shape, "input_shape", "CHW")
-    shape = conv2d_shape((C, H, W), w.shape, stride, padding, dilation, groups)
-    G, C_group, K_group, _, _, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w = shape.core
+    sizes = conv_sizes((C, H, W), w.shape, stride, padding, dilation, groups)
+    G, C_group, K_group, _, _, R, S, P, Q, step_h, step_w, top, left, gap_h, gap_w = sizes
     k, c, p, q, r, s = np.ogrid[: G * K_group, :C_group, :P, :Q, :R, :S]
     h, v = p * step_h + r * gap_h - top, q * step_w + s * gap_w - left
     inside = np.broadcast_to(

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _check as check
 from .. import _core
 from .._arrays import plain_array
+from ..graph.value import Value
 from ..lanes import Lanes
-from . import _check as check
-
-MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
+from ..operators.pool import max_pool, pool_sizes
 
 
-class Pool2dShape(NamedTuple):
-    """All sizes of a pooling; `core`, after the number of planes, is what the kernels take."""
-
-    output: tuple[int, int]
-    core: tuple[int, ...]
-
-
-def pool2d_shape(
-    x_shape: tuple[int, ...],
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    ceil_mode: bool,
-) -> Pool2dShape:
-    """Check the sizes of a pooling of (C, H, W) inputs against each other.
+def pool_options(kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, Any]:
+    """The arguments of a pooling as pairs, checked against each other.
 
     Raises
     ------
@@ -40,57 +26,10 @@ def pool2d_shape(
     kernel = check.pair(kernel_size, "kernel_size", 1)
     steps = kernel if stride is None else check.pair(stride, "stride", 1)
     pads = check.pair(padding, "padding", 0)
+    if any(pad > size // 2 for pad, size in zip(pads, kernel, strict=True)):
+        raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
     gaps = check.pair(dilation, "dilation", 1)
-    for pad, size in zip(pads, kernel, strict=True):
-        if pad > size // 2:
-            raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
-    extent = []
-    for size, window, step, pad, gap in zip(x_shape[1:], kernel, steps, pads, gaps, strict=True):
-        spare = size + 2 * pad - gap * (window - 1) - 1
-        count = -(-spare // step) + 1 if ceil_mode else spare // step + 1
-        if count < 1:
-            raise ValueError(
-                f"kernel_size: a window of {kernel} (dilation {gaps}) does not fit into the padded "
-                f"input of {x_shape[1] + 2 * pads[0]} x {x_shape[2] + 2 * pads[1]}"
-            )
-        # the first tap that is not before the input may be behind it
-        if gap > size and any(start % gap >= size for start in range(-pad, 0, step)[:count]):
-            raise ValueError(
-                f"kernel_size: a window of {kernel} with dilation {gaps} and padding {pads} holds "
-                f"no pixel of the input of {x_shape[1]} x {x_shape[2]}"
-            )
-        # a window that would begin in the padding behind the input is dropped
-        extent.append(count - 1 if (count - 1) * step >= size + pad else count)
-    core = (*x_shape[1:], *kernel, *extent, *steps, *gaps, *pads, *pads)
-    return Pool2dShape((extent[0], extent[1]), core)
-
-
-def max_pool2d_lanes(x: Lanes, shape: Pool2dShape, keep_place: bool) -> tuple[Lanes, Lanes | None]:
-    """Maxima of the windows and, if asked, which tap of its window each one was."""
-    y = Lanes.empty((*x.shape[:2], *shape.output), x.dtype)
-    R, S = shape.core[2:4]
-    if keep_place and R * S > MOST_TAPS[x.dtype.itemsize]:
-        raise ValueError(f"kernel_size: {R} x {S} taps are too many to be counted in {x.dtype}")
-    place = Lanes.empty(y.shape, x.dtype) if keep_place else None
-    planes = x.blocks * x.shape[1]
-    _core.max_pool2d(
-        x.data,
-        y.data,
-        None if place is None else place.data,
-        x.dtype.itemsize,
-        (planes, *shape.core),
-    )
-    return y, place
-
-
-def max_pool2d_lanes_backward(
-    dy: Lanes, place: Lanes, x_shape: tuple[int, ...], shape: Pool2dShape
-) -> Lanes:
-    """Send each gradient to the tap that `max_pool2d_lanes` noted."""
-    dx = Lanes.empty(x_shape, dy.dtype)
-    planes = dx.blocks * x_shape[1]
-    _core.max_pool2d_input(dy.data, place.data, dx.data, dy.dtype.itemsize, (planes, *shape.core))
-    return dx
+    return {"kernel": kernel, "stride": steps, "padding": pads, "dilation": gaps}
 
 
 def max_pool2d(
@@ -131,17 +70,19 @@ def max_pool2d(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
+    options = pool_options(kernel_size, stride, padding, dilation)
+    if isinstance(x, Value):
+        return x.emit("max_pool", **options, ceil_mode=ceil_mode)
     x = check.batch(x, "x", 4)
-    shape = pool2d_shape(x.shape[1:], kernel_size, stride, padding, dilation, ceil_mode)
-    y, place = max_pool2d_lanes(check.packed(x, check.common_dtype(x)), shape, return_indices)
+    s = pool_sizes(x.shape[1:], ceil_mode=ceil_mode, **options)
+    y, argmax = max_pool(check.packed(x, check.common_dtype(x)), s, return_indices)
     answer = check.result(y, x, out)
-    if place is None:
+    if argmax is None:
         return answer
-    _, W, _, S, P, Q, step_h, step_w, gap_h, gap_w, top, left = shape.core[:12]
-    tap = place.unpack().astype(np.int64)
-    h = np.arange(P)[:, None] * step_h - top + tap // S * gap_h
-    w = np.arange(Q) * step_w - left + tap % S * gap_w
-    return answer, h * W + w
+    tap = argmax.unpack().astype(np.int64)
+    h = np.arange(s.P)[:, None] * s.step_h - s.top + tap // s.S * s.gap_h
+    w = np.arange(s.Q) * s.step_w - s.left + tap % s.S * s.gap_w
+    return answer, h * s.W + w
 
 
 def max_pool2d_backward(
@@ -223,11 +164,17 @@ def avg_pool2d(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
+    options = pool_options(kernel_size, stride, padding)
+    if isinstance(x, Value):
+        del options["dilation"]
+        return x.emit(
+            "avg_pool", **options, ceil_mode=ceil_mode, count_include_pad=bool(count_include_pad)
+        )
     x = check.batch(x, "x", 4)
-    shape = pool2d_shape(x.shape[1:], kernel_size, stride, padding, 1, ceil_mode)
+    s = pool_sizes(x.shape[1:], ceil_mode=ceil_mode, **options)
     lanes = check.packed(x, check.common_dtype(x))
-    y = Lanes.empty((*x.shape[:2], *shape.output), lanes.dtype)
-    core = (lanes.blocks * x.shape[1], *shape.core)
+    y = Lanes.empty((*x.shape[:2], s.P, s.Q), lanes.dtype)
+    core = (lanes.blocks * x.shape[1], *s)
     _core.avg_pool2d(lanes.data, y.data, y.dtype.itemsize, core, bool(count_include_pad))
     return check.result(y, x, out)
 
@@ -265,10 +212,11 @@ def avg_pool2d_backward(
     """
     dy = check.batch(dy, "dy", 4)
     N, C, H, W = check.extents(input_shape, "input_shape", "NCHW")
-    shape = pool2d_shape((C, H, W), kernel_size, stride, padding, 1, ceil_mode)
-    check.same_shape(dy, "dy", (N, C, *shape.output))
+    options = pool_options(kernel_size, stride, padding)
+    s = pool_sizes((C, H, W), ceil_mode=ceil_mode, **options)
+    check.same_shape(dy, "dy", (N, C, s.P, s.Q))
     lanes = check.packed(dy, check.common_dtype(dy), "dy")
     dx = Lanes.empty((N, C, H, W), lanes.dtype)
-    core = (lanes.blocks * C, *shape.core)
+    core = (lanes.blocks * C, *s)
     _core.avg_pool2d_input(lanes.data, dx.data, dx.dtype.itemsize, core, bool(count_include_pad))
     return check.result(dx, dy, out)

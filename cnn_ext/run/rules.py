@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .. import _core
-from .graph import Graph, Node, Shape
+from ..graph.graph import Graph
+from ..graph.node import Node, Shape
+from ..graph.operator import OPERATORS
+from ..operators.conv2d import sizes_of
+from ..operators.elementwise import Elementwise
 from .layout import MOST, MOST_BORDER, NO_BORDER, SIZE, Border, NoRoom, image
 
-Clip = tuple[float, float]
 Value = TypeVar("Value")
-KEEP_ZERO = {"add", "mul", "leaky_relu", "tanh"}  # what makes zeros of zeros
+KEEP_ZERO = {"add", "mul"}  # what makes zeros of zeros
 
 
 def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
@@ -36,73 +39,27 @@ def winograd_pays(graph: Graph, node: Node) -> bool:
 
 def conv_shape(graph: Graph, node: Node) -> tuple[int, ...]:
     """The sizes of a convolution of one block of images, as `_core.conv2d` takes them."""
-    a = node.attributes
-    K, C_group, R, S = node.weights["weight"].shape
-    _, H, W = graph.shapes[node.inputs[0]]
-    _, P, Q = graph.shapes[node.output]
-    top, _, left, _ = a["padding"]
-    groups = a["groups"]
-    return (
-        1,
-        groups,
-        C_group,
-        K // groups,
-        H,
-        W,
-        R,
-        S,
-        P,
-        Q,
-        *a["stride"],
-        top,
-        left,
-        *a["dilation"],
-    )
+    return 1, *sizes_of(node, graph.shapes[node.inputs[0]])
 
 
 def keeps_zero(node: Node) -> bool:
     """Whether zeros become zeros, so that a border stays one."""
-    if node.op == "clip":
-        return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
-    return node.op in KEEP_ZERO
+    operator: Any = OPERATORS[node.op]
+    return node.op in KEEP_ZERO or (isinstance(operator, Elementwise) and operator.keeps_zero(node))
 
 
-def in_order(
-    graph: Graph, first: Value, step: Callable[[Node, list[Value], Clip | None, str], Value]
-) -> Value:
-    """Do all nodes, and give the value of the output; what nobody needs any more is let go.
-
-    `step(node, inputs, clip, name)` does one; `clip` is what the next node, done with it, would
-    clip its value to, and `name` that of the value.
-    """
+def in_order(graph: Graph, first: Value, step: Callable[[Node, list[Value]], Value]) -> Value:
+    """Do all nodes, and give the value of the output; what nobody needs any more is let go."""
     uses = graph.uses()  # that are still to come
     values = {graph.input: first}
     del first  # its memory may go to others
-    i = 0
-    while i < len(graph.nodes):
-        node, clip = graph.nodes[i], None
-        name = node.output
-        if i + 1 < len(graph.nodes) and clip_of(graph, node, graph.nodes[i + 1], uses):
-            i += 1
-            clip = (graph.nodes[i].attributes["low"], graph.nodes[i].attributes["high"])
-            name = graph.nodes[i].output
-        values[name] = step(node, [values[key] for key in node.inputs], clip, name)
+    for node in graph.nodes:
+        values[node.output] = step(node, [values[key] for key in node.inputs])
         for key in node.inputs:
             uses[key] -= 1
             if not uses[key]:
                 values.pop(key, None)
-        i += 1
     return values[graph.output]
-
-
-def clip_of(graph: Graph, node: Node, after: Node, uses: dict[str, int]) -> bool:
-    """Whether `after` is a clip that `node`, which has weights, can do itself."""
-    return (
-        node.op in ("conv2d", "linear")
-        and after.op == "clip"
-        and after.inputs == (node.output,)
-        and uses[node.output] == 1
-    )
 
 
 def borders(graph: Graph) -> dict[str, Border]:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Shape
+from ..graph.node import Shape
 
 FLOAT = np.dtype(np.float32)
 SIZE = FLOAT.itemsize
-LINE = 64 // SIZE  # numbers in a cache line
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 NO_BORDER: Border = (0, 0, 0, 0)
 # numbers in tables, and in calls that keep them, and in constants that are spread
@@ -28,8 +27,9 @@ def places(numbers: Any) -> np.ndarray:
 
 def constant(array: np.ndarray) -> np.ndarray:
     """A copy that begins on a cache line, in memory that no recorder takes for its own."""
-    room = np.empty(array.size + LINE, FLOAT)
-    start = -room.ctypes.data // SIZE % LINE
+    line = 64 // array.itemsize
+    room = np.empty(array.size + line, array.dtype)
+    start = -room.ctypes.data // array.itemsize % line
     copy = room[start : start + array.size].reshape(array.shape)
     copy[...] = array
     copy.flags.writeable = False

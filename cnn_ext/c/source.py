@@ -14,13 +14,14 @@ import numpy as np
 
 from .. import _core
 from .._files import atomic_write
+from ..graph.graph import Graph
+from ..graph.node import Node, Shape
+from ..run.layout import MOST
+from ..run.rules import most_at_once
 from ..scale import AS_THEY_ARE
-from ..task import Task
-from . import c_kernels as kernels
-from .c_kernels import Image, Part
-from .graph import Graph, Node, Shape
-from .layout import MOST
-from .rules import most_at_once
+from ..task import Task, meaning_of
+from . import kernels
+from .kernels import Image, Part
 
 UNARY = ("clip", "leaky_relu", "sigmoid", "tanh")
 FUSING = (*UNARY, "conv2d", "linear", "max_pool", "avg_pool", "add", "mul")
@@ -64,7 +65,7 @@ def write_c(
     if not isinstance(graph, Graph):
         raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
     source, header, prefix = names_of(path, name)
-    text, declarations = c_source(graph, prefix, header.name, graph.meaning(outputs))
+    text, declarations = c_source(graph, prefix, header.name, meaning_of(graph, outputs))
     with atomic_write(header) as second, atomic_write(source) as first:
         first.write(text.encode())
         second.write(declarations.encode())

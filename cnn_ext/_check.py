@@ -1,4 +1,4 @@
-"""Checks and conversions that every function of `ops` shares; each error names the argument."""
+"""Checks and conversions that all share; each error names the argument."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import plain_array
-from ..lanes import Lanes, contiguous
+from ._arrays import plain_array
+from .lanes import Lanes, contiguous
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -151,6 +151,11 @@ def is_list(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+
+
+def listed(value: Any) -> list[int]:
+    """A number, or numbers in a list, as a list."""
+    return [int(number) for number in value] if is_list(value) else [int(value)]
 
 
 def extents(value: Any, name: str, letters: str) -> tuple[int, ...]:

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.graph import Graph
+from ..graph.node import Node, Shape
+from ..graph.operator import OPERATORS
 from ..lanes import empty
 from ..scale import scale_of
-from .graph import Graph, Node, Shape
 from .layout import (
     FLOAT,
     MOST,
@@ -95,9 +97,10 @@ class ByImage:
             whole = self.packed.grid(0, (out.size, 1))
             self.kernels.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
-    def _step(self, node: Node, inputs: list[Value], clip: Any, name: str) -> Value:
+    def _step(self, node: Node, inputs: list[Value]) -> Value:
         with _named(self.graph.said(node)):
-            value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=name)
+            clip = node.attributes.get("clip")
+            value: Value = getattr(self, "_" + node.op)(node, *inputs, clip=clip, name=node.output)
         return value
 
     # ------------------------------------------------------------------------------------- places
@@ -284,12 +287,13 @@ class ByImage:
     _max_pool = _avg_pool = _pool
 
     def _unary(self, node: Node, x: Value, clip: Any, name: str) -> Value:
-        low, high = node.attributes.get("low", 0.0), node.attributes.get("high", 0.0)
-        op, parameter = node.op, node.attributes.get("negative_slope", low)
+        operator: Any = OPERATORS[node.op]
+        op, parameters = operator.kernel(node)
         if not keeps_zero(node):
             x = self._borderless(x)
         y = x.like(empty(x.data.shape, FLOAT))
-        self.kernels.elementwise(op, x.data, None, y.data, SIZE, x.data.size, parameter, high)
+        first, second = (*parameters, 0.0, 0.0)[:2]
+        self.kernels.elementwise(op, x.data, None, y.data, SIZE, x.data.size, first, second)
         return y
 
     _clip = _leaky_relu = _sigmoid = _tanh = _unary

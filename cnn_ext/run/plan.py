@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import _check as check
 from .. import _core
 from .._arrays import plain_array
-from ..lanes import contiguous
-from ..ops import _check as check
-from ..scale import as_numbers
+from ..graph.graph import Graph
+from ..graph.rewrite import frozen, fused, simplify
+from ..lanes import Lanes, contiguous
+from ..scale import as_numbers, scale_of
+from ..task import meaning_of
 from .by_batch import ByBatch
 from .by_image import ByImage
-from .graph import Graph
-from .layout import BATCH_ROOM, FLOAT, ROOM, NoRoom, Packed, constant
+from .layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
 from .rules import most_at_once
-from .simplify import simplify
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
 CACHES = 4_000_000  # bytes of a block that are too many: then one image at a time is faster
@@ -63,9 +65,11 @@ class Plan:
         if not isinstance(graph, Graph):
             raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
         self.max_batch = check.whole(max_batch, "max_batch", 1)
-        self.task = graph.meaning(outputs)
-        self.graph = graph = simplify(graph)
+        self.task = meaning_of(graph, outputs)
+        graph = simplify(frozen(graph))
         graph.task = self.task
+        self._saved = graph
+        self.graph = graph = fused(graph)
         graph.nodes = [
             replace(node, weights={key: constant(array) for key, array in node.weights.items()})
             for node in graph.nodes
@@ -98,7 +102,10 @@ class Plan:
     def _recorded(self, way: Any, images: int, dtype: np.dtype) -> Any:
         # the calls of kernels for so many images of numbers or bytes
         x, out = self._example(images, dtype)
-        calls = way(self.graph, self._packed[way])
+        calls = way(self.graph, packed=self._packed[way])
+        if way is ByBatch:
+            calls.prepare()
+            calls = partial(self._in_lanes, calls)
         weights = [array for node in self.graph.nodes for array in node.weights.values()]
         weights += [array for arrays in self._packed[way].values() for array in arrays]
 
@@ -107,6 +114,16 @@ class Plan:
             return ()
 
         return _core.record(forward, [x, out], weights, FLOAT.itemsize, images)
+
+    def _in_lanes(self, run: ByBatch, x: np.ndarray, out: np.ndarray) -> None:
+        # from plain images to plain outputs
+        graph = self.graph
+        lanes = Lanes.pack(x, FLOAT, scale_of(x.dtype, graph.byte_scale))
+        lanes = lanes.reshape(*graph.shapes[graph.input])
+        inputs = [lanes]
+        del lanes
+        (y,) = run.forward(inputs)
+        _core.unpack(y.data, out, SIZE, len(x), math.prod(self.output_shape))
 
     def __call__(self, x: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs for one image or a batch.
@@ -247,7 +264,7 @@ class Plan:
         return max(recorder.memory for recorder in recorders)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self.graph, self.max_batch)
+        return Plan, (self._saved, self.max_batch)
 
     def __repr__(self) -> str:
         return (

@@ -1,13 +1,19 @@
-"""A graph with fewer nodes: constants folded into weights, neighbours merged, unused ones gone."""
+"""Graphs made anew: with fewer nodes, in another order, with constants for weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .graph import CLIP_NONE, Graph, Node
+from .graph import Graph
+from .node import Node
+
+CLIP_NONE = (-math.inf, math.inf)
+FUSING = ("conv2d", "linear")  # what clips its results itself
 
 
 def simplify(graph: Graph) -> Graph:
@@ -28,7 +34,7 @@ def simplify(graph: Graph) -> Graph:
     """
     nodes = _needed(graph, {node.output: node for node in graph.nodes})
     uses = dict.fromkeys(graph.shapes, 0)
-    for name in (graph.output, *(name for node in nodes.values() for name in node.inputs)):
+    for name in (*graph.outputs, *(name for node in nodes.values() for name in node.inputs)):
         uses[name] += 1
     same: dict[str, str] = {}  # a value that a node leaves unchanged: what it is
     made: dict[str, Node] = {}
@@ -52,28 +58,74 @@ def simplify(graph: Graph) -> Graph:
             uses[node.inputs[0]] += uses[node.output] - 1
         else:
             made[node.output] = node
-    return _rebuilt(graph, made, same.get(graph.output, graph.output))
+    return rebuilt(graph, made.values(), same)
 
 
 def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
     # those that the output depends on, in their order
-    wanted = {graph.output}
+    wanted = set(graph.outputs)
     for node in reversed(nodes.values()):
         if node.output in wanted:
             wanted.update(node.inputs)
     return {name: node for name, node in nodes.items() if name in wanted}
 
 
-def _rebuilt(graph: Graph, nodes: dict[str, Node], output: str) -> Graph:
-    new = Graph(graph.shapes[graph.input], graph.byte_scale, graph.task)
-    names = {graph.input: new.input}
-    for node in nodes.values():
+def rebuilt(
+    graph: Graph, nodes: Iterable[Node], same: Mapping[str, str], dtype: Any = None
+) -> Graph:
+    """A new graph of these nodes; `same` says what outputs that are gone were the same as."""
+    first, *others = (graph.shapes[name] for name in graph.inputs)
+    new = Graph(first, graph.byte_scale, graph.task, dtype or graph.dtype)
+    names: dict[str, str] = {graph.input: new.input}
+    for name, shape in zip(graph.inputs[1:], others, strict=True):
+        names[name] = new.add_input(shape)
+    for node in nodes:
         inputs = [names[name] for name in node.inputs]
         weights = _whole(node.weights)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
-    new.output = names[output]
+    new.outputs = tuple(names[same.get(name, name)] for name in graph.outputs)
     new.outer_shapes(graph.input_shape, graph.output_shape)
     return new
+
+
+def frozen(graph: Graph) -> Graph:
+    """The graph with copies of the weights as they are now, in float32."""
+    nodes = [
+        replace(node, weights={key: np.array(node.weight(key)) for key in node.weights})
+        for node in graph.nodes
+    ]
+    return rebuilt(graph, nodes, {}, np.dtype(np.float32))
+
+
+def fused(graph: Graph) -> Graph:
+    """The graph with clips done by the convolution or linear layer before them, if it is alone."""
+    uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
+    for node in graph.nodes:
+        before = nodes.get(node.inputs[0])
+        if node.op != "clip" or before is None or before.op not in FUSING:
+            continue
+        if uses[before.output] == 1 and before.attributes["clip"] is None:
+            bounds = node.attributes["low"], node.attributes["high"]
+            attributes = {**before.attributes, "clip": bounds}
+            del nodes[before.output]
+            nodes[node.output] = replace(before, output=node.output, attributes=attributes)
+    return rebuilt(graph, nodes.values(), {})
+
+
+def clips_behind_pools(graph: Graph) -> Graph:
+    """The graph with a clip before max pooling behind it, where there are fewer numbers.
+
+    The clip of the maximum is the maximum of the clips.
+    """
+    uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
+    for node in graph.nodes:
+        clip = nodes.get(node.inputs[0])
+        if node.op != "max_pool" or clip is None or clip.op != "clip" or uses[clip.output] > 1:
+            continue
+        # the value of the clip becomes that of the pooling
+        nodes[clip.output] = replace(node, inputs=clip.inputs, output=clip.output)
+        nodes[node.output] = replace(clip, inputs=(clip.output,), output=node.output)
+    return rebuilt(graph, nodes.values(), {})
 
 
 def _changes_nothing(graph: Graph, node: Node) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .graph import Shape
+from ..graph.node import Shape
 
 Pair = tuple[int, int]
 Image = tuple[int, int, int]

@@ -1,0 +1,81 @@
+"""`Operator`: what is known of an operator of the graph, and the one table of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from .node import Node, Shape
+
+OPERATORS: dict[str, Operator] = {}
+
+
+class Operator:
+    """One operator: shape, kernels, gradient.
+
+    A family of operators is a file of `cnn_ext.operators`, and each has one object of its class in
+    `OPERATORS`.
+    """
+
+    #: attributes, and what each is where it is not given; `...` where it must be
+    attributes: ClassVar[Mapping[str, Any]] = {}
+    #: names of the weights that it may have
+    weights: ClassVar[tuple[str, ...]] = ()
+    #: what the gradient reads: the inputs "x", the output "y", or both
+    reads: ClassVar[str] = ""
+    #: whether the output may be written over the first input
+    in_place: ClassVar[bool] = False
+    #: whether the output is the first input's memory
+    same_memory: ClassVar[bool] = False
+    #: whether a recording may hold it
+    recorded: ClassVar[bool] = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        OPERATORS[name] = self
+
+    def filled(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes with their defaults.
+
+        Raises
+        ------
+        ValueError
+            If one is missing or not known.
+        """
+        unknown = attributes.keys() - self.attributes.keys()
+        if unknown:
+            raise ValueError(f"unknown attributes {', '.join(sorted(unknown))}")
+        whole = {**self.attributes, **attributes}
+        missing = [key for key, value in whole.items() if value is ...]
+        if missing:
+            raise ValueError(f"expected attributes {', '.join(missing)}")
+        return whole
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        """Shape of the output for inputs of such shapes, all without N.
+
+        It brings the node's attributes into their one form.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If inputs, weights and attributes do not fit together.
+        """
+        raise NotImplementedError(f"{self.name}.shape")
+
+    def forward(self, run: Any, node: Node, *inputs: Any, over: Any = None) -> Any:
+        """The output for a batch of inputs in lanes; `over` is memory that it may be written to."""
+        raise NotImplementedError(f"{self.name}.forward")
+
+    def backward(
+        self, run: Any, node: Node, dy: Any, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        """The gradients at the inputs that are wanted, None for the others, given the output's.
+
+        Those of weights go to ``run.learn``.
+        """
+        raise NotImplementedError(f"{self.name}.backward")
+
+    def multiply_adds(self, node: Node, shape: Shape) -> int:
+        """Multiplications with additions that one image costs, for that shape of the output."""
+        return 0

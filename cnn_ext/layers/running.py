@@ -1,0 +1,160 @@
+"""A module on arrays: as a recorded program, or kernel by kernel; and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _check as check
+from .. import _core
+from ..lanes import Lanes
+from ..run.by_batch import ByBatch
+from ..run.program import Program, worth_it
+from ..scale import as_numbers, scale_of
+from .tracing import Trace, formed, run_traced, trace_of
+
+if TYPE_CHECKING:
+    from .module import Module
+
+
+class Tape(NamedTuple):
+    """A forward pass that can go back."""
+
+    run: ByBatch
+    shapes: list[tuple[int, ...]]  # of the outputs
+    form: Any  # of the outputs: a class or names of a dictionary, None for a single one
+
+
+class Begun(NamedTuple):
+    """A module, its trace, and the inputs as the network's numbers."""
+
+    module: Module
+    function: Callable[..., Any] | None
+    trace: Trace
+    batches: list[Any]
+    dtype: np.dtype
+
+    @property
+    def images(self) -> int:
+        return int(self.batches[0].shape[0])
+
+    @property
+    def pays(self) -> bool:
+        """Whether so many images should go block by block through a recorded program."""
+        first, graph = self.batches[0], self.trace.graph
+        if isinstance(first, Lanes) or not len(first) or graph is None or not graph.nodes:
+            return False
+        lanes = _core.lanes(self.dtype.itemsize)
+        return worth_it(len(first), lanes, self.trace.multiply_adds)
+
+    def program(self, cost: Any = None) -> Program | None:
+        """The recorded program for such images, if there can be one."""
+        return self.trace.program(self.batches[0], cost)
+
+    def forward(self, back: bool) -> tuple[Tape, list[Lanes]]:
+        """The outputs in lanes, kernel by kernel, and the way back, if asked."""
+        trace = self.trace
+        lanes = [
+            batch if isinstance(batch, Lanes)
+            else Lanes.pack(batch, self.dtype, scale_of(batch.dtype, trace.byte_scale))
+            for batch in self.batches
+        ]  # fmt: skip
+        if trace.graph is None:
+            traced, outputs = run_traced(self.module, self.function, lanes, back)
+            run, form = traced.run, traced.form
+            assert run is not None
+        else:
+            run, form = ByBatch(trace.graph, back, trace.packed), trace.form
+            outputs = run.forward(lanes)
+        return Tape(run, [y.shape for y in outputs], form), outputs
+
+
+def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[Any]) -> Begun:
+    """Check and scale the inputs of a module.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an input does not fit; the message names the module.
+    """
+    batches = [_batch(x, f"inputs[{i}]" if i else "x") for i, x in enumerate(inputs)]
+    if not batches:
+        raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
+    dtype = _dtype(module, batches)
+    trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype)
+    batches = [
+        batch if isinstance(batch, Lanes) else as_numbers(batch, dtype, trace.byte_scale)
+        for batch in batches
+    ]
+    return Begun(module, function, trace, batches, dtype)
+
+
+def run(module: Module, function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
+    """What `function(module, x, ...)` makes of arrays, or of batches in lanes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an input does not fit; the message names the module.
+    """
+    begun = start(module, function, inputs)
+    if not module.training and begun.pays:
+        program = begun.program()
+        if program is not None:
+            return program(begun.batches[0])
+    tape, outputs = begun.forward(module.training)
+    if module.training:
+        module._saved = tape
+    in_lanes = isinstance(begun.batches[0], Lanes)
+    return formed(tape.form, [y if in_lanes else y.unpack() for y in outputs])
+
+
+def go_back(module: Module, dy: Any, need_dx: bool) -> Any:
+    """The gradient at the input of the last forward pass; see `Module.backward`."""
+    tape: Tape | None = module._saved
+    if tape is None:
+        module.saved()  # says so
+    assert tape is not None
+    if isinstance(tape.form, list):
+        gradients = [dy[key] for key in tape.form]
+    else:
+        gradients = [dy] if len(tape.shapes) == 1 else list(dy)
+    if len(gradients) != len(tape.shapes):
+        raise ValueError(f"dy: expected {len(tape.shapes)} gradients, got {len(gradients)}")
+    lanes = []
+    for gradient, shape in zip(gradients, tape.shapes, strict=True):
+        array = gradient if isinstance(gradient, Lanes) else check.real_array(gradient, "dy")
+        check.same_shape(array, "dy", shape)
+        lanes.append(check.packed(array, tape.run.graph.dtype, "dy"))
+    module.saved()
+    own = not any(isinstance(gradient, Lanes) for gradient in gradients)
+    dxs = tape.run.backward(lanes, need_dx, own)
+    tape.run.give()
+    if not need_dx:
+        return None
+    made = [dx if dx is None or not own else dx.unpack() for dx in dxs]
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def first_numbers(module: Module, x: Any) -> np.ndarray:
+    """The numbers of a batch as the first layer gets them, behind `Normalize` if there is one."""
+    begun = start(module, None, [x])
+    batch, scale = begun.batches[0], begun.trace.byte_scale
+    lanes = Lanes.pack(batch, begun.dtype, scale_of(batch.dtype, scale))
+    normalize = begun.trace.normalize
+    numbers: np.ndarray = (lanes if normalize is None else normalize(lanes)).unpack()
+    return numbers
+
+
+def _batch(x: Any, name: str) -> Any:
+    batch = check.batch(x, name)
+    if len(batch.shape) < 2:
+        raise ValueError(f"{name}: expected a batch (N, ...), got shape {batch.shape}")
+    return batch
+
+
+def _dtype(module: Module, batches: Sequence[np.ndarray | Lanes]) -> np.dtype:
+    first = module.first_kept()
+    return check.common_dtype(*batches) if first is None else first.data.dtype

@@ -1,0 +1,307 @@
+"""A module's `forward` on symbolic values: the graph that it makes, and what was made of that."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..graph.graph import Graph
+from ..graph.node import Node, Shape
+from ..graph.rewrite import clips_behind_pools, fused
+from ..graph.value import Value
+from ..parameter import Kept
+from ..run.by_batch import EAGER_ROOM, ByBatch
+from ..run.layout import Packed
+from ..run.program import Program
+
+if TYPE_CHECKING:
+    from .module import Module
+
+METHODS = ("forward", "backward")  # what does the work of a module
+PASSING = ("_saved", "_traces", "task", "input_shape")  # attributes that no trace depends on
+PLAIN = frozenset((int, float, bool, str, bytes, type(None), complex))
+SMALL = 1024  # numbers of an array that is compared by what it holds
+MOST_TRACES = 8  # that a module keeps
+
+
+class Untraceable(Exception):
+    """A layer of one's own is in the way, of which only the passes are known.
+
+    Parameters
+    ----------
+    name : str
+        Of its class.
+    graph : TracedGraph
+        So far.
+    """
+
+    def __init__(self, name: str, graph: TracedGraph) -> None:
+        super().__init__(name)
+        self.graph = graph
+
+
+class TracedGraph(Graph):
+    """A graph while a module is traced, perhaps run at the same time.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple of int
+        Of the inputs, without N.
+    byte_scale : float
+    dtype : float32 or float64
+    exact : bool
+        Whether a layer of one's own raises `Untraceable`; else what it says of its shape is taken.
+    back : bool or None
+        If it is given, the graph is run as it is traced, and goes back if it is True.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        byte_scale: float | None,
+        dtype: np.dtype,
+        exact: bool = False,
+        back: bool | None = None,
+    ) -> None:
+        super().__init__(shapes[0], byte_scale, dtype=dtype)
+        for shape in shapes[1:]:
+            self.add_input(shape)
+        self.exact = exact
+        self.normalize: Module | None = None  # what the input goes through first
+        self.run = None if back is None else ByBatch(self, back)
+        self.modules: list[Module] = []  # whose forward is at work, the innermost last
+        self.form: Any = None  # of several outputs: names of a dictionary, or a class
+        # what the outermost module called: under which name, what came of it, and its nodes
+        self.rows: list[tuple[str, Module, Shape, list[Node]]] = []
+
+    def run_now(self, made: Value, inputs: Sequence[Value]) -> None:
+        """Do the newest node, on the numbers of its inputs."""
+        assert self.run is not None
+        made.lanes = self.run.do(self.nodes[-1], [value.lanes for value in inputs])
+
+    def opaque(self, module: Module, values: Sequence[Value]) -> Value:
+        """The value that a layer of one's own makes."""
+        if self.exact:
+            raise Untraceable(type(module).__name__, self)
+        names = tuple(value.name for value in values)
+        node = Node("opaque", names, f"v{len(self.nodes)}", {}, {"layer": module, "shape": ()})
+        if self.run is None:
+            shape = module.output_shape(*(value.features for value in values))
+            lanes = None
+        else:
+            lanes = self.run.do(node, [value.lanes for value in values])
+            shape = lanes.shape[1:]
+        node.attributes["shape"] = shape
+        return Value(self, self.append(node, shape), lanes)
+
+    def finish(self, outputs: Any) -> list[Value]:
+        """Take what the outermost `forward` returned for the outputs."""
+        values: list[Any] = [outputs]
+        if isinstance(outputs, dict):
+            self.form, values = list(outputs), list(outputs.values())
+        elif isinstance(outputs, (tuple, list)):
+            self.form, values = tuple, list(outputs)
+        for value in values:
+            if not isinstance(value, Value) or value.graph is not self:
+                raise TypeError(
+                    f"forward: expected to return values of the network, got {outputs!r:.99}"
+                )
+        if not values:
+            raise ValueError("forward: expected at least one output")
+        self.outputs = tuple(value.name for value in values)
+        return values
+
+
+def formed(form: Any, outputs: Sequence[Any]) -> Any:
+    """Outputs as `forward` returned them: one alone, in a tuple or in a dictionary."""
+    if form is None:
+        return outputs[0]
+    return tuple(outputs) if form is tuple else dict(zip(form, outputs, strict=True))
+
+
+def is_opaque(module: Module) -> bool:
+    """Whether only the passes of a module are known, on plain arrays.
+
+    So it is if its class has a `backward` of its own, or if one of its methods was replaced.
+    """
+    return not type(module).has_gradient() or is_wrapped(module)
+
+
+def is_wrapped(module: Module) -> bool:
+    """Whether it has methods of its own in place of those of its class."""
+    return not vars(module).keys().isdisjoint(METHODS)
+
+
+def emit(module: Module, values: Sequence[Value], label: str | None = None) -> Any:
+    """What a module makes of values; errors say which module it was, `label` or its name."""
+    graph: Any = values[0].graph
+    start = len(graph.nodes)
+    try:
+        if is_opaque(module):
+            made: Any = graph.opaque(module, values)
+        else:
+            graph.modules.append(module)
+            try:
+                made = module.forward(*values)
+            finally:
+                graph.modules.pop()
+        if len(graph.modules) == 1 and isinstance(made, Value):
+            label = label or name_in(graph.modules[0], module)
+            graph.rows.append((label, module, made.features, graph.nodes[start:]))
+        return made
+    except (TypeError, ValueError) as error:
+        if not graph.modules:
+            raise
+        label = label or name_in(graph.modules[-1], module)
+        raise named(error, label, type(module).__name__) from error
+
+
+def name_in(parent: Module, child: Module) -> str:
+    """What the parent calls a module below it."""
+    return next((name for name, module in parent.named_children() if module is child), "a module")
+
+
+def named(error: Exception, label: str, kind: Any) -> Exception:
+    """The same error with its module in front."""
+    sort = TypeError if isinstance(error, TypeError) else ValueError
+    return sort(f"{label} ({kind}): {error}")
+
+
+def trace(
+    module: Module,
+    function: Callable[..., Any] | None,
+    shapes: Sequence[Shape],
+    dtype: np.dtype,
+    exact: bool = False,
+) -> TracedGraph:
+    """The graph that `function(module, x, ...)` makes, or the module itself."""
+    graph = TracedGraph(shapes, module.byte_scale, dtype, exact)
+    values = [Value(graph, name) for name in graph.inputs]
+    graph.finish(_called(module, function, values, graph))
+    return graph
+
+
+def _called(
+    module: Module, function: Callable[..., Any] | None, values: list[Value], graph: TracedGraph
+) -> Any:
+    if function is None:
+        return emit(module, values)
+    graph.modules.append(module)
+    return function(module, *values)
+
+
+def run_traced(
+    module: Module, function: Callable[..., Any] | None, inputs: Sequence[Any], back: bool
+) -> tuple[TracedGraph, list[Any]]:
+    """The graph and the outputs for inputs in lanes, done as it is traced."""
+    shapes = [lanes.shape[1:] for lanes in inputs]
+    graph = TracedGraph(shapes, module.byte_scale, inputs[0].dtype, back=back)
+    values = [Value(graph, *pair) for pair in zip(graph.inputs, inputs, strict=True)]
+    del inputs
+    result = _called(module, function, values, graph)
+    del values
+    return graph, [value.lanes for value in graph.finish(result)]
+
+
+@dataclass(eq=False)
+class Trace:
+    """A traced module, ready to run; programs are recorded where they are asked for."""
+
+    graph: Graph | None  # None if a layer of one's own is in the way
+    byte_scale: float | None
+    form: Any = None  # of the outputs, see `formed`
+    normalize: Module | None = None
+    packed: Packed = field(default_factory=lambda: Packed(EAGER_ROOM))
+    programs: dict[Any, Program] = field(default_factory=dict)
+
+    def program(self, x: np.ndarray, cost: Any = None) -> Program | None:
+        """The recorded pass for such images, also back if a cost is given; None if none can be."""
+        if self.graph is None or len(self.graph.inputs) + len(self.graph.outputs) > 2:
+            return None
+        key = x.dtype, cost, _core.get_winograd()
+        if key not in self.programs:
+            try:
+                self.programs[key] = Program(self.graph, x, cost, self.packed)
+            except _core.RecordingError:  # or something else used its arrays meanwhile
+                return None
+        return self.programs[key]
+
+    @functools.cached_property
+    def multiply_adds(self) -> int:
+        """Those of one image."""
+        return 0 if self.graph is None else self.graph.multiply_adds()
+
+
+def trace_of(
+    module: Module, function: Callable[..., Any] | None, shapes: Sequence[Shape], dtype: np.dtype
+) -> Trace:
+    """The trace of a module for inputs of such shapes, as it is now."""
+    key = function, tuple(shapes), dtype
+    now: list[Any] = []
+    describe(module, now, set())
+    known = module._traces.get(key)
+    if known is not None and known[0] == now:
+        found: Trace = known[1]
+        return found
+    try:
+        traced = trace(module, function, shapes, dtype, exact=True)
+        graph = clips_behind_pools(traced) if module.training else fused(traced)
+        made = Trace(graph, traced.byte_scale, traced.form, traced.normalize)
+    except Untraceable as error:
+        made = Trace(None, error.graph.byte_scale, None, error.graph.normalize)
+    # many threads may be here: nobody changes a dictionary that another one reads
+    kept = list(module._traces.items())[-MOST_TRACES + 1 :]
+    module._traces = {**dict(kept), key: (now, made)}
+    return made
+
+
+def describe(module: Module, out: list[Any], seen: set[int]) -> None:
+    """All that the graph of a module depends on: classes and attributes, here and below."""
+    kind = type(module)
+    out += kind, kind.forward, kind.backward
+    keeps = kind.__dict__.get("keeps")
+    if keeps is not None and "named_children" not in kind.__dict__:
+        # one of the package: plain attributes, and arrays that it names
+        own = module.__dict__
+        out += own.values()
+        for name in keeps:
+            if own[name] is not None:
+                out += id(own[name].data), own[name].trainable
+        return
+    out.append(is_wrapped(module))
+    for name, value in vars(module).items():
+        if name not in PASSING:
+            _describe(value, out, seen)
+    out.append(module.training)
+
+
+def _describe(value: Any, out: list[Any], seen: set[int]) -> None:
+    if type(value) in PLAIN:
+        out.append(value)
+    elif hasattr(value, "named_children"):
+        out.append(id(value))
+        if id(value) not in seen:
+            seen.add(id(value))
+            describe(value, out, seen)
+    elif isinstance(value, Kept):
+        out += id(value), id(value.data), getattr(value, "trainable", True)
+    elif isinstance(value, dict):
+        _describe_all((item for pair in value.items() for item in pair), out, seen)
+    elif isinstance(value, (list, tuple)):
+        _describe_all(value, out, seen)
+    elif isinstance(value, np.ndarray):
+        out += id(value), value.shape, value.tobytes() if value.size <= SMALL else None
+    else:
+        out.append(id(value))
+
+
+def _describe_all(values: Iterable[Any], out: list[Any], seen: set[int]) -> None:
+    out.append(list)
+    for value in values:
+        _describe(value, out, seen)
+    out.append(None)

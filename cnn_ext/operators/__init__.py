@@ -1,0 +1,28 @@
+"""The operators of networks, a file for each family; together they are `OPERATORS`."""
+
+from ..graph.operator import OPERATORS, Operator
+from . import (
+    arithmetic,
+    conv2d,
+    dropout,
+    elementwise,
+    linear,
+    movement,
+    opaque,
+    pool,
+    softmax,
+)
+
+__all__ = [
+    "OPERATORS",
+    "Operator",
+    "arithmetic",
+    "conv2d",
+    "dropout",
+    "elementwise",
+    "linear",
+    "movement",
+    "opaque",
+    "pool",
+    "softmax",
+]

@@ -1,0 +1,73 @@
+"""Full connection, ``y = x weight' + bias``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core
+from ..graph.node import Node, Shape
+from ..graph.operator import Operator
+from ..lanes import Lanes, contiguous, empty
+from .conv2d import bias_fits
+
+
+class Linear(Operator):
+    """Gradients: ``dx = dy weight``, ``dweight = dy' x``, ``dbias = sum of dy``."""
+
+    attributes = {"clip": None}
+    weights = ("weight", "bias")
+    reads = "x"
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        (x,) = shapes
+        weight = node.weights["weight"]
+        if len(weight.shape) != 2 or 0 in weight.shape:
+            raise ValueError(f"weight: expected shape (K, C), got {weight.shape}")
+        K, C = weight.shape
+        if len(x) != 1 or x[0] != C:
+            got = x[0] if len(x) == 1 else x
+            raise ValueError(f"x: expected {C} features, got {got}")
+        bias_fits(node, K)
+        return (K,)
+
+    def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
+        (x,) = inputs
+        w, bias = run.weight(node, "weight"), run.weight(node, "bias")
+        K, C = w.shape
+        y = Lanes.empty((x.images, K), x.dtype)
+        clip = node.attributes["clip"]
+        _core.linear(x.data, w, bias, y.data, x.dtype.itemsize, x.blocks, C, K, clip)
+        return y
+
+    def backward(
+        self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        (x_lanes,) = x
+        K, C = node.weights["weight"].shape
+        N, size = dy.images, dy.dtype.itemsize
+        if run.learns(node, "weight"):
+            dw = empty((K, C), dy.dtype)
+            if C < dy.data.shape[-1]:  # too few features for a vector: a 1 x 1 convolution
+                core = (dy.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
+                _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
+            else:
+                rows = contiguous(x_lanes.unpack(), dy.dtype)
+                _core.linear_weight(dy.data, rows, dw, size, N, C, K)
+            run.learn(node, "weight", dw)
+        if run.learns(node, "bias"):
+            db = empty((K,), dy.dtype)
+            _core.channel_sum(dy.data, db, size, dy.blocks, K, 1, N)
+            run.learn(node, "bias", db)
+        if not wanted[0]:
+            return (None,)
+        dx = Lanes.empty((N, C), dy.dtype)
+        _core.linear_input(dy.data, run.weight(node, "weight"), dx.data, size, dy.blocks, C, K)
+        return (dx,)
+
+    def multiply_adds(self, node: Node, shape: Shape) -> int:
+        K, C = node.weights["weight"].shape
+        return K * C
+
+
+Linear("linear")

@@ -1,0 +1,166 @@
+"""Maxima and means of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .. import _check as check
+from .. import _core
+from ..graph import windows
+from ..graph.node import Node, Shape
+from ..graph.operator import Operator
+from ..lanes import Lanes
+
+MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
+
+
+class PoolSizes(NamedTuple):
+    """All sizes of a pooling, as the kernels take them after the number of planes."""
+
+    H: int
+    W: int
+    R: int
+    S: int
+    P: int
+    Q: int
+    step_h: int
+    step_w: int
+    gap_h: int
+    gap_w: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def pool_sizes(
+    x_shape: Shape, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> PoolSizes:
+    """Check the sizes of a pooling of (C, H, W) inputs against each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument that does not fit.
+    """
+    if len(x_shape) != 3:
+        raise ValueError(f"expected an input of (C, H, W), got {x_shape}")
+    size = check.pair(kernel, "kernel_size", 1)
+    steps = size if stride is None else check.pair(stride, "stride", 1)
+    gaps = check.pair(dilation, "dilation", 1)
+    sides = check.padding4(padding, size, steps, gaps)
+    top, bottom, left, right = sides
+    counts = []
+    for i, (before, after) in enumerate(((top, bottom), (left, right))):
+        whole, window, step, gap = x_shape[i + 1], size[i], steps[i], gaps[i]
+        if max(before, after) > windows.reach(window, gap):
+            raise ValueError(
+                f"padding {sides}: a window of {size[0]} x {size[1]} may hold no pixel"
+            )
+        found = windows.count(whole, before, after, window, step, gap, ceil_mode)
+        if found < 1:
+            raise ValueError(
+                f"kernel_size: a window of {size} (dilation {gaps}) does not fit into the padded "
+                f"input of {x_shape[1] + top + bottom} x {x_shape[2] + left + right}"
+            )
+        if windows.holds_nothing(whole, before, found, step, gap):
+            raise ValueError(
+                f"kernel_size: a window of {size} with dilation {gaps} and padding {sides} holds "
+                f"no pixel of the input of {x_shape[1]} x {x_shape[2]}"
+            )
+        counts.append(found)
+    P, Q = counts
+    return PoolSizes(*x_shape[1:], *size, P, Q, *steps, *gaps, top, left, bottom, right)
+
+
+def sizes_of(node: Node, x_shape: Shape) -> PoolSizes:
+    """The sizes of a pooling in a graph."""
+    a = node.attributes
+    gaps = a.get("dilation", 1)
+    return pool_sizes(x_shape, a["kernel"], a["stride"], a["padding"], gaps, a["ceil_mode"])
+
+
+class Pool(Operator):
+    """What both poolings have in common."""
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        (x,) = shapes
+        s = sizes_of(node, x)
+        node.attributes.update(
+            kernel=(s.R, s.S),
+            stride=(s.step_h, s.step_w),
+            padding=(s.top, s.bottom, s.left, s.right),
+            ceil_mode=bool(node.attributes["ceil_mode"]),
+        )
+        return x[0], s.P, s.Q
+
+
+class MaxPool(Pool):
+    """The gradient goes to the first of the greatest numbers of each window."""
+
+    attributes = {"kernel": ..., "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        node.attributes["dilation"] = check.pair(node.attributes["dilation"], "dilation", 1)
+        return super().shape(node, *shapes)
+
+    def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
+        (x,) = inputs
+        sizes = sizes_of(node, x.shape[1:])
+        y, argmax = max_pool(x, sizes, run.back)
+        run.keep(argmax)
+        return y
+
+    def backward(
+        self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        x_shape = (dy.images, *run.graph.shapes[node.inputs[0]])
+        dx = Lanes.empty(x_shape, dy.dtype)
+        core = (dx.blocks * x_shape[1], *sizes_of(node, x_shape[1:]))
+        _core.max_pool2d_input(dy.data, run.kept().data, dx.data, dy.dtype.itemsize, core)
+        return (dx,)
+
+
+def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lanes | None]:
+    """Maxima of the windows and, if asked, which tap of its window each one was."""
+    if with_argmax and sizes.R * sizes.S > MOST_TAPS[x.dtype.itemsize]:
+        raise ValueError(
+            f"kernel_size: {sizes.R} x {sizes.S} taps are too many to be counted in {x.dtype}"
+        )
+    C = x.shape[1]
+    y = Lanes.empty((x.images, C, sizes.P, sizes.Q), x.dtype)
+    argmax = Lanes.empty(y.shape, x.dtype) if with_argmax else None
+    second = None if argmax is None else argmax.data
+    _core.max_pool2d(x.data, y.data, second, x.dtype.itemsize, (x.blocks * C, *sizes))
+    return y, argmax
+
+
+class AvgPool(Pool):
+    """The gradient is spread evenly over each window."""
+
+    attributes = {
+        "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
+    }  # fmt: skip
+
+    def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
+        (x,) = inputs
+        C, sizes = x.shape[1], sizes_of(node, x.shape[1:])
+        y = Lanes.empty((x.images, C, sizes.P, sizes.Q), x.dtype)
+        count = bool(node.attributes["count_include_pad"])
+        _core.avg_pool2d(x.data, y.data, x.dtype.itemsize, (x.blocks * C, *sizes), count)
+        return y
+
+    def backward(
+        self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        x_shape = (dy.images, *run.graph.shapes[node.inputs[0]])
+        dx = Lanes.empty(x_shape, dy.dtype)
+        core = (dx.blocks * x_shape[1], *sizes_of(node, x_shape[1:]))
+        count = bool(node.attributes["count_include_pad"])
+        _core.avg_pool2d_input(dy.data, dx.data, dy.dtype.itemsize, core, count)
+        return (dx,)
+
+
+MaxPool("max_pool")
+AvgPool("avg_pool")
