@@ -5,7 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import _dispatch, architectures, filters, initializers, losses, metrics, ops, schedules
+from . import (
+    _dispatch,
+    architectures,
+    filters,
+    initializers,
+    losses,
+    metrics,
+    ops,
+    optim,
+    schedules,
+)
 from ._dispatch import (
     get_num_threads,
     get_winograd,
@@ -39,7 +49,7 @@ from .layers import (
     Softmax,
     Tanh,
 )
-from .optim import SGD
+from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
 from .task import Task
 from .trainer import CostError, Trainer
 
@@ -52,6 +62,8 @@ __version__ = _dispatch.VERSION
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "AvgPool2d",
     "Buffer",
     "Conv2d",
@@ -59,6 +71,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Epoch",
+    "ExponentialMovingAverage",
     "Flatten",
     "GlobalAvgPool2d",
     "History",
@@ -68,8 +81,10 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Normalize",
+    "Optimizer",
     "Parameter",
     "Plan",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "Sigmoid",
@@ -91,6 +106,7 @@ __all__ = [
     "metrics",
     "onnx",
     "ops",
+    "optim",
     "release_memory",
     "save",
     "schedules",

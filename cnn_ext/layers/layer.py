@@ -57,6 +57,8 @@ class Parameter(Kept):
         In C order and writable: an array that is neither is copied when it is set.
     grad : ndarray of the same shape, or None before the first backward pass
         Each backward pass replaces it; gradients are not added up.
+    trainable : bool
+        Whether optimizers move it, True unless it is set.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class Parameter(Kept):
     def __init__(self, data: np.ndarray) -> None:
         super().__init__(data)
         self.grad: np.ndarray | None = None
+        self.trainable = True
 
 
 class Buffer(Kept):
