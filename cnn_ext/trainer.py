@@ -20,7 +20,8 @@ from .layers import Dropout, Normalize, Sequential
 from .layers.layer import Kept
 from .losses import Cost, Loss
 from .ops import _check as check
-from .optim import OPTIMIZERS, SGD, ExponentialMovingAverage, Optimizer, at_once
+from .optim import ExponentialMovingAverage, Optimizer, at_once, optimizer_of
+from .optim.average import average_of
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 from .task import Task, kind_for, task_of
@@ -95,16 +96,9 @@ class Trainer(Evaluator):
     ) -> None:
         super().__init__(net, loss, num_threads, task)
         self._kind_is_given = task_of(task).kind is not None
-        self.optimizer = _optimizer(optimizer, net)
+        self.optimizer = optimizer_of(optimizer, net)
         self._check_optimizer()
-        if average is not None and not isinstance(average, ExponentialMovingAverage):
-            average = ExponentialMovingAverage(net, check.number(average, "average", 0, 1))
-        self.average = average
-        strangers = set(map(id, average.parameters if average else ())) - set(
-            map(id, net.parameters())
-        )
-        if strangers:
-            raise ValueError(f"average: {len(strangers)} of its parameters are not of the network")
+        self.average = average_of(average, net)
         # of the division into two parts, which nothing that is drawn in between may change
         try:
             self._split_seed = int(np.random.default_rng(seed).integers(2**63))
@@ -447,18 +441,6 @@ class Trainer(Evaluator):
                 f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
                 "weights before its last step"
             )
-
-
-def _optimizer(given: str | Optimizer | None, net: Sequential) -> Optimizer:
-    if given is None:
-        return SGD(net, lr=0.05, momentum=0.9)
-    if isinstance(given, Optimizer):
-        return given
-    if not isinstance(given, str):
-        raise TypeError(f"optimizer: expected an Optimizer or a name, got {type(given).__name__}")
-    if given not in OPTIMIZERS:
-        raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {given!r}")
-    return OPTIMIZERS[given](net)
 
 
 def _callables(callbacks: Iterable[Callback]) -> list[Callback]:

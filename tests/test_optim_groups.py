@@ -101,6 +101,7 @@ def test_what_is_not_trainable_stays_and_has_no_slots(name: str) -> None:
         ),
         ([{"params": [], "lr": "x"}], TypeError, r"param_groups\[0\]: lr: expected a number"),
         ([{"params": 3}], TypeError, "parameters: expected a network or a list of parameters"),
+        ([{"params": np.ones(3)}], TypeError, "parameters: expected Parameter objects, got"),
         ([Parameter(np.ones(1)), {"params": []}], TypeError, "parameters: expected Parameter obj"),
         ("weights", TypeError, "parameters: expected a network or a list"),
     ],

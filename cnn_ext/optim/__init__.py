@@ -4,17 +4,11 @@
 """
 
 from ._calls import at_once
+from ._names import OPTIMIZERS, optimizer_of
 from .average import ExponentialMovingAverage
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .optimizer import Optimizer
 from .rules import SGD, Adam, AdamW, RMSprop
-
-OPTIMIZERS: dict[str, type[SGD] | type[Adam] | type[RMSprop]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-}
 
 __all__ = [
     "OPTIMIZERS",
@@ -27,4 +21,5 @@ __all__ = [
     "at_once",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "optimizer_of",
 ]

@@ -39,7 +39,7 @@ class Shared:
 
 
 def parameters_of(given: Any, name: str = "parameters") -> list[Parameter]:
-    """The parameters of a network or an iterable, each once.
+    """The parameters of a network an iterable or one alone, each once.
 
     Raises
     ------
@@ -56,6 +56,8 @@ def parameters_of(given: Any, name: str = "parameters") -> list[Parameter]:
 
 def items_of(given: Any, name: str = "parameters") -> list[Any]:
     """The parameters or groups themselves, as a list that was not looked at."""
+    if isinstance(given, Parameter):
+        return [given]
     if callable(getattr(given, "parameters", None)):
         given = given.parameters()
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes, Mapping)):
@@ -74,6 +76,8 @@ def gradient_of(parameter: Parameter) -> np.ndarray:
     """
     data, gradient = parameter.data, np.asarray(parameter.grad)
     if gradient.shape != data.shape or gradient.dtype != data.dtype:
-        gradient = check.plain(gradient, "grad", data.shape, data.dtype)
+        gradient = check.real_array(gradient, "grad")
+        check.same_shape(gradient, "grad", data.shape)
+        gradient = gradient.astype(data.dtype, order="C")
     flags = gradient.flags
     return gradient if flags.c_contiguous and flags.aligned else gradient.copy()

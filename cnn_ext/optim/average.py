@@ -13,7 +13,7 @@ from .. import _core
 from ..layers.layer import Buffer
 from ..ops import _check as check
 from ._calls import Call, at_once
-from ._groups import Parameters, parameters_of
+from ._groups import Network, Parameters, parameters_of
 
 
 class ExponentialMovingAverage:
@@ -153,3 +153,23 @@ class ExponentialMovingAverage:
             (setitem, self._count.data, ..., count),
             (setattr, self, "decay", decay),
         ])  # fmt: skip
+
+
+def average_of(
+    average: float | ExponentialMovingAverage | None, net: Network
+) -> ExponentialMovingAverage | None:
+    """An average of a network's weights given as such, as its decay, or as None for none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or of other weights.
+    """
+    if average is None:
+        return None
+    if not isinstance(average, ExponentialMovingAverage):
+        return ExponentialMovingAverage(net, check.number(average, "average", 0, 1))
+    strangers = set(map(id, average.parameters)) - set(map(id, net.parameters()))
+    if strangers:
+        raise ValueError(f"average: {len(strangers)} of its parameters are not of the network")
+    return average

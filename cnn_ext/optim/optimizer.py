@@ -41,7 +41,7 @@ class Optimizer:
     Attributes
     ----------
     param_groups : list of dict
-        Hyper-parameters and "params" of each group; they may be changed between steps.
+        "params" and the hyper-parameters of each group, which may be changed between steps.
     state : list of dict
         For each parameter in the order of the groups the slots, and "step", how many steps they
         have seen; empty before the first step.
@@ -87,7 +87,7 @@ class Optimizer:
             checked["weight_decay"] = check.number(options["weight_decay"], "weight_decay")
         if not isinstance(options["decay_biases"], (bool, np.bool_)):
             raise TypeError(f"decay_biases: expected a bool, got {options['decay_biases']!r}")
-        return checked
+        return {**checked, "decay_biases": bool(options["decay_biases"])}
 
     def slots_for(self, options: dict[str, Any]) -> tuple[str, ...]:
         """Which of `slots` a group with these hyper-parameters needs; by default all."""
@@ -126,8 +126,7 @@ class Optimizer:
         number = len(self.param_groups)
         if not isinstance(group, Mapping) or "params" not in group:
             raise ValueError(f'param_groups[{number}]: expected a dictionary with "params"')
-        params = group["params"]
-        chosen = parameters_of([params] if isinstance(params, Parameter) else params)
+        chosen = parameters_of(group["params"])
         options = self._options(number, {**self.defaults, **group})
         if set(map(id, chosen)) & set(map(id, self.parameters)):
             raise ValueError(f"param_groups[{number}]: a parameter is in another group already")
@@ -148,13 +147,13 @@ class Optimizer:
         Who sets it changes the rates of all groups in the same proportion; from 0 they all become
         what is set.
         """
-        return self.param_groups[0]["lr"]
+        return check.number(self.param_groups[0]["lr"], "lr")
 
     @lr.setter
     def lr(self, lr: float) -> None:
         lr, before = check.number(lr, "lr"), self.lr
         rates = [lr * (group["lr"] / before) if before else lr for group in self.param_groups]
-        rates[0] = lr
+        rates = [lr, *[check.number(rate, "lr") for rate in rates[1:]]]
         pairs = zip(self.param_groups, rates, strict=True)
         at_once([(setitem, group, "lr", rate) for group, rate in pairs])
 
