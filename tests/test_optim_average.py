@@ -178,6 +178,15 @@ def test_a_trainer_validates_with_the_averages_and_keeps_its_weights() -> None:
     assert trainer.evaluate(X, Y) == scores
 
 
+def test_an_interrupted_evaluation_gives_the_weights_back() -> None:
+    trainer = Trainer(small(), average=0.9)
+    trainer.fit(X, Y, progress=False)
+    own, scores = arrays(trainer.net), trainer.evaluate(X, Y)
+    for _ in every_interrupt(lambda: trainer.evaluate(X, Y), step=7):
+        assert arrays(trainer.net) == own
+    assert trainer.evaluate(X, Y) == scores
+
+
 def test_before_the_first_step_a_trainer_takes_the_weights_as_they_are() -> None:
     trainer = Trainer(small(), average=0.9)
     trainer.net.parameters()[0].data += 1

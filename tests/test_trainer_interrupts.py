@@ -99,17 +99,18 @@ def test_a_step_is_done_or_not_done_at_every_instruction(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no timer that sends signals")
-def test_real_signals_find_all_parameters_moved_or_none() -> None:
+@pytest.mark.parametrize(("name", "options"), RULES, ids=[name for name, _ in RULES])
+def test_real_signals_find_all_parameters_moved_or_none(name: str, options: dict[str, Any]) -> None:
     parameters = [Parameter(np.zeros(3, np.float32)) for _ in range(300)]
     for parameter in parameters:
         parameter.grad = np.ones(3, np.float32)
-    optimizer = SGD(parameters, 0.01, 0.5)
+    optimizer = getattr(cnn_ext.optim, name)(parameters, 0.01, **options)
     rng = random.Random(0)
     interrupts = 0
     with timer_signals(signal.default_int_handler):
-        while interrupts < 300:
+        while interrupts < 150:
             try:
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 5e-4))
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 2e-3))
                 while True:
                     optimizer.step()
             except KeyboardInterrupt:
