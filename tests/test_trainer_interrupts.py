@@ -71,16 +71,7 @@ RULES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options"), RULES, ids=[name for name, _ in RULES])
-def test_a_step_is_done_or_not_done_at_every_instruction(
-    name: str, options: dict[str, Any]
-) -> None:
-    def recorded() -> Trainer:
-        net = network()
-        return Trainer(
-            net, optimizer=getattr(cnn_ext.optim, name)(net, 0.05, weight_decay=0.01, **options)
-        )
-
+def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
     plain = recorded()
     allowed = states(plain)
     for _ in range(2):
@@ -96,6 +87,30 @@ def test_a_step_is_done_or_not_done_at_every_instruction(
         assert state(trainer) in allowed, interrupt.place
         assert trainer.optimizer.lr == 0.05, interrupt.place
     assert state(trainer) == allowed[-1]
+
+
+@pytest.mark.parametrize(("name", "options"), RULES, ids=[name for name, _ in RULES])
+def test_slots_and_weights_are_of_one_step_at_every_instruction(
+    name: str, options: dict[str, Any]
+) -> None:
+    net = network()
+    trainer = Trainer(net, optimizer=getattr(cnn_ext.optim, name)(net, 0.05, **options))
+    for _ in range(2):
+        trainer.train_on_batch(X, Y)
+    weights, slots = net.state_dict(), trainer.optimizer.state_dict()
+    trainer.optimizer.step()
+    after = state(trainer)
+    for interrupt in everywhere(*OPTIM, instructions=True):
+        net.load_state_dict(weights)
+        trainer.optimizer.load_state_dict(slots)
+        before = state(trainer)
+        try:
+            with interrupt:
+                trainer.optimizer.step()
+        except KeyboardInterrupt:
+            assert interrupt.place is not None
+        assert state(trainer) in (before, after), interrupt.place
+    assert state(trainer) == after
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no timer that sends signals")

@@ -62,7 +62,7 @@ def _checked_slots(
             f"{name}: missing {sorted(missing)}, unknown {sorted(map(str, unknown))}"
         )  # fmt: skip
     state: State = {"step": check.whole(given["step"], f"{name}['step']", 1)}
-    for slot in given.keys() - {"step"}:
+    for slot in [slot for slot in optimizer.slots if slot in given]:
         array = check.real_array(given[slot], f"{name}[{slot!r}]")
         check.same_shape(array, f"{name}[{slot!r}]", data.shape)
         state[slot] = np.array(array, data.dtype, order="C")

@@ -262,7 +262,8 @@ class RMSprop(Optimizer):
     def update(
         self, p: np.ndarray, g: np.ndarray, state: State, options: dict[str, Any]
     ) -> Iterable[Call]:
-        arrays = [state[slot] if slot in self.slots_for(options) else None for slot in self.slots]
+        needed = self.slots_for(options)
+        arrays = [state[slot] if slot in needed else None for slot in self.slots]
         return [(
             _core.rmsprop, p, g, *arrays, p.itemsize, p.size, options["lr"], options["alpha"],
             options["eps"], options["weight_decay"], options["momentum"],
