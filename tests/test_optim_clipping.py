@@ -109,7 +109,7 @@ def test_gradients_of_any_layout_and_number_type() -> None:
 def test_in_a_step_gradients_stay_as_they_are(options: dict[str, Any]) -> None:
     chosen, other = parameters(), parameters()
     before = [None if p.grad is None else p.grad.copy() for p in chosen]
-    groups: list[Any] = [{"params": chosen[:2]}, {"params": chosen[2:]}]
+    groups = [{"params": chosen[:2]}, {"params": chosen[2:]}]
     SGD(groups, 0.1, **options).step()
     clip = clip_grad_norm_ if "max_norm" in options else clip_grad_value_
     clip(other, *options.values())

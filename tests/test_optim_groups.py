@@ -69,7 +69,7 @@ def test_no_decay_of_biases(name: str) -> None:
 
 def test_a_group_decides_about_its_biases() -> None:
     a, b = ones((2,), (3,))
-    groups: list[Any] = [{"params": a}, {"params": b, "decay_biases": False}]
+    groups = [{"params": a}, {"params": b, "decay_biases": False}]
     SGD(groups, lr=0.1, weight_decay=1).step()
     assert_allclose(a.data, 0.8)
     assert_allclose(b.data, 0.9)
@@ -141,7 +141,7 @@ def test_momentum_that_is_turned_on_later_begins_as_on_the_first_step() -> None:
 def trained(name: str, options: dict[str, Any], steps: int, dtype: str = "float32") -> Any:
     """An optimizer of two groups after some steps."""
     parameters = [Parameter(normal(f"p{i}", (3, i), dtype)) for i in (2, 0, 5)]
-    groups: list[Any] = [{"params": parameters[:2], "lr": 0.1}, {"params": parameters[2:]}]
+    groups = [{"params": parameters[:2], "lr": 0.1}, {"params": parameters[2:]}]
     optimizer = getattr(optim, name)(groups, lr=0.02, **options)
     advance(optimizer, range(steps))
     return optimizer

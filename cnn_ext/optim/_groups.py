@@ -20,7 +20,7 @@ class Network(Protocol):
 
 
 Parameters: TypeAlias = Network | Iterable[Parameter]
-Groups: TypeAlias = Parameters | Iterable[Mapping[str, Any]]
+Groups: TypeAlias = Network | Iterable[Parameter | Mapping[str, Any]]
 
 
 class Shared:
