@@ -42,6 +42,7 @@ CONVOLUTIONS = [
     (32, 64, 1, 16, 0),
     (16, 16, 7, 16, 3),
 ]
+WEIGHTS = 1_700_000  # that the optimizers move
 LINEARS = [(400, 120), (640, 100), (2048, 128)]
 
 
@@ -113,11 +114,7 @@ def memory_bound(N: int) -> dict[str, tuple[float, Callable[[], object]]]:
     dx, place = Lanes.empty(x.shape, FLOAT32), Lanes.empty(y.shape, FLOAT32)
     plain, size, small = x.unpack(), x.data.nbytes, y.data.nbytes
     pool = (x.blocks * C, H, H, 2, 2, H // 2, H // 2, 2, 2, 1, 1, 0, 0, 0, 0)
-    g, p, v = (empty((x.data.size,), FLOAT32) for _ in range(3))
-    for array in (g, p, v):
-        array[...] = 0
     bias, count, pixels = np.empty(C, np.float32), x.data.size, C * H * H
-    sgd = (4, count, 0.1, 0.9, 0.0, 0.0, False, False)
 
     def map_(op: str, b: Any) -> Callable[[], object]:
         return lambda: _core.elementwise(op, x.data, b, dx.data, 4, count, 0.0)
@@ -147,8 +144,77 @@ def memory_bound(N: int) -> dict[str, tuple[float, Callable[[], object]]]:
             2 * size,
             lambda: _core.softmax(x.data, None, dx.data, 4, x.blocks, C, H * H),
         ),
-        "sgd with momentum": (5 * size, lambda: _core.sgd(p, g, v, *sgd)),
+        **descent(),
     }
+
+
+def descent() -> dict[str, tuple[float, Callable[[], object]]]:
+    """Bytes and calls of the steps of the optimizers on the weights of a middling network."""
+    arrays = [empty((WEIGHTS,), FLOAT32) for _ in range(5)]
+    for array in arrays:
+        array[...] = 0.01
+    p, g, v, b, a = arrays
+    each, head = arrays[0].nbytes, (4, WEIGHTS)
+    return {
+        "sgd with momentum": (
+            5 * each,
+            lambda: _core.sgd(p, g, v, *head, 1e-3, 0.9, 0.0, 0.0, False, False),
+        ),
+        "adam": (
+            7 * each,
+            lambda: _core.adam(p, g, v, b, *head, 1e-3, 0.9, 0.999, 1e-8, 0.0, 1.0, 1.0),
+        ),
+        "rmsprop": (
+            5 * each,
+            lambda: _core.rmsprop(p, g, v, None, None, *head, 1e-3, 0.99, 1e-8, 0.0, 0.0),
+        ),
+        "rmsprop, centered, momentum": (
+            9 * each,
+            lambda: _core.rmsprop(p, g, v, b, a, *head, 1e-3, 0.99, 1e-8, 0.0, 0.9),
+        ),
+        "average of weights": (3 * each, lambda: _core.average(p, a, *head, 0.001)),
+        "norm of gradients": (each, lambda: _core.sum_of_squares(g, *head)),
+    }
+
+
+def beside_torch(threads: int) -> None:
+    """Milliseconds of a step on as many weights in ten arrays, ours and PyTorch's."""
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(threads)
+    parts = np.array_split(np.full(WEIGHTS, 0.01, np.float32), 10)
+    ours = [cnn_ext.Parameter(part.copy()) for part in parts]
+    theirs = [torch.nn.Parameter(torch.from_numpy(part.copy())) for part in parts]
+    for mine, other in zip(ours, theirs, strict=True):
+        mine.grad, other.grad = np.full_like(mine.data, 1e-3), torch.full_like(other, 1e-3)
+    print(f"\n| step on {WEIGHTS:,} weights | ms | PyTorch, foreach | fused |")
+    print("| --- | --- | --- | --- |")
+    for name, options in (
+        ("SGD", {"momentum": 0.9}), ("Adam", {}), ("AdamW", {}), ("RMSprop", {}),
+        ("RMSprop", {"centered": True, "momentum": 0.9}),
+    ):  # fmt: skip
+        steps = [getattr(cnn_ext.optim, name)(ours, lr=1e-3, **options).step]
+        for way in ("foreach", "fused"):
+            if way == "foreach" or name != "RMSprop":
+                kind = getattr(torch.optim, name)
+                steps.append(kind(theirs, lr=1e-3, **{way: True}, **options).step)
+        times = " | ".join(f"{1e3 * seconds(step):.2f}" for step in steps)
+        print(f"| {name}{', centered, momentum' if 'centered' in options else ''} | {times} |")
+    clips: list[Callable[[], object]] = [
+        lambda: cnn_ext.optim.clip_grad_norm_(ours, 1e9),
+        lambda: torch.nn.utils.clip_grad_norm_(theirs, 1e9),
+    ]
+    print(f"| clip_grad_norm_ | {' | '.join(f'{1e3 * seconds(clip):.2f}' for clip in clips)} |")
+    average = cnn_ext.ExponentialMovingAverage(ours)
+    copies = [tensor.detach().clone() for tensor in theirs]
+    updates: list[Callable[[], object]] = [
+        average.update,
+        lambda: torch._foreach_lerp_(copies, [tensor.detach() for tensor in theirs], 1e-3),
+    ]
+    times = " | ".join(f"{1e3 * seconds(update):.2f}" for update in updates)
+    print(f"| average of weights | {times} |")
 
 
 def main() -> None:
@@ -185,6 +251,7 @@ def main() -> None:
         speed = moved / seconds(call)
         rows.append({"kernel": what, "bytes": speed, "copy": most})
         print(f"| {what} | {speed / 1e9:.1f} | {speed / most:.0%} |", flush=True)
+    beside_torch(options.threads)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -14,6 +14,7 @@ from . import (
     losses,
     metrics,
     ops,
+    optim,
     schedules,
 )
 from ._dispatch import (
@@ -50,7 +51,7 @@ from .layers import (
     Softmax,
     Tanh,
 )
-from .optim import SGD
+from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
 from .task import Task
 from .trainer import CostError, Trainer
 
@@ -63,6 +64,8 @@ __version__ = _dispatch.VERSION
 
 __all__ = [
     "SGD",
+    "Adam",
+    "AdamW",
     "AvgPool2d",
     "Buffer",
     "Conv2d",
@@ -70,6 +73,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Epoch",
+    "ExponentialMovingAverage",
     "Flatten",
     "GlobalAvgPool2d",
     "History",
@@ -80,8 +84,10 @@ __all__ = [
     "MaxPool2d",
     "Module",
     "Normalize",
+    "Optimizer",
     "Parameter",
     "Plan",
+    "RMSprop",
     "ReLU",
     "Sequential",
     "Sigmoid",
@@ -103,6 +109,7 @@ __all__ = [
     "metrics",
     "onnx",
     "ops",
+    "optim",
     "release_memory",
     "save",
     "schedules",

@@ -197,6 +197,38 @@ def sgd(
     nesterov: bool,
     first: bool,
 ) -> None: ...
+def adam(
+    p: _Array,
+    g: _Array,
+    m: _Array,
+    v: _Array,
+    itemsize: int,
+    count: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    keep: float,
+    root: float,
+) -> None: ...
+def rmsprop(
+    p: _Array,
+    g: _Array,
+    v: _Array,
+    b: _Array | None,
+    a: _Array | None,
+    itemsize: int,
+    count: int,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None: ...
+def average(p: _Array, a: _Array, itemsize: int, count: int, weight: float) -> None: ...
+def shrink(g: _Array, y: _Array, itemsize: int, count: int, factor: float) -> None: ...
+def sum_of_squares(g: _Array, itemsize: int, count: int) -> float: ...
 
 # one image, lanes over channels or pixels
 

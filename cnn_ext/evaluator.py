@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,10 @@ class Evaluator:
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
+
+    def _weights(self) -> AbstractContextManager[None]:
+        # the weights that are evaluated, inside a block
+        return nullcontext()
 
     def _first_task(self, task: str | Task | None) -> Task:
         # what is known before there are targets
@@ -118,7 +122,7 @@ class Evaluator:
     def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
         refuse_no_images(x, "x")
-        with self._threads(), evaluation_mode(self.net):
+        with self._threads(), self._weights(), evaluation_mode(self.net):
             return np.concatenate(
                 [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
                 or [self.net(np.asarray(x))]

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import setitem
 from typing import Any
 
@@ -20,7 +20,8 @@ from .history import EarlyStopping, Epoch, History
 from .layers import Dropout, Module
 from .layers.running import first_numbers
 from .losses import Cost, Loss
-from .optim import SGD, at_once
+from .optim import ExponentialMovingAverage, Optimizer, at_once, optimizer_of
+from .optim.average import average_of
 from .parameter import Kept
 from .progress import Progress
 from .schedules import Schedule, schedule_of
@@ -46,8 +47,9 @@ class Trainer(Evaluator):
     loss : str, Loss or function (outputs, targets) -> (cost, gradient)
         "cross_entropy" and "binary_cross_entropy" (both take logits, the outputs before softmax or
         sigmoid), "quadratic" or "mse".
-    optimizer : SGD, optional
-        By default ``SGD(net.parameters(), lr=0.05, momentum=0.9)``.
+    optimizer : Optimizer or str, optional
+        "sgd", "adam", "adamw" or "rmsprop" are those of `optim` with their own defaults; without
+        one it is ``SGD(net, lr=0.05, momentum=0.9)``.
     seed : int or None
         For the order of the images, the split and dropout; None is another one each time.  From
         the same first weights the same seed gives the same weights, bit for bit, at any number of
@@ -63,9 +65,16 @@ class Trainer(Evaluator):
         "binary_cross_entropy", else numbers; a single output is a probability for
         "binary_cross_entropy", or if it is a sigmoid and all targets are 0 or 1, else a number.
         Training leaves it in ``net.task``.
+    average : float or ExponentialMovingAverage, optional
+        Average the weights along the way, with this decay, such as 0.999.  Validation, `evaluate`,
+        `outputs` and `predict` of the trainer then take the averages; ``net`` keeps its own
+        weights, also after `fit`, until ``trainer.average.copy_to()``, which belongs before the
+        network is saved.
 
     Attributes
     ----------
+    optimizer : Optimizer
+    average : ExponentialMovingAverage or None
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
@@ -80,18 +89,17 @@ class Trainer(Evaluator):
         self,
         net: Module,
         loss: str | Loss | Cost = "cross_entropy",
-        optimizer: SGD | None = None,
+        optimizer: str | Optimizer | None = None,
         seed: int | None = 0,
         num_threads: int | None = None,
         task: str | Task | None = None,
+        average: float | ExponentialMovingAverage | None = None,
     ) -> None:
         super().__init__(net, loss, num_threads, task)
         self._kind_is_given = task_of(task).kind is not None
-        needed = ("parameters", "lr", "step", "reset")
-        if optimizer is not None and not all(hasattr(optimizer, name) for name in needed):
-            raise TypeError(f"optimizer: expected an SGD, got {type(optimizer).__name__}")
-        self.optimizer = optimizer or SGD(net.parameters(), lr=0.05, momentum=0.9)
+        self.optimizer = optimizer_of(optimizer, net)
         self._check_optimizer()
+        self.average = average_of(average, net)
         # of the division into two parts, which nothing that is drawn in between may change
         try:
             self._split_seed = int(np.random.default_rng(seed).integers(2**63))
@@ -106,13 +114,19 @@ class Trainer(Evaluator):
         self._looked: set[str] = set()
         self._has_good = False  # whether `_good` holds weights whose cost was finite
         self._factor = 1.0  # of the schedule, in this step
-        self._scaled: tuple[float, float] | None = None  # the learning rate, and with the factor
+        # of each group that has it: the learning rate, and with the factor
+        self._scaled: list[tuple[dict[str, Any], float, float]] = []
         self.stop_training = False
 
     @property
     def _moving(self) -> list[Kept]:
-        # all that training moves: what is learned, and state such as running statistics
-        return [*self.optimizer.parameters, *self._buffers]
+        # all that training moves: what is learned, state such as running statistics, and averages
+        averages = [] if self.average is None else self.average.kept
+        return [*self.optimizer.parameters, *self._buffers, *averages]
+
+    def _weights(self) -> AbstractContextManager[None]:
+        averaged = self.average is not None and self.average.updates
+        return self.average.applied() if self.average and averaged else nullcontext()
 
     def _check_optimizer(self) -> None:
         self._buffers = [buffer for _, buffer in self.net.named_buffers()]
@@ -175,21 +189,26 @@ class Trainer(Evaluator):
             self._has_good = False
             self._remember()
             self._has_good = True
-            lr = self.optimizer.lr
-            self._scaled = lr, lr * self._factor
+            groups = self.optimizer.param_groups
+            self._scaled = [(group, group["lr"], group["lr"] * self._factor) for group in groups]
             try:
-                self.optimizer.lr = self._scaled[1]
+                at_once([(setitem, group, "lr", scaled) for group, _, scaled in self._scaled])
                 self.optimizer.step()
             finally:
                 self._unscale()
+            if self.average is not None:
+                self.average.update()
             self.net.task = self.task
             return cost, outputs
 
     def _unscale(self) -> None:
-        # take the schedule's factor out of the learning rate, unless somebody has set it meanwhile
-        if self._scaled is not None and self.optimizer.lr == self._scaled[1]:
-            self.optimizer.lr = self._scaled[0]
-        self._scaled = None
+        # take the schedule's factor out of the learning rates that nobody has set meanwhile
+        at_once([
+            (setitem, group, "lr", lr)
+            for group, lr, scaled in self._scaled
+            if group["lr"] == scaled
+        ])  # fmt: skip
+        self._scaled = []
 
     def _remember(self) -> None:
         try:
@@ -244,8 +263,8 @@ class Trainer(Evaluator):
             them is never trained on, however often `fit` is called.
         schedule : "constant", "step", "cosine", "one-cycle" or a function, optional
             What to multiply the learning rate by in each step, see `schedules`.  Between steps
-            `optimizer.lr` is the rate without that factor: who sets it, in a callback or
-            elsewhere, scales all steps that follow, and it stays so after training.
+            `optimizer.lr` and the rates of groups are without that factor: who sets them, in a
+            callback or elsewhere, scales all steps that follow, and it stays so after training.
         early_stopping : int or EarlyStopping, optional
             Stop after so many epochs without a lower validation cost, and take the best weights,
             and the buffers of that epoch.

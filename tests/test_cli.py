@@ -80,6 +80,19 @@ def test_the_same_seed_gives_the_same_model(folder, tmp_path):
     assert a == b != c
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("adam",), ("adamw", "--clip-norm", 1), ("rmsprop", "--momentum", 0.5),
+        ("sgd", "--momentum", 0, "--weight-decay", 0),
+    ],
+)  # fmt: skip
+def test_every_optimizer_learns(tmp_path, options):
+    done = run("train", "--epochs", 4, "--quiet", "--optimizer", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[2]) > 93
+
+
 def test_history(folder):
     history = json.loads((folder / "history.json").read_text())
     assert [epoch["number"] for epoch in history["epochs"]] == [1, 2]
@@ -260,6 +273,9 @@ def assert_fails(done, status, beginning):
         ("fly", 2, "cnn-ext: argument COMMAND: invalid choice: 'fly'"),
         ("train --bogus 1", 2, "cnn-ext train: unknown arguments: --bogus 1"),
         ("train --epoch 1", 2, "cnn-ext train: unknown arguments: --epoch 1"),
+        ("train --optimizer lion", 2, "cnn-ext train: argument --optimizer: invalid choice: 'l"),
+        ("train --optimizer adam --momentum 0", 2, "cnn-ext train: argument --momentum: adam has"),
+        ("train --clip-norm 0", 2, "cnn-ext train: argument --clip-norm: expected a number ab"),
         ("train --epochs 0", 2, "cnn-ext train: argument --epochs: expected a whole number of at"),
         ("train --threads 0", 2, "cnn-ext train: argument --threads: expected a whole number from"),
         ("train --lr nan", 2, "cnn-ext train: argument --lr: expected a number above 0"),

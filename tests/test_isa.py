@@ -19,7 +19,7 @@ from cnn_ext._isa import ISAS
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 KERNELS = ["ops_conv", "ops_linear", "ops_pool", "ops_activation", "ops_loss"]
-KERNELS += ["dead_lanes", "winograd_range"]
+KERNELS += ["dead_lanes", "winograd_range", "optim_rules"]
 SUPPORTED = _dispatch.supported_isas()
 
 ANSWERS = """
@@ -50,7 +50,7 @@ def run(isa: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_instruction_set_passes_the_tests_of_the_kernels(isa: str) -> None:
     files = [f"tests/test_{name}.py" for name in KERNELS]
     choice = "parity or units or denormal or smallest or saturation or lanes"
-    choice += " or (not_finite and not pytorch)"
+    choice += " or follow_the_formula or (not_finite and not pytorch)"
     done = run(isa, "-m", "pytest", "-p", "no:cacheprovider", "-k", choice, *files)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "[100%]" in done.stdout

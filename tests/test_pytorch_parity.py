@@ -110,8 +110,11 @@ def test_the_stored_figures_are_pytorchs(name: str) -> None:
 # what PyTorch has and this package does not: nothing of it changes the numbers of a layer
 LEFT_OUT = {
     "inplace", "padding_mode", "device", "dtype", "return_indices", "divisor_override", "start_dim",
-    "end_dim", "maximize", "foreach", "differentiable", "fused",
+    "end_dim", "maximize", "foreach", "differentiable", "fused", "amsgrad", "capturable",
+    "decoupled_weight_decay",
 }  # fmt: skip
+OURS = {"initializer", "rng", "dtype", "decay_biases", "max_norm", "max_value"}
+OPTIMIZERS = ["SGD", "Adam", "AdamW", "RMSprop"]
 OTHERWISE = {("Softmax", "dim"): 1, ("SGD", "lr"): 0.01}  # defaults that differ
 
 
@@ -130,13 +133,13 @@ OTHERWISE = {("Softmax", "dim"): 1, ("SGD", "lr"): 0.01}  # defaults that differ
         "Flatten",
         "Linear",
         "Dropout",
-        "SGD",
+        *OPTIMIZERS,
     ],
 )
 def test_arguments_are_pytorchs(name: str) -> None:
     import torch
 
-    home = torch.optim if name == "SGD" else torch.nn
+    home = torch.optim if name in OPTIMIZERS else torch.nn
     theirs = [
         parameter
         for parameter in inspect.signature(getattr(home, name)).parameters.values()
@@ -145,9 +148,9 @@ def test_arguments_are_pytorchs(name: str) -> None:
     ours = {
         parameter.name: parameter
         for parameter in inspect.signature(getattr(cnn_ext, name)).parameters.values()
-        if parameter.name not in ("initializer", "rng", "dtype")
+        if parameter.name not in OURS
     }
-    if name == "SGD":  # the one name that is spelt out
+    if name in OPTIMIZERS:  # the one name that is spelt out
         assert theirs.pop(0).name == "params" and ours.pop("parameters")
     shared = [parameter for parameter in theirs if parameter.name not in LEFT_OUT]
     assert [parameter.name for parameter in shared] == list(ours)

@@ -95,7 +95,7 @@ def test_arguments_of_the_other_calls() -> None:
         Trainer(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="min_delta: expected 0 or more, got -1"):
         EarlyStopping(min_delta=-1)
-    with pytest.raises(TypeError, match="optimizer: expected an SGD, got int"):
+    with pytest.raises(TypeError, match="optimizer: expected an Optimizer or a name, got int"):
         Trainer(small(), optimizer=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="seed: expected a whole number from 0, or None, got 'a'"):
         Trainer(small(), seed="a")  # type: ignore[arg-type]

@@ -14,19 +14,29 @@ from interrupting import everywhere, timer_signals
 from networks import small, stripes
 
 import cnn_ext.history
-import cnn_ext.optim
+import cnn_ext.optim.optimizer
+import cnn_ext.optim.rules
 import cnn_ext.progress
 import cnn_ext.trainer
 from cnn_ext import SGD, Epoch, Flatten, Linear, Parameter, Sequential, Trainer
 
 X, Y = stripes(24)
+OPTIM = (cnn_ext.optim.optimizer, cnn_ext.optim.rules)
 State = tuple[bytes, tuple[bytes | None, ...]]
 
 
 def state(trainer: Trainer) -> State:
     weights = b"".join(parameter.data.tobytes() for parameter in trainer.optimizer.parameters)
-    velocity = trainer.optimizer._velocity
-    return weights, tuple(None if v is None else v.tobytes() for v in velocity)
+    return weights, tuple(map(slots, trainer.optimizer.state))
+
+
+def slots(state: dict[str, Any]) -> bytes | None:
+    """The slots of one parameter and the number of its steps."""
+    if not state:
+        return None
+    return state["step"].to_bytes(8, "big") + b"".join(
+        array.tobytes() for name, array in state.items() if name != "step"
+    )
 
 
 def states(trainer: Trainer) -> list[State]:
@@ -42,11 +52,23 @@ def states(trainer: Trainer) -> list[State]:
     return seen
 
 
-def recorded() -> Trainer:
+def network() -> Sequential:
     rng = np.random.default_rng(0)
-    net = Sequential(Flatten(), Linear(36, 5, rng=rng), Linear(5, 3, rng=rng))
+    return Sequential(Flatten(), Linear(36, 5, rng=rng), Linear(5, 3, rng=rng))
+
+
+def recorded() -> Trainer:
+    net = network()
     optimizer = SGD(net.parameters(), 0.05, 0.9, dampening=0.5, weight_decay=0.01)
     return Trainer(net, optimizer=optimizer)
+
+
+RULES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"momentum": 0.9, "dampening": 0.5}),
+    ("Adam", {}),
+    ("AdamW", {"decay_biases": False}),
+    ("RMSprop", {"momentum": 0.5, "centered": True, "max_norm": 0.1}),
+]
 
 
 def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
@@ -54,7 +76,7 @@ def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
     allowed = states(plain)
     for _ in range(2):
         plain.train_on_batch(X, Y)
-    for interrupt in everywhere(cnn_ext.trainer, cnn_ext.optim, instructions=True):
+    for interrupt in everywhere(cnn_ext.trainer, *OPTIM, instructions=True):
         trainer = recorded()
         try:
             with interrupt:
@@ -67,24 +89,49 @@ def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
     assert state(trainer) == allowed[-1]
 
 
+@pytest.mark.parametrize(("name", "options"), RULES, ids=[name for name, _ in RULES])
+def test_slots_and_weights_are_of_one_step_at_every_instruction(
+    name: str, options: dict[str, Any]
+) -> None:
+    net = network()
+    trainer = Trainer(net, optimizer=getattr(cnn_ext.optim, name)(net, 0.05, **options))
+    for _ in range(2):
+        trainer.train_on_batch(X, Y)
+    weights, slots = net.state_dict(), trainer.optimizer.state_dict()
+    trainer.optimizer.step()
+    after = state(trainer)
+    for interrupt in everywhere(*OPTIM, instructions=True):
+        net.load_state_dict(weights)
+        trainer.optimizer.load_state_dict(slots)
+        before = state(trainer)
+        try:
+            with interrupt:
+                trainer.optimizer.step()
+        except KeyboardInterrupt:
+            assert interrupt.place is not None
+        assert state(trainer) in (before, after), interrupt.place
+    assert state(trainer) == after
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no timer that sends signals")
-def test_real_signals_find_all_parameters_moved_or_none() -> None:
+@pytest.mark.parametrize(("name", "options"), RULES, ids=[name for name, _ in RULES])
+def test_real_signals_find_all_parameters_moved_or_none(name: str, options: dict[str, Any]) -> None:
     parameters = [Parameter(np.zeros(3, np.float32)) for _ in range(300)]
     for parameter in parameters:
         parameter.grad = np.ones(3, np.float32)
-    optimizer = SGD(parameters, 0.01, 0.5)
+    optimizer = getattr(cnn_ext.optim, name)(parameters, 0.01, **options)
     rng = random.Random(0)
     interrupts = 0
     with timer_signals(signal.default_int_handler):
-        while interrupts < 300:
+        while interrupts < 150:
             try:
-                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 5e-4))
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 2e-3))
                 while True:
                     optimizer.step()
             except KeyboardInterrupt:
                 interrupts += 1
             weights = {parameter.data.tobytes() for parameter in parameters}
-            velocities = {v.tobytes() for v in optimizer._velocity if v is not None}
+            velocities = {slots(state) for state in optimizer.state if state}
             assert len(weights) == 1 and len(velocities) <= 1
 
 
@@ -116,7 +163,7 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
     fit(plain)
     start_anew = (None,) * len(plain.optimizer.parameters)
     allowed = {*steps, *((weights, start_anew) for weights, _ in steps)}
-    modules = (cnn_ext.trainer, cnn_ext.optim, cnn_ext.history, cnn_ext.progress)
+    modules = (cnn_ext.trainer, *OPTIM, cnn_ext.history, cnn_ext.progress)
     returned = 0
     for interrupt in everywhere(*modules):
         trainer = make()
@@ -133,6 +180,26 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
         assert trainer.optimizer.lr == 0.05, interrupt.place
         assert rate_of_a_step(trainer) == 0.05, interrupt.place
     assert returned > 50
+
+
+def test_the_rates_of_all_groups_come_back_at_every_line() -> None:
+    fits = 0
+    for interrupt in everywhere(cnn_ext.trainer, *OPTIM):
+        net = network()
+        groups: list[Any] = [
+            {"params": layer.parameters(), "lr": rate}
+            for layer, rate in zip(net.layers[1:], (0.03, 0.07), strict=True)
+        ]
+        trainer = Trainer(net, optimizer=cnn_ext.Adam(groups), average=0.9)
+        try:
+            with interrupt:
+                trainer.fit(X, Y, 1, 12, schedule="cosine", progress=False)
+        except KeyboardInterrupt:
+            assert interrupt.place is not None
+        fits += 1
+        rates = [group["lr"] for group in trainer.optimizer.param_groups]
+        assert rates == [0.03, 0.07], interrupt.place
+    assert fits > 50
 
 
 def test_weights_that_are_not_finite_are_taken_back() -> None:

@@ -56,6 +56,25 @@ def test_the_schedule_multiplies_what_was_set(name: str) -> None:
     assert plain.optimizer.lr == 0.1 and halved.optimizer.lr == 0.1 / 16
 
 
+def test_a_schedule_multiplies_the_rates_of_all_groups() -> None:
+    net = small()
+    first, *rest = net.parameters()
+    optimizer = SGD([{"params": first}, {"params": rest, "lr": 0.03}], 0.1)
+    trainer = Trainer(net, optimizer=optimizer)
+    rates: list[list[float]] = []
+    step = optimizer.step
+
+    def noting_step() -> None:
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        step()
+
+    optimizer.step = noting_step  # type: ignore[method-assign]
+    history = trainer.fit(X, Y, 2, 15, schedule=lambda done: 1 - done, progress=False)
+    assert_allclose(rates, [[0.1 * f, 0.03 * f] for f in (1, 0.75, 0.5, 0.25)])
+    assert_allclose(history["learning_rate"], [0.075, 0.025])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.03]
+
+
 def test_a_rate_can_be_set_within_a_step_to_what_the_schedule_gave_and_to_nothing() -> None:
     trainer = sgd_trainer()
     step = trainer.optimizer.step
@@ -170,7 +189,8 @@ LOSS_KINDS = {
 def arrays_of(trainer: Trainer) -> list[np.ndarray]:
     optimizer = trainer.optimizer
     weights = [array for p in optimizer.parameters for array in (p.data, p.grad)]
-    everything = [*weights, *optimizer._velocity, *trainer._good]
+    slots = [state.get(slot) for state in optimizer.state for slot in optimizer.slots]
+    everything = [*weights, *slots, *trainer._good]
     return [array for array in everything if array is not None]
 
 

@@ -18,14 +18,16 @@ RIGHT = """
     from __future__ import annotations
 
     from pathlib import Path
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
     import cnn_ext
     from cnn_ext import (
-        SGD, Conv2d, Dropout, EarlyStopping, Flatten, GlobalAvgPool2d, Linear, MaxPool2d, ReLU,
-        Sequential, Trainer, datasets, filters, load, ops, save, schedules,
+        SGD, Adam, AdamW, Conv2d, Dropout, EarlyStopping, ExponentialMovingAverage, Flatten,
+        GlobalAvgPool2d, Linear, MaxPool2d, Optimizer, ReLU, RMSprop, Sequential, Trainer, datasets,
+        filters, load, ops, optim, save, schedules,
     )
 
 
@@ -47,6 +49,30 @@ RIGHT = """
         return scores["accuracy"] + min(costs)
 
 
+    class Signs(Optimizer):
+        # a rule of one's own
+
+        def update(
+            self, p: np.ndarray, g: np.ndarray, state: dict[str, Any], options: dict[str, Any]
+        ) -> list[tuple[Any, ...]]:
+            return [(np.subtract, p, options["lr"] * np.sign(g), p)]
+
+
+    def other_rules(net: Sequential) -> list[Optimizer]:
+        weights, bias = net.parameters()
+        bias.trainable = False
+        average = ExponentialMovingAverage(net, decay=0.99)
+        trainer = Trainer(net, optimizer="adam", average=average)
+        with average.applied():
+            trainer.optimizer.lr /= 2
+        norm: float = optim.clip_grad_norm_(net, max_norm=1.0)
+        return [
+            Adam([{"params": [weights], "lr": norm}, {"params": bias}], betas=(0.8, 0.9)),
+            AdamW(net, decay_biases=False, max_norm=1.0), RMSprop(net, centered=True),
+            Signs([weights], {"lr": 0.1}), trainer.optimizer,
+        ]
+
+
     def classes(path: Path, images: NDArray[np.float32]) -> list[int]:
         with cnn_ext.threads(1):
             return [int(number) for number in load(path)(images).argmax(axis=1)]
@@ -65,6 +91,7 @@ WRONG = {
     "cnn_ext.set_num_threads('two')": "arg-type",
     "cnn_ext.get_num_threads() + 'x'": "operator",
     "cnn_ext.Trainer().fit()": "call-arg",
+    "cnn_ext.Adam(3)": "arg-type",
     "cnn_ext.SGD([], lr=0.1).nonsense": "attr-defined",
 }
 

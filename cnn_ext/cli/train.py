@@ -24,7 +24,7 @@ from ..architectures import ARCHITECTURES, build
 from ..history import History
 from ..initializers import INITIALIZERS
 from ..layers import Sequential
-from ..optim import SGD
+from ..optim import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES
 from ..task import Task
 from ..trainer import CostError, Trainer
@@ -46,6 +46,9 @@ class Defaults(NamedTuple):
 # so small a network gains nothing from a second thread, and loses much on a busy machine
 DIGITS = Defaults("tiny", 30, 32, 0.05, 1e-3, threads=1)
 OTHERS = Defaults("", 5, 64, 0.05, 1e-4, threads=None)
+# of the optimizers that are not SGD, for any data
+ADAPTIVE_LR, ADAPTIVE_DECAY = 0.003, {"adam": 0.0, "adamw": 0.01, "rmsprop": 0.0}
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,25 +63,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "else nielsen for one channel of 20 pixels or more, vgg6 for three of 24 or more, tiny "
         "otherwise)",
     )
-    for option, kind, what in (
-        ("epochs", whole(1), "passes over the images"),
-        ("batch-size", whole(1), "images in a step of descent"),
-        ("lr", real("above 0", lambda v: v > 0), "highest learning rate"),
-        ("weight-decay", real("of at least 0", lambda v: v >= 0), "pull of the weights to 0"),
-    ):
+    decays = "; 0.01 for adamw, 0 for adam and rmsprop"
+    for option, kind, what, more in (
+        ("epochs", whole(1), "passes over the images", ""),
+        ("batch-size", whole(1), "images in a step of descent", ""),
+        ("lr", real("above 0", lambda v: v > 0), "highest learning rate",
+         f"; {ADAPTIVE_LR} for adam, adamw and rmsprop"),
+        ("weight-decay", real("of at least 0", lambda v: v >= 0), "pull of the weights to 0",
+         decays),
+    ):  # fmt: skip
         digits, others = (getattr(d, option.replace("-", "_")) for d in (DIGITS, OTHERS))
         default = (
             f"{digits:g}" if digits == others else f"{digits:g} for the digits, else {others:g}"
         )
         parser.add_argument(
-            f"--{option}", type=kind, metavar="N", help=f"{what} (default: {default})"
+            f"--{option}", type=kind, metavar="N", help=f"{what} (default: {default}{more})"
         )
+    parser.add_argument(
+        "--optimizer", choices=OPTIMIZERS, default="sgd", help="rule of descent (default: sgd)"
+    )
     parser.add_argument(
         "--momentum",
         type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
-        default=0.9,
         metavar="N",
-        help="part of the last step that goes on in the next (default: 0.9)",
+        help="part of the last step that goes on in the next, of sgd and rmsprop (default: 0.9 for "
+        "sgd, 0 for rmsprop)",
+    )
+    parser.add_argument(
+        "--clip-norm",
+        type=real("above 0", lambda v: v > 0),
+        metavar="N",
+        help="norm that the gradients of a step are clipped to (default: none)",
     )
     parser.add_argument(
         "--schedule",
@@ -157,6 +172,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(option, path)
     if len({os.path.realpath(path) for _, path in outputs}) < len(outputs):
         raise UsageError("argument --history: expected another file than --out")
+    if arguments.momentum is not None and arguments.optimizer not in MOMENTUM:
+        raise UsageError(f"argument --momentum: {arguments.optimizer} has none")
     _beside(path for _, path in outputs)  # an error now rather than when it is needed
 
     data = load_data(arguments, arguments.size, arguments.colour)
@@ -168,11 +185,9 @@ def run(arguments: argparse.Namespace) -> int:
     C, H, W = data.x_train.shape[1:]
     defaults = DIGITS if arguments.data == "digits" else OTHERS
     epochs = arguments.epochs or defaults.epochs
-    lr = arguments.lr or defaults.lr
-    decay = defaults.weight_decay if arguments.weight_decay is None else arguments.weight_decay
     arch = arguments.arch or defaults.arch or _arch_for((C, H, W))
     net = _network(arch, (C, H, W), len(data.classes), arguments)
-    optimizer = SGD(net.parameters(), lr=lr, momentum=arguments.momentum, weight_decay=decay)
+    optimizer = _optimizer(net, defaults, arguments)
     threads = arguments.threads or defaults.threads
     task = Task("classes", classes=data.classes)
     trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads, task)
@@ -228,6 +243,21 @@ def run(arguments: argparse.Namespace) -> int:
         f"{len(data.x_test)} images, {written}"
     )
     return 0
+
+
+def _optimizer(net: Sequential, defaults: Defaults, arguments: argparse.Namespace) -> Optimizer:
+    name = arguments.optimizer
+    lr = defaults.lr if name == "sgd" else ADAPTIVE_LR
+    decay = ADAPTIVE_DECAY.get(name, defaults.weight_decay)
+    if arguments.weight_decay is not None:
+        decay = arguments.weight_decay
+    options: dict[str, Any] = {}
+    if name in MOMENTUM:
+        given = arguments.momentum
+        options["momentum"] = MOMENTUM[name] if given is None else given
+    return OPTIMIZERS[name](
+        net, lr=arguments.lr or lr, weight_decay=decay, max_norm=arguments.clip_norm, **options
+    )
 
 
 def _arch_for(input_shape: Shape) -> str:

@@ -1,4 +1,4 @@
-# Activations, softmax, losses, descent, the way into lanes and out, and the yardstick.
+# Activations, softmax, losses, the way into lanes and out, and the yardstick.
 
 OPS = {"relu": RELU, "relu_back": RELU_BACK, "leaky_relu": LEAKY_RELU,
        "leaky_relu_back": LEAKY_RELU_BACK, "sigmoid": SIGMOID, "sigmoid_back": SIGMOID_BACK,
@@ -56,20 +56,6 @@ def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K,
     a.cost = held.pointer(cost, (N, table.lanes), itemsize, True)
     a.dz = held.pointer(dz, (N, K, pixels, table.lanes), itemsize, True)
     run(table.loss, &a, sizeof(a), 2, 2, N, 30.0 * images * K * pixels, 0, LIVE)
-
-
-def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,
-        double weight_decay, bint nesterov, bint first):
-    """One step of descent on `count` numbers p, in place; v (or None) is the velocity."""
-    cdef Table* table = table_of(itemsize)
-    cdef Arrays held = Arrays.__new__(Arrays)
-    cdef Sgd a
-    a.count, a.chunk, a.lr, a.momentum, a.dampening = count, CHUNK, lr, momentum, dampening
-    a.weight_decay, a.nesterov, a.first = weight_decay, nesterov, first
-    a.p = held.pointer(p, (count,), itemsize, True)
-    a.g = held.pointer(g, (count,), itemsize)
-    a.v = NULL if v is None else held.pointer(v, (count,), itemsize, True)
-    run(table.sgd, &a, sizeof(a), 1, 2, (count + CHUNK - 1) // CHUNK, 2.0 * count, 0, ADDS)
 
 
 cdef int run_pack(kernel loop, Pack* a, Py_ssize_t blocks, Py_ssize_t images, Py_ssize_t pixels,

@@ -13,6 +13,9 @@ cdef enum:
 cdef enum:
     CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
 
+cdef enum:
+    SGD, ADAM, RMSPROP, AVERAGE, SHRINK
+
 
 cdef struct Conv:
     # One pass of the forward loops: a grid of P x Q pixels of every output channel, each a sum
@@ -152,13 +155,21 @@ cdef struct BlockSum:
     int more
 
 
-cdef struct Sgd:
+cdef struct Descent:
+    # a step of an optimizer on count numbers p by their gradients g, see optimizers.pxi
     const void* g
     void* p
-    void* v
+    void* slot[3]
     Py_ssize_t count, chunk
-    double lr, momentum, dampening, weight_decay
-    int nesterov, first
+    int rule, nesterov, first
+    double work, lr, weight_decay, momentum, dampening, beta1, beta2, eps, keep, root
+
+
+cdef struct Squares:
+    # sums[task] = sum of g^2 over a chunk, in double precision between the chunks
+    const void* g
+    void* sums
+    Py_ssize_t count, chunk
 
 
 cdef struct Pack:
@@ -230,5 +241,5 @@ cdef struct Table:
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
-    kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak
+    kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
     kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill

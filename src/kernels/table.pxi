@@ -32,6 +32,7 @@ cdef extern from "vec.h" nogil:
     vec vec_sigmoid(vec)
     vec vec_tanh(vec)
     vec vec_log1p(vec)
+    vec vec_over_root(vec, vec, real, real)
 
 cdef extern from "square.h" nogil:
     void vec_turn(vec*)
@@ -51,7 +52,7 @@ include "sum.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
 include "loss.pxi"
-include "sgd.pxi"
+include "optimizers.pxi"
 include "lanes.pxi"
 include "channels.pxi"
 include "peak.pxi"
@@ -77,7 +78,8 @@ TABLE.softmax = softmax
 TABLE.softmax_back = softmax_back
 TABLE.loss = loss
 TABLE.block_sum = block_sum
-TABLE.sgd = sgd
+TABLE.descend = descend
+TABLE.squares = squares
 TABLE.peak_sums = ROWS0 * COLS0
 TABLE.peak = peak
 TABLE.channel_conv = channel_conv
