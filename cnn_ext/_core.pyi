@@ -15,6 +15,7 @@ _Tables: TypeAlias = Sequence[_Table]
 
 OPENMP: Final[bool]
 OPS: Final[dict[str, int]]
+SAVED: Final[dict[str, str]]  # "x" or "y"
 LOSSES: Final[dict[str, int]]
 
 def use_tables(float32: CapsuleType, float64: CapsuleType) -> None: ...
@@ -159,8 +160,9 @@ def elementwise(
     y: _Array,
     itemsize: int,
     count: int,
-    parameter: float,
-    high: float = 0.0,
+    p: float = 0.0,
+    q: float = 0.0,
+    c: _Array | None = None,
 ) -> None: ...
 def softmax(
     a: _Array,

@@ -126,6 +126,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("avg_pool2d", [new(), new(), size, window, True], [1]),
         ("avg_pool2d_input", [new(), new(), size, window, False], [1]),
         ("elementwise", ["add", new(), new(), new(), size, 64, 0.0], [3]),
+        ("elementwise", ["div_back_b", new(), new(), new(), size, 64, 0.0, 0.0, new()], [3]),
         ("softmax", [new(), new(), new(), size, N, 4, 16], [2]),
         ("loss", ["cross_entropy", new(), new(), new(), new(), size, 5, 4, 1.0], [3, 4]),
         ("sgd", [new(), new(), new(), size, 64, 0.1, 0.9, 0.0, 0.0, False, False], [0, 2]),

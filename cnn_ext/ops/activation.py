@@ -102,7 +102,7 @@ def tanh_backward(dy: Any, y: Any, *, out: Any = None) -> Any:
 
 def multiply(x: Any, factor: Any, *, out: Any = None) -> Any:
     """``x * factor`` number by number, two arrays or lanes of one shape; what dropout does."""
-    return _elementwise("scale", x, factor, out, names=("x", "factor"))
+    return _elementwise("mul", x, factor, out, names=("x", "factor"))
 
 
 def _softmax(y: Any, dy: Any, out: np.ndarray | None) -> Any:

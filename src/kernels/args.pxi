@@ -8,9 +8,6 @@
 # of the last block hold an image; what the others hold goes into no sum.
 
 cdef enum:
-    RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE, ADD, CLIP
-
-cdef enum:
     CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
 
 
@@ -115,13 +112,14 @@ cdef struct Pool:
 
 
 cdef struct Map:
-    # count numbers, elementwise; op names the function, b is a second operand
+    # count numbers, elementwise; op counts the functions of functions.h, of up to three operands
     const void* a
     const void* b
+    const void* c
     void* y
     Py_ssize_t count, chunk
     int op
-    double parameter, high
+    double p, q
 
 
 cdef struct Softmax:
@@ -130,7 +128,7 @@ cdef struct Softmax:
     const void* b
     void* y
     Py_ssize_t N, K, pixels
-    int logarithm  # of the result, forward
+    int logarithm  # of softmax
 
 
 cdef struct Loss:

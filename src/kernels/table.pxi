@@ -28,9 +28,12 @@ cdef extern from "vec.h" nogil:
     real vec_sum(vec)
     vec vec_load_part(const real*, int)
     void vec_store_part(real*, vec, int)
+
+cdef extern from "map.h" nogil:
+    ctypedef void (*map_loop)(const vec*, const vec*, const vec*, vec*, Py_ssize_t, real, real)
+    const map_loop* MAP_LOOPS
     vec vec_exp(vec)
     vec vec_sigmoid(vec)
-    vec vec_tanh(vec)
     vec vec_log1p(vec)
 
 cdef extern from "square.h" nogil:
