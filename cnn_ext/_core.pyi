@@ -164,6 +164,33 @@ def elementwise(
     q: float = 0.0,
     c: _Array | None = None,
 ) -> None: ...
+def affine(
+    x: _Array,
+    w: _Array | None,
+    b: _Array | None,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    clip: _Clip = None,
+) -> None: ...
+def prelu(
+    x: _Array, slope: _Array, y: _Array, itemsize: int, N: int, C: int, pixels: int
+) -> None: ...
+def prelu_back(
+    dy: _Array, x: _Array, slope: _Array, dx: _Array, itemsize: int, N: int, C: int, pixels: int
+) -> None: ...
+def prelu_slope(
+    dy: _Array,
+    x: _Array,
+    parts: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    images: int | None = None,
+) -> None: ...
 def softmax(
     a: _Array,
     dy: _Array | None,

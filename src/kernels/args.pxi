@@ -122,6 +122,20 @@ cdef struct Map:
     double p, q
 
 
+cdef struct ByChannel:
+    # N blocks, C channels, `pixels` vectors each, of which a task has `channels`; a number of w and of b, if
+    # there are any, belongs to each channel, or one of w to all of them
+    const void* x
+    const void* dy
+    const void* w
+    const void* b
+    void* y
+    Py_ssize_t live
+    Py_ssize_t N, C, pixels, channels
+    int same, clip
+    double low, high
+
+
 cdef struct Softmax:
     # rows of K channels x pixels, all lanes at once; b is dy in the backward pass
     const void* a
@@ -228,5 +242,6 @@ cdef struct Table:
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
+    kernel affine, prelu, prelu_slope
     kernel elementwise, softmax, softmax_back, loss, block_sum, sgd, pack, unpack, peak
     kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill

@@ -53,6 +53,7 @@ include "linear.pxi"
 include "sum.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
+include "by_channel.pxi"
 include "loss.pxi"
 include "sgd.pxi"
 include "lanes.pxi"
@@ -76,6 +77,9 @@ TABLE.max_pool_back = max_pool_back
 TABLE.avg_pool = avg_pool
 TABLE.avg_pool_back = avg_pool_back
 TABLE.elementwise = elementwise
+TABLE.affine = affine
+TABLE.prelu = prelu
+TABLE.prelu_slope = prelu_slope
 TABLE.softmax = softmax
 TABLE.softmax_back = softmax_back
 TABLE.loss = loss
