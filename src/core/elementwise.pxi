@@ -8,7 +8,7 @@ cdef extern from "kernels/functions.h":
 OPS = {FUNCTION_NAMES[i].decode(): i for i in range(FUNCTION_COUNT)}
 # "x" or "y": what the gradient of a function of one operand is told, its input or its output
 SAVED = {FUNCTION_NAMES[i].decode(): FUNCTION_SAVED[i].decode() for i in range(FUNCTION_COUNT) if FUNCTION_SAVED[i][0]}
-OPS["scale"] = OPS["mul"]
+OPS["scale"] = OPS["mul"]  # as plans call it
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
           "squared_error": SQUARED_ERROR}
 

@@ -8,7 +8,7 @@
  * p and q are two numbers, the parameters; `map.h` has the short words.
  *
  * At a kink the gradients are PyTorch's: 0 at the edges of clip (its hardtanh and relu6; its clamp lets them
- * pass) and of hardsigmoid, half for each where minimum and maximum meet equals.
+ * pass), hardsigmoid and hardswish (1 at 3), half for each where minimum and maximum meet equals.
  */
 #ifndef CNN_EXT_FUNCTIONS_H
 #define CNN_EXT_FUNCTIONS_H
@@ -28,9 +28,9 @@
     ONE(gelu, vec_gelu(a), x, b * vec_gelu_slope(a)) \
     ONE(gelu_tanh, vec_gelu_tanh(a), x, b * vec_gelu_tanh_slope(a)) \
     ONE(silu, vec_silu(a), x, b * vec_silu_slope(a)) \
-    ONE(hardsigmoid, vec_clip(a * p + q, 0, 1), x, where(between(0, a * p + q, 1), b * p, zero)) \
+    ONE(hardsigmoid, vec_clip(a * p + q, 0, 1), x, where(on_slope(a, p, q), b * p, zero)) \
     ONE(hardswish, where(below(a, -3), zero, a * (vec_clip(a + R(3), 0, 6) * R(1.0 / 6))), x, \
-        where(below(a, -3), zero, where(above(a, 3), b, b * (a * R(1.0 / 3) + R(0.5))))) \
+        where(above(a, -3), where(below(a, 3), b * (a * R(1.0 / 3) + R(0.5)), b), zero)) \
     ONE(softplus, where(above(a * p, q), a, vec_softplus(a * p) / p), x, \
         where(above(a * p, q), b, b * vec_sigmoid(a * p))) \
     ONE(softsign, vec_finite(a) / (one + vec_abs(vec_finite(a))), x, b / (one + vec_abs(a)) / (one + vec_abs(a))) \

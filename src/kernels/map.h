@@ -13,6 +13,12 @@
 static inline mask above(vec x, real least) { return vec_above(x, vec_all(least)); }
 static inline mask below(vec x, real most) { return vec_above(vec_all(most), x); }
 static inline mask between(real low, vec x, real high) { return above(x, low) & below(x, high); }
+/* where 0 < x p + q < 1, but for rounding */
+static inline mask on_slope(vec x, real p, real q)
+{
+    const real first = -q / p, last = (1 - q) / p;
+    return first < last ? between(first, x, last) : between(last, x, first);
+}
 /* of the gradient dy: all to what exceeds the other, half to equals */
 static inline vec share(vec dy, vec x, vec other)
 {

@@ -196,8 +196,8 @@ static inline vec vec_erf(vec x)
 /* x Phi(x) and its derivative */
 static inline vec vec_gelu(vec x)
 {
-    vec bell;
-    return x * vec_normal(vec_clip(x, -REAL_MAX, REAL_HUGE), &bell);
+    vec bell, least = vec_clip(x, -REAL_MAX, REAL_HUGE);
+    return least * vec_normal(least, &bell);
 }
 static inline vec vec_gelu_slope(vec x)
 {
