@@ -170,7 +170,11 @@ extensions = [
         extra_compile_args=[*COMPILE, *openmp],
         extra_link_args=LINK if WINDOWS else [*LINK, *openmp],
         py_limited_api=LIMITED,
-        depends=["src/kernels/args.pxi", *map(str, sorted(Path("src/core").iterdir()))],
+        depends=[
+            "src/kernels/args.pxi",
+            "src/kernels/functions.h",
+            *map(str, sorted(Path("src/core").iterdir())),
+        ],
     ),
     *kernel_extensions(),
 ]

@@ -15,6 +15,7 @@ _Tables: TypeAlias = Sequence[_Table]
 
 OPENMP: Final[bool]
 OPS: Final[dict[str, int]]
+SAVED: Final[dict[str, str]]  # "x" or "y"
 LOSSES: Final[dict[str, int]]
 
 def use_tables(float32: CapsuleType, float64: CapsuleType) -> None: ...
@@ -159,8 +160,36 @@ def elementwise(
     y: _Array,
     itemsize: int,
     count: int,
-    parameter: float,
-    high: float = 0.0,
+    p: float = 0.0,
+    q: float = 0.0,
+    c: _Array | None = None,
+) -> None: ...
+def affine(
+    x: _Array,
+    w: _Array | None,
+    b: _Array | None,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    clip: _Clip = None,
+) -> None: ...
+def prelu(
+    x: _Array, slope: _Array, y: _Array, itemsize: int, N: int, C: int, pixels: int
+) -> None: ...
+def prelu_back(
+    dy: _Array, x: _Array, slope: _Array, dx: _Array, itemsize: int, N: int, C: int, pixels: int
+) -> None: ...
+def prelu_slope(
+    dy: _Array,
+    x: _Array,
+    parts: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    images: int | None = None,
 ) -> None: ...
 def softmax(
     a: _Array,

@@ -126,6 +126,11 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("avg_pool2d", [new(), new(), size, window, True], [1]),
         ("avg_pool2d_input", [new(), new(), size, window, False], [1]),
         ("elementwise", ["add", new(), new(), new(), size, 64, 0.0], [3]),
+        ("elementwise", ["div_back_b", new(), new(), new(), size, 64, 0.0, 0.0, new()], [3]),
+        ("affine", [new(), row(), row(), new(), size, N, 4, 16, (0.0, 1.0)], [3]),
+        ("prelu", [new(), row(), new(), size, N, 4, 16], [2]),
+        ("prelu_back", [new(), new(), row(), new(), size, N, 4, 16], [3]),
+        ("prelu_slope", [new(), new(), new(), size, N, 4, 16, 5], [2]),
         ("softmax", [new(), new(), new(), size, N, 4, 16], [2]),
         ("loss", ["cross_entropy", new(), new(), new(), new(), size, 5, 4, 1.0], [3, 4]),
         ("sgd", [new(), new(), new(), size, 64, 0.1, 0.9, 0.0, 0.0, False, False], [0, 2]),
@@ -174,7 +179,8 @@ def vary_array(function: Callable[..., Any], args: list[Any], i: int, writes: bo
     if function.__name__ not in ("pack", "place") or i:  # which take bytes too
         wrongs.append(memoryview(array).cast("B"))
     wrongs.append(np.zeros(array.nbytes + 1, "u1")[1:].view(array.dtype))  # at an odd address
-    if function.__name__ not in ("fill", "place"):  # which take an array of any size
+    one_slope = function.__name__.startswith("prelu") and array.ndim == 1
+    if function.__name__ not in ("fill", "place") and not one_slope:  # which take any size
         wrongs.append(array.reshape(-1)[:1])
     if writes:
         closed = array.copy()

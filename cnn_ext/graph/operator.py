@@ -27,8 +27,6 @@ class Operator:
     in_place: ClassVar[bool] = False
     #: whether the output is the first input's memory
     same_memory: ClassVar[bool] = False
-    #: whether a recording may hold it
-    recorded: ClassVar[bool] = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -62,6 +60,10 @@ class Operator:
             If inputs, weights and attributes do not fit together.
         """
         raise NotImplementedError(f"{self.name}.shape")
+
+    def recordable(self, node: Node, shapes: Sequence[Shape]) -> bool:
+        """Whether its calls of kernels are the same each time, for inputs of such shapes."""
+        return True
 
     def forward(self, run: Any, node: Node, *inputs: Any, over: Any = None) -> Any:
         """The output for a batch of inputs in lanes; `over` is memory that it may be written to."""

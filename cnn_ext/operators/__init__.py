@@ -10,6 +10,7 @@ from . import (
     movement,
     opaque,
     pool,
+    prelu,
     softmax,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "movement",
     "opaque",
     "pool",
+    "prelu",
     "softmax",
 ]

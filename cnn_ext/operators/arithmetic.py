@@ -1,4 +1,4 @@
-"""Sums and products of two values that broadcast as in NumPy, or of a value and a constant."""
+"""Arithmetic on two values that broadcast as in NumPy, sums and products also with a constant."""
 
 from __future__ import annotations
 
@@ -12,92 +12,127 @@ from .. import _core
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
+from ..parameter import Kept
 from .elementwise import apply
 from .movement import gathered
 
 
 class Binary(Operator):
+    """Two values that broadcast, by the kernel of the operator's name."""
+
+    in_place = True
+    reads = "x"
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        if len(shapes) != 2:
+            raise ValueError(f"expected two values, got {len(shapes)}")
+        return np.broadcast_shapes(*shapes)
+
+    def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
+        a, b = self.operands(run, node, inputs)
+        y = Lanes.empty(a.shape, a.dtype) if over is None else over
+        apply(self.name, a.data, b.data, y.data)
+        return y
+
+    def operands(self, run: Any, node: Node, inputs: Sequence[Lanes]) -> list[Lanes]:
+        """Both values in the shape of the output."""
+        shape = run.graph.shapes[node.output]
+        return [broadcast(run, x, shape) for x in inputs]
+
+    def backward(
+        self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        a, b = self.operands(run, node, x)
+        gradients: list[Lanes | None] = []
+        for name, want, which in zip(node.inputs, wanted, "ab", strict=True):
+            gradients.append(None)
+            if want:
+                dx = Lanes.empty(dy.shape, dy.dtype)
+                apply(f"{self.name}_back_{which}", a.data, b.data, dx.data, (), dy.data)
+                gradients[-1] = summed(dx, run.graph.shapes[name])
+        return gradients
+
+
+class WithConstant(Binary):
     """Two values, or one value and the weight "constant", which does not enlarge it."""
 
     weights = ("constant",)
-    in_place = True
-    kernel: str
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
-        if len(shapes) + len(node.weights) != 2 or not shapes:
-            raise ValueError("expected two values, or one value and a constant")
         constant = node.weights.get("constant")
-        other = shapes[1] if constant is None else constant.shape
-        shape = np.broadcast_shapes(shapes[0], other)
-        if constant is not None and shape != shapes[0]:
-            raise ValueError(f"a constant of {other} would enlarge the value of {shapes[0]}")
-        return shape
+        if constant is None or not shapes:
+            return super().shape(node, *shapes)
+        if len(shapes) != 1 or np.broadcast_shapes(shapes[0], constant.shape) != shapes[0]:
+            raise ValueError(f"a constant of {constant.shape} would enlarge {shapes}")
+        return shapes[0]
 
-    def operands(self, run: Any, node: Node, *inputs: Lanes) -> tuple[Any, Any]:
-        """Two arrays of the output's size."""
-        shape = run.graph.shapes[node.output]
-        first = broadcast(run, inputs[0], shape).data
-        if len(inputs) > 1:
-            return first, broadcast(run, inputs[1], shape).data
-        return first, run.constant(node, "constant", shape)
+    def recordable(self, node: Node, shapes: Sequence[Shape]) -> bool:
+        constant = node.weights.get("constant")
+        # a spread copy would not follow what is learned
+        return not isinstance(constant, Kept) or _channels(shapes[0], constant.shape) is not None
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
-        a, b = self.operands(run, node, *inputs)
-        y = over
-        if y is None:
-            first, shape = inputs[0], run.graph.shapes[node.output]
-            y = Lanes.empty((first.images, *shape), first.dtype)
-        apply_each(self.kernel, a, b, y.data)
+        if "constant" not in node.weights:
+            return super().forward(run, node, *inputs, over=over)
+        (x,) = inputs
+        y = Lanes.empty(x.shape, x.dtype) if over is None else over
+        by_constant(run, node, x, y, self.name)
         return y
 
 
-class Add(Binary):
+class Add(WithConstant):
     """The gradient goes to both."""
 
-    same_memory = False
-    kernel = "add"
+    reads = ""
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
     ) -> Sequence[Any]:
         learn_constant(run, node, dy)
         return [
-            summed(run, dy, run.graph.shapes[name]) if want else None
+            summed(dy, run.graph.shapes[name]) if want else None
             for name, want in zip(node.inputs, wanted, strict=True)
         ]
 
 
-class Mul(Binary):
+class Mul(WithConstant):
     """``dx1 = dy x2``, ``dx2 = dy x1``."""
-
-    reads = "x"
-    kernel = "scale"
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
     ) -> Sequence[Any]:
-        a, b = self.operands(run, node, *x)
+        if "constant" not in node.weights:
+            return super().backward(run, node, dy, x, y, wanted)
         if run.learns(node, "constant"):
-            learn_constant(run, node, _times(dy, a))
-        return [
-            summed(run, _times(dy, other), run.graph.shapes[name]) if want else None
-            for name, want, other in zip(node.inputs, wanted, (b, a), strict=False)
-        ]
+            product = Lanes.empty(dy.shape, dy.dtype)
+            apply("mul", dy.data, x[0].data, product.data)
+            learn_constant(run, node, product)
+        if not wanted[0]:
+            return (None,)
+        dx = run.over(dy)
+        by_constant(run, node, dy, dx, self.name)
+        return (dx,)
 
 
-def _times(dy: Lanes, other: Any) -> Lanes:
-    product = Lanes.empty(dy.shape, dy.dtype)
-    apply_each("scale", dy.data, other, product.data)
-    return product
+def by_constant(run: Any, node: Node, x: Lanes, y: Lanes, op: str) -> None:
+    """y = x + constant or x * constant."""
+    shape = x.shape[1:]
+    constant = run.weight(node, "constant")
+    sizes = _channels(shape, constant.shape)
+    if sizes is None:
+        constant, sizes = run.spread(node, "constant", shape), (math.prod(shape), 1)
+    w, b = (constant, None) if op == "mul" else (None, constant)
+    _core.affine(x.data, w, b, y.data, x.dtype.itemsize, x.blocks, *sizes)
 
 
-def apply_each(kernel: str, a: Any, b: Any, y: Any) -> None:
-    """A kernel on two arrays of blocks, or on one and a constant that is the same for each."""
-    if a.size == b.size:
-        apply(kernel, a, b, y)
-    else:
-        for here, out in zip(a, y, strict=True):
-            apply(kernel, here, b, out)
+def _channels(shape: Shape, constant: Shape) -> tuple[int, int] | None:
+    # channels and pixels of an activation that has a number of the constant for each channel
+    whole = (1,) * (len(shape) - len(constant)) + tuple(constant)
+    count = math.prod(whole)
+    for axis in range(len(shape) + 1):
+        if math.prod(shape[:axis]) == count and whole == (*shape[:axis], *(1,) * len(shape[axis:])):
+            return count, math.prod(shape[axis:])
+    return None
 
 
 def learn_constant(run: Any, node: Node, dy: Lanes) -> None:
@@ -105,7 +140,7 @@ def learn_constant(run: Any, node: Node, dy: Lanes) -> None:
     if not run.learns(node, "constant"):
         return
     shape = node.weights["constant"].shape
-    part = summed(run, dy, (1,) * (len(dy.shape) - 1 - len(shape)) + shape)
+    part = summed(dy, (1,) * (len(dy.shape) - 1 - len(shape)) + shape)
     count = math.prod(shape)
     gradient = empty((count,), dy.dtype)
     size = dy.dtype.itemsize
@@ -122,7 +157,7 @@ def broadcast(run: Any, x: Lanes, shape: Shape) -> Lanes:
     return gathered(run, ("broadcast", own, shape), [x], np.broadcast_to(every, shape), 0.0)
 
 
-def summed(run: Any, dy: Lanes, shape: Shape) -> Lanes:
+def summed(dy: Lanes, shape: Shape) -> Lanes:
     """The way back from `broadcast`: the sum over the axes that were repeated."""
     own = dy.shape[1:]
     if own == shape:
@@ -144,9 +179,11 @@ def axis_sum(x: Lanes, axis: int) -> Lanes:
     _core.avg_pool2d(x.data, y.data, item, (x.blocks * before, *window), True)
     factor = empty(y.data.shape, x.dtype)
     _core.fill(factor, item, float(size))
-    apply("scale", y.data, factor, y.data)
+    apply("mul", y.data, factor, y.data)
     return y
 
 
 Add("add")
 Mul("mul")
+for name in ("sub", "div", "minimum", "maximum", "pow"):
+    Binary(name)

@@ -20,10 +20,12 @@ class Dropout(Operator):
     """
 
     attributes = {"p": ..., "rng": ...}
-    recorded = False
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         return shapes[0]
+
+    def recordable(self, node: Node, shapes: Sequence[Shape]) -> bool:
+        return False
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         (x,) = inputs
@@ -32,14 +34,14 @@ class Dropout(Operator):
         factor = Lanes.pack(keep.astype(x.dtype) / x.dtype.type(max(1 - p, 1e-30)))
         run.keep(factor)
         y = Lanes.empty(x.shape, x.dtype)
-        apply("scale", x.data, factor.data, y.data)
+        apply("mul", x.data, factor.data, y.data)
         return y
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
     ) -> Sequence[Any]:
         dx = run.over(dy)
-        apply("scale", dy.data, run.kept().data, dx.data)
+        apply("mul", dy.data, run.kept().data, dx.data)
         return (dx,)
 
 

@@ -18,21 +18,18 @@ class Elementwise(Operator):
     Parameters
     ----------
     name : str
-    reads : "x" or "y"
-        What the kernel of the derivative takes beside the gradient.
+        As in src/kernels/functions.h, which has its formula and that of its derivative.
     keeps_zero : bool
         Whether it makes zero of zero.
     **attributes
-        Up to two numbers that the kernel takes, in their order, with their defaults.
+        Up to two numbers that the formulas have as p and q, with their defaults.
     """
 
     in_place = True
 
-    def __init__(
-        self, name: str, reads: str = "y", keeps_zero: bool = False, **attributes: Any
-    ) -> None:
+    def __init__(self, name: str, keeps_zero: bool = False, **attributes: Any) -> None:
         super().__init__(name)
-        self.reads = reads  # type: ignore[misc]
+        self.reads = _core.SAVED[name]  # type: ignore[misc]
         self.attributes = attributes  # type: ignore[misc]
         self._keeps_zero = keeps_zero
 
@@ -78,13 +75,31 @@ class Clip(Elementwise):
         return ("relu", ()) if (low, high) == (0.0, math.inf) else ("clip", (low, high))
 
 
-def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = ()) -> None:
+def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: Any = None) -> None:
     """One kernel over arrays of the same number of numbers, in any layout."""
-    first, second = (*parameters, 0.0, 0.0)[:2]
-    _core.elementwise(op, a, b, y, a.dtype.itemsize, a.size, first, second)
+    p, q = (*parameters, 0.0, 0.0)[:2]
+    _core.elementwise(op, a, b, y, a.dtype.itemsize, a.size, p, q, c)
 
 
 Clip("clip", low=-math.inf, high=math.inf)
 Elementwise("leaky_relu", keeps_zero=True, negative_slope=0.01)
 Elementwise("sigmoid")
 Elementwise("tanh", keeps_zero=True)
+Elementwise("elu", keeps_zero=True, alpha=1.0)
+Elementwise("selu", keeps_zero=True)
+Elementwise("gelu", keeps_zero=True)
+Elementwise("gelu_tanh", keeps_zero=True)
+Elementwise("silu", keeps_zero=True)
+Elementwise("hardsigmoid", alpha=1 / 6, beta=0.5)
+Elementwise("hardswish", keeps_zero=True)
+Elementwise("softplus", beta=1.0, threshold=20.0)
+Elementwise("softsign", keeps_zero=True)
+Elementwise("abs", keeps_zero=True)
+Elementwise("neg", keeps_zero=True)
+Elementwise("exp")
+Elementwise("log")
+Elementwise("sqrt", keeps_zero=True)
+Elementwise("reciprocal")
+Elementwise("square", keeps_zero=True)
+Elementwise("erf", keeps_zero=True)
+Elementwise("power", exponent=...)

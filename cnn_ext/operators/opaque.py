@@ -15,10 +15,12 @@ class Opaque(Operator):
     """The attribute `layer` has `forward` and `backward` on arrays (N, ...)."""
 
     attributes = {"layer": ..., "shape": ...}
-    recorded = False
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         return tuple(node.attributes["shape"])
+
+    def recordable(self, node: Node, shapes: Sequence[Shape]) -> bool:
+        return False
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         layer = node.attributes["layer"]

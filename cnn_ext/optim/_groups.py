@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ..parameter import Parameter
 from .. import _check as check
+from ..parameter import Parameter
 from ._calls import at_once
 
 

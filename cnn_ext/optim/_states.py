@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..parameter import Parameter
 from .. import _check as check
+from ..parameter import Parameter
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer, State

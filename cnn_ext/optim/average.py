@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check as check
 from .. import _core
 from ..parameter import Buffer
-from .. import _check as check
 from ._calls import Call, at_once
 from ._groups import Network, Parameters, parameters_of
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .. import _core
 from .. import _check as check
+from .. import _core
 from ._calls import Call, at_once
 from ._groups import Parameters, gradient_of, parameters_of
 

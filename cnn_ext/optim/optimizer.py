@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..parameter import Parameter
 from .. import _check as check
+from ..parameter import Parameter
 from ._calls import Call, at_once
 from ._groups import Groups, gradient_of, items_of, parameters_of
 from ._states import checked_state

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _core
 from .. import _check as check
+from .. import _core
 from ._calls import Call
 from ._groups import Groups, Shared
 from .optimizer import Optimizer, State

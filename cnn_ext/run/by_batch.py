@@ -64,16 +64,16 @@ class ByBatch:
         """The array of a weight as it is now."""
         return node.weight(key)
 
-    def constant(self, node: Node, key: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A weight in lanes, broadcast to the shape of an activation."""
-        weight, lanes = node.weights[key], _core.lanes(self.graph.dtype.itemsize)
-        name = f"{node.output} {key} {lanes}"
-        if isinstance(weight, Parameter) or name not in self.packed:
+    def spread(self, node: Node, key: str, shape: tuple[int, ...]) -> np.ndarray:
+        """A weight broadcast to the shape of an activation."""
+        name = f"{node.output} {key}"
+        learned = isinstance(node.weights[key], Parameter)
+        if learned or name not in self.packed:
             array = np.broadcast_to(np.asarray(node.weight(key)), shape)
-            spread = np.empty((*shape, lanes), self.graph.dtype)
-            self.packed.need(spread.size)
-            spread[...] = array[..., None]
-            self.packed[name] = [constant(spread)]
+            if learned:
+                return np.ascontiguousarray(array)
+            self.packed.need(array.size)
+            self.packed[name] = [constant(array)]
         return self.packed[name][0]
 
     def keep(self, value: Any) -> None:
@@ -98,6 +98,13 @@ class ByBatch:
         parameter: Any = node.weights[key]
         self.learn_parameter(parameter, gradient)
 
+    def learn_parts(self, node: Node, key: str, parts: np.ndarray) -> None:
+        """Add to the gradient of a weight the sum of parts, (number, *shape of the weight)."""
+        count, *shape = parts.shape
+        gradient = empty(tuple(shape), parts.dtype)
+        _core.block_sum(parts, gradient, parts.dtype.itemsize, count, gradient.size, False)
+        self.learn(node, key, gradient)
+
     def learn_parameter(self, parameter: Parameter, gradient: np.ndarray) -> None:
         """Add to the gradient of a parameter."""
         known = self.gradients.get(id(parameter))
@@ -111,7 +118,7 @@ class ByBatch:
         """Make the constants, before a recording that must know them."""
         for node in self.graph.nodes:
             if isinstance(node.weights.get("constant"), np.ndarray):
-                self.constant(node, "constant", self.graph.shapes[node.output])
+                self.spread(node, "constant", self.graph.shapes[node.output])
 
     def forward(self, inputs: Sequence[Lanes]) -> list[Lanes]:
         """The outputs for inputs in lanes."""

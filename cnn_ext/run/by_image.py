@@ -315,8 +315,7 @@ class ByImage:
                 self.packed[name] = [constant(spread)]
             operand = self.packed[name][0]
         y = x.like(empty(x.data.shape, FLOAT))
-        op = "add" if node.op == "add" else "scale"
-        self.kernels.elementwise(op, x.data, operand, y.data, SIZE, x.data.size, 0.0)
+        self.kernels.elementwise(node.op, x.data, operand, y.data, SIZE, x.data.size, 0.0)
         return y
 
     _add = _mul = _binary

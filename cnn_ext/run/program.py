@@ -58,7 +58,8 @@ class Program:
         self, graph: Graph, x: np.ndarray, cost: Kernel | None = None, packed: Packed | None = None
     ) -> None:
         for node in graph.nodes:
-            if not OPERATORS[node.op].recorded:
+            shapes = [graph.shapes[name] for name in node.inputs]
+            if not OPERATORS[node.op].recordable(node, shapes):
                 raise _core.RecordingError(f"{node.op} cannot be recorded")
         self.graph = graph
         self.cost = cost

@@ -1,30 +1,37 @@
 # Activations, softmax, losses, the way into lanes and out, and the yardstick.
 
-OPS = {"relu": RELU, "relu_back": RELU_BACK, "leaky_relu": LEAKY_RELU,
-       "leaky_relu_back": LEAKY_RELU_BACK, "sigmoid": SIGMOID, "sigmoid_back": SIGMOID_BACK,
-       "tanh": TANH, "tanh_back": TANH_BACK, "scale": SCALE, "add": ADD, "clip": CLIP}
+cdef extern from "kernels/functions.h":
+    enum: FUNCTION_COUNT
+    const char** FUNCTION_NAMES
+    const char** FUNCTION_SAVED
+
+OPS = {FUNCTION_NAMES[i].decode(): i for i in range(FUNCTION_COUNT)}
+# "x" or "y": what the gradient of a function of one operand is told, its input or its output
+SAVED = {FUNCTION_NAMES[i].decode(): FUNCTION_SAVED[i].decode() for i in range(FUNCTION_COUNT) if FUNCTION_SAVED[i][0]}
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
           "squared_error": SQUARED_ERROR}
 
 
-def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double parameter, double high=0.0):
-    """y = op(a, b) for `count` numbers, in any layout; b may be None, y may be a or b.
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None):
+    """y = op(a, b, c) for `count` numbers, in any layout; y may be one of them.
 
-    `parameter` is the slope of a leaky ReLU, or what "clip" clips to, up to `high`.
+    `op` is a name in `OPS`, made of src/kernels/functions.h, which says what a, b, c, p and q are to it; an
+    operand that it does not have is None.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Map m
-    m.count, m.chunk, m.op, m.parameter, m.high = count, CHUNK, OPS[op], parameter, high
+    m.count, m.chunk, m.op, m.p, m.q = count, CHUNK, OPS[op], p, q
     m.a = held.pointer(a, (count,), itemsize)
     m.b = NULL if b is None else held.pointer(b, (count,), itemsize)
+    m.c = NULL if c is None else held.pointer(c, (count,), itemsize)
     m.y = held.pointer(y, (count,), itemsize, True)
-    run(table.elementwise, &m, sizeof(m), 2, 1, (count + CHUNK - 1) // CHUNK, <double> count)
+    run(table.elementwise, &m, sizeof(m), 3, 1, (count + CHUNK - 1) // CHUNK, <double> count)
 
 
 def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
             bint logarithm=False):
-    """y = softmax(a) over K channels, or its logarithm; given dy, its gradient where a is the output."""
+    """y = softmax(a) over K channels, or its logarithm; given dy, the gradient, where a is the output."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Softmax args

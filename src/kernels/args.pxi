@@ -8,9 +8,6 @@
 # of the last block hold an image; what the others hold goes into no sum.
 
 cdef enum:
-    RELU, RELU_BACK, LEAKY_RELU, LEAKY_RELU_BACK, SIGMOID, SIGMOID_BACK, TANH, TANH_BACK, SCALE, ADD, CLIP
-
-cdef enum:
     CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
 
 cdef enum:
@@ -118,13 +115,28 @@ cdef struct Pool:
 
 
 cdef struct Map:
-    # count numbers, elementwise; op names the function, b is a second operand
+    # count numbers, elementwise; op counts the functions of functions.h, of up to three operands
     const void* a
     const void* b
+    const void* c
     void* y
     Py_ssize_t count, chunk
     int op
-    double parameter, high
+    double p, q
+
+
+cdef struct ByChannel:
+    # N blocks, C channels, `pixels` vectors each, of which a task has `channels`; a number of w and of b, if
+    # there are any, belongs to each channel, or one of w to all of them
+    const void* x
+    const void* dy
+    const void* w
+    const void* b
+    void* y
+    Py_ssize_t live
+    Py_ssize_t N, C, pixels, channels
+    int same, clip
+    double low, high
 
 
 cdef struct Softmax:
@@ -133,7 +145,7 @@ cdef struct Softmax:
     const void* b
     void* y
     Py_ssize_t N, K, pixels
-    int logarithm  # of the result, forward
+    int logarithm  # of softmax
 
 
 cdef struct Loss:
@@ -241,5 +253,6 @@ cdef struct Table:
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
+    kernel affine, prelu, prelu_slope
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
     kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill

@@ -28,9 +28,12 @@ cdef extern from "vec.h" nogil:
     real vec_sum(vec)
     vec vec_load_part(const real*, int)
     void vec_store_part(real*, vec, int)
+
+cdef extern from "map.h" nogil:
+    ctypedef void (*map_loop)(const vec*, const vec*, const vec*, vec*, Py_ssize_t, real, real)
+    const map_loop* MAP_LOOPS
     vec vec_exp(vec)
     vec vec_sigmoid(vec)
-    vec vec_tanh(vec)
     vec vec_log1p(vec)
     vec vec_over_root(vec, vec, real, real)
 
@@ -51,6 +54,7 @@ include "linear.pxi"
 include "sum.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
+include "by_channel.pxi"
 include "loss.pxi"
 include "optimizers.pxi"
 include "lanes.pxi"
@@ -74,6 +78,9 @@ TABLE.max_pool_back = max_pool_back
 TABLE.avg_pool = avg_pool
 TABLE.avg_pool_back = avg_pool_back
 TABLE.elementwise = elementwise
+TABLE.affine = affine
+TABLE.prelu = prelu
+TABLE.prelu_slope = prelu_slope
 TABLE.softmax = softmax
 TABLE.softmax_back = softmax_back
 TABLE.loss = loss

@@ -16,29 +16,11 @@ typedef double real;
 #define REAL_BYTES 8
 typedef int64_t bits;
 #define REAL_HUGE HUGE_VAL
-#define REAL_SQRT sqrt
-#define EXP_TERMS 13     /* 1/k! up to here: relative error below 2**-53 for |r| <= ln(2)/2 */
-#define EXP_LOW (-745.2)
-#define EXP_HIGH 709.8
-#define EXP_MAGIC 6755399441055744.0 /* 1.5 * 2**52: adding it rounds to an integer */
-#define EXP_MANTISSA 52
-#define EXP_BIAS 1023
-#define LN2_HIGH 6.93147180369123816490e-01
-#define LN2_LOW 1.90821492927058770002e-10
 #else
 typedef float real;
 #define REAL_BYTES 4
 typedef int32_t bits;
 #define REAL_HUGE HUGE_VALF
-#define REAL_SQRT sqrtf
-#define EXP_TERMS 7      /* likewise 2**-24 */
-#define EXP_LOW (-104.0f)
-#define EXP_HIGH 88.8f
-#define EXP_MAGIC 12582912.0f /* 1.5 * 2**23 */
-#define EXP_MANTISSA 23
-#define EXP_BIAS 127
-#define LN2_HIGH 6.93145752e-1f
-#define LN2_LOW 1.42860677e-6f
 #endif
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(CNN_EXT_SCALAR)
@@ -156,74 +138,4 @@ static inline vec vec_load_part(const real *p, int n)
     return x;
 }
 static inline void vec_store_part(real *p, vec x, int n) { memcpy(p, &x, (size_t)n * sizeof(real)); }
-
-/* e^x - 1 = scale * p + (scale - (real)1), where x = n ln 2 + r, scale = 2**n and p = e^r - 1 as a Taylor
- * polynomial.  scale is built in two halves, so that results down to the denormals come out right. */
-static inline vec vec_exp_parts(vec x, vec *half, vec *other)
-{
-    static const double inverse_factorial[14] = {
-        1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
-        1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
-    const real high = (real)EXP_HIGH, low = (real)EXP_LOW, magic = (real)EXP_MAGIC;
-    x = vec_select(vec_nan(x), VEC_ZERO, x); /* the callers put NaN back */
-    x = vec_select((mask)(x > vec_all(high)), vec_all(high), x);
-    x = vec_select((mask)(x < vec_all(low)), vec_all(low), x);
-    vec shifted = x * (real)1.4426950408889634 + magic;
-    vec n = shifted - magic;
-    vec r = x - n * (real)LN2_HIGH - n * (real)LN2_LOW;
-    vec p = vec_all((real)inverse_factorial[EXP_TERMS]);
-    for (int k = EXP_TERMS - 1; k > 0; k--) p = p * r + (real)inverse_factorial[k];
-    mask exponent = vec_bits(shifted) - vec_bits(vec_all(magic)), first = exponent >> 1;
-    *half = bits_vec((first + EXP_BIAS) << EXP_MANTISSA);
-    *other = bits_vec((exponent - first + EXP_BIAS) << EXP_MANTISSA);
-    return p * r;
-}
-
-static inline vec vec_exp(vec x)
-{
-    vec half, other, p = vec_exp_parts(x, &half, &other);
-    return vec_select(vec_nan(x), x, (p + (real)1) * half * other);
-}
-
-/* e^-|x| cannot overflow, so that results down to the denormals come out right */
-static inline vec vec_sigmoid(vec x)
-{
-    vec e = vec_exp(-vec_abs(x));
-    return vec_select((mask)(VEC_ZERO > x), e, vec_all((real)1)) / ((real)1 + e);
-}
-
-/* tanh x = u / (u + (real)2), u = e^(2x) - 1, exact to a few units in the last place for small x too */
-static inline vec vec_tanh(vec x)
-{
-    const real far = 20;
-    vec z = vec_select((mask)(x > vec_all(far)), vec_all(far), x);
-    z = vec_select((mask)(z < vec_all(-far)), vec_all(-far), z);
-    vec half, other, p = vec_exp_parts(z + z, &half, &other);
-    vec scale = half * other, u = scale * p + (scale - (real)1);
-    return vec_select(vec_nan(x), x, u / (u + (real)2));
-}
-
-static inline vec vec_sqrt(vec x)
-{
-    real lane[LANES];
-    memcpy(lane, &x, sizeof x);
-    for (int l = 0; l < LANES; l++) lane[l] = REAL_SQRT(lane[l]);
-    memcpy(&x, lane, sizeof x);
-    return x;
-}
-/* a / (factor sqrt(x) + eps) */
-static inline vec vec_over_root(vec a, vec x, real factor, real eps)
-{
-    return a / (vec_sqrt(x) * factor + eps);
-}
-
-/* ln(1 + x) lane by lane */
-static inline vec vec_log1p(vec x)
-{
-    real lane[LANES];
-    memcpy(lane, &x, sizeof x);
-    for (int l = 0; l < LANES; l++) lane[l] = (real)log1p((double)lane[l]);
-    memcpy(&x, lane, sizeof x);
-    return x;
-}
 #endif
