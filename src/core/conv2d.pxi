@@ -31,7 +31,8 @@ cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
     if blocks < 2 * threads and threads > 1:
         a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
     cdef kernel loop = table.conv
-    if a.K <= FEW_CHANNELS and a.x_w == table.lanes:  # images; blocks that a linear layer takes for pixels lie apart
+    # a linear layer takes blocks for pixels, which lie farther apart; no taps leave nothing but zeros
+    if a.x_w == table.lanes and (a.K <= FEW_CHANNELS or a.taps_h * a.taps_w == 0):
         loop = table.conv_strips
     return run(loop, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
                2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,

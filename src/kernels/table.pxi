@@ -37,6 +37,7 @@ cdef extern from "vec.h" nogil:
 cdef extern from "square.h" nogil:
     void vec_turn(vec*)
     vec vec_sums(vec*)
+    void vec_sum_all(vec*, int)
     vec vec_evens(vec, vec)
     vec vec_odds(vec, vec)
     enum: DOWN, ACROSS, GROUPS
