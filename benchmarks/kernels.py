@@ -29,8 +29,8 @@ from cnn_ext.lanes import Lanes, empty
 from cnn_ext.ops.conv import conv2d_shape
 
 FLOAT32 = np.dtype(np.float32)
-# C, K, kernel, height, padding
-CONVOLUTIONS = [
+# C, K, kernel, height, padding; where they are not 1, stride and groups
+CONVOLUTIONS: list[tuple[int, ...]] = [
     (20, 40, 5, 12, 0),
     (32, 32, 3, 32, 1),
     (64, 64, 3, 16, 1),
@@ -41,6 +41,18 @@ CONVOLUTIONS = [
     (3, 32, 3, 32, 1),
     (32, 64, 1, 16, 0),
     (16, 16, 7, 16, 3),
+    (8, 16, 1, 48, 0),
+    (64, 64, 1, 16, 0),
+    (256, 256, 1, 4, 0),
+    (32, 64, 1, 16, 0, 2),
+    (32, 64, 3, 16, 1, 2),
+    (64, 128, 3, 4, 1, 2),
+    (8, 8, 3, 48, 1, 1, 8),
+    (16, 16, 3, 48, 1, 2, 16),
+    (64, 64, 3, 16, 1, 1, 64),
+    (128, 128, 3, 4, 1, 1, 128),
+    (32, 32, 5, 16, 2, 1, 32),
+    (32, 64, 3, 16, 1, 1, 32),
 ]
 WEIGHTS = 1_700_000  # that the optimizers move
 LINEARS = [(400, 120), (640, 100), (2048, 128)]
@@ -78,15 +90,17 @@ def random_lanes(shape: tuple[int, ...]) -> Lanes:
 
 def convolution(case: tuple[int, ...], N: int) -> dict[str, tuple[float, Callable[[], object]]]:
     """Operations and calls of the three passes."""
-    C, K, R, H, padding = case
-    shape = conv2d_shape((C, H, H), (K, C, R, R), 1, padding, 1, 1)
+    C, K, R, H, padding, stride, groups = (*case, 1, 1)[:7]
+    shape = conv2d_shape((C, H, H), (K, C // groups, R, R), stride, padding, 1, groups)
     x, dy = random_lanes((N, C, H, H)), random_lanes((N, K, *shape.output))
     y, dx = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32)
-    w = np.random.default_rng(0).standard_normal((K, C, R, R)).astype(np.float32)
+    w = np.random.default_rng(0).standard_normal((K, C // groups, R, R)).astype(np.float32)
     dw, bias, core = np.empty_like(w), np.zeros(K, np.float32), (x.blocks, *shape.core)
     # of the multiplications that padding and edges leave
-    rows = sum(1 for p in range(shape.output[0]) for r in range(R) if 0 <= p + r - padding < H)
-    work = 2.0 * N * K * C * rows * rows
+    rows = sum(
+        1 for p in range(shape.output[0]) for r in range(R) if 0 <= p * stride + r - padding < H
+    )
+    work = 2.0 * N * K * (C // groups) * rows * rows
     return {
         "forward": (work, lambda: _core.conv2d(x.data, w, bias, y.data, 4, core)),
         "to input": (work, lambda: _core.conv2d_input(dy.data, w, dx.data, 4, core)),
@@ -228,7 +242,14 @@ def main() -> None:
     print(f"instruction set {ISA}, {options.threads} threads, float32\n")
     print("| kernel | batch | pass | GFLOP/s | of the peak |\n| --- | --- | --- | --- | --- |")
     cases: list[tuple[str, Any, Any]] = [
-        (f"conv {c[0]}-{c[1]}, {c[2]} x {c[2]} on {c[3]} x {c[3]}, padding {c[4]}", convolution, c)
+        (
+            f"conv {c[0]}-{c[1]}, {c[2]} x {c[2]} on {c[3]} x {c[3]}, padding {c[4]}"
+            + "".join(
+                f", {name} {n}" for name, n in zip(("stride", "groups"), c[5:], strict=False)
+            ),
+            convolution,
+            c,
+        )
         for c in CONVOLUTIONS
     ]
     cases += [(f"linear {c[0]}-{c[1]}", linear, c) for c in LINEARS]
@@ -236,7 +257,12 @@ def main() -> None:
         for N in options.batches:
             most = peak(options.threads)
             for what, (work, call) in make(case, N).items():
-                both = make is convolution and case[2] in (3, 5) and min(case[:2]) >= 16
+                both = (
+                    make is convolution
+                    and case[2] in (3, 5)
+                    and min(case[:2]) >= 16
+                    and len(case) == 5
+                )
                 for winograd in (False, True) if both else (False,):
                     cnn_ext.set_winograd(winograd)
                     way = f"{what}, Winograd" if winograd else what

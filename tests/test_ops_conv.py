@@ -124,6 +124,23 @@ def test_a_shifted_image_gives_a_shifted_map() -> None:
     assert_array_equal(ops.conv2d(x[:, :, 2:, 1:], weight), y[:, :, 2:, 1:])
 
 
+@pytest.mark.parametrize("W", [1, 4, 5, 19])
+def test_depthwise_padding_multiplies_nothing(W: int) -> None:
+    x, weight = normal("x", (2, 1, 5, W), np.float32), normal("w", (1, 1, 3, 3), np.float32)
+    infinite = weight.copy()
+    infinite[..., 0, 0] = np.inf
+    y = ops.conv2d(x, infinite, padding=1)
+    plain = ops.conv2d(x, np.where(np.isinf(infinite), 0, weight), padding=1)
+    assert_array_equal(y[..., 0, :], plain[..., 0, :])  # the tap lies above and left of these
+    assert_array_equal(y[..., 0], plain[..., 0])
+    assert not np.isfinite(y[..., 1:, 1:]).any()
+    dy = normal("dy", x.shape, np.float32)
+    dy[..., 0, 0] = np.nan
+    _, dweight, _ = ops.conv2d_backward(dy, x, weight, padding=1)
+    assert np.isfinite(dweight[..., 0, :]).all() and np.isfinite(dweight[..., 0]).all()
+    assert np.isnan(dweight[..., 1, 1]).all()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_image_alone_gives_the_same_as_in_a_batch(dtype: str) -> None:
     x, weight = normal("x", (21, 3, 7, 6), dtype), normal("w", (5, 3, 3, 3), dtype)

@@ -27,6 +27,22 @@ paddings = (
 
 
 @st.composite
+def depthwise(draw: Any) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Wide images and one or two output channels a group, which go in strips of pixels."""
+    groups, multiplier, W = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 2)),
+        draw(st.integers(1, 30)),
+    )
+    padding, gaps = draw(st.tuples(*(st.integers(0, 3),) * 4)), draw(st.tuples(sizes, sizes))
+    x_shape = (draw(batches), groups, draw(sizes), W)
+    R = min(draw(sizes), (x_shape[2] + sum(padding[:2]) - 1) // gaps[0] + 1)
+    S = min(draw(sizes), (W + sum(padding[2:]) - 1) // gaps[1] + 1)
+    options = {"stride": draw(pairs), "padding": padding, "dilation": gaps, "groups": groups}
+    return x_shape, (groups * multiplier, 1, R, S), options
+
+
+@st.composite
 def convolutions(draw: Any) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
     """Shapes of input and weights, and options, that fit together."""
     groups, C, K = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 7))
@@ -48,7 +64,7 @@ def convolutions(draw: Any) -> tuple[tuple[int, ...], tuple[int, ...], dict[str,
 
 
 @RANDOM
-@given(convolutions())
+@given(convolutions() | depthwise())
 def test_convolution(case: tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]) -> None:
     x_shape, weight_shape, options = case
     x, weight = normal("x", x_shape, np.float64), normal("w", weight_shape, np.float64)

@@ -30,7 +30,11 @@ cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
     a.channels = a.K
     if blocks < 2 * threads and threads > 1:
         a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
-    return run(table.conv, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
+    cdef kernel loop = table.conv
+    # a linear layer takes blocks for pixels, which lie farther apart; no taps leave nothing but zeros
+    if a.x_w == table.lanes and (a.K <= FEW_CHANNELS or a.taps_h * a.taps_w == 0):
+        loop = table.conv_strips
+    return run(loop, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
                2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
                2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)),
                0, tables)
@@ -231,12 +235,16 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None):
     if s.N and winograd_is_faster(&s, itemsize, s.P, s.Q):
         run_winograd_weight(table, &a, s.N, live)
         return
-    tasks = table.conv_weight_tasks(&a)
+    cdef kernel loop = table.conv_weight
+    if s.C == 1 and s.K <= FEW_CHANNELS:
+        loop, tasks = table.conv_weight_strips, s.G * s.K
+    else:
+        tasks = table.conv_weight_tasks(&a)
     a.first = 0
     while a.first < s.N:  # a block with lanes that do not count by itself
         a.last = min(full if a.first < full else s.N, a.first + most)
         a.live = L if a.last <= full else live
-        run(table.conv_weight, &a, sizeof(a), 2, 1, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
+        run(loop, &a, sizeof(a), 2, 1, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
             * s.C * s.R * s.S * L, 0, LIVE | (ADDS if a.first else 0))
         a.first = a.last
 

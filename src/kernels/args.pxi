@@ -251,7 +251,8 @@ ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexce
 cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
-    kernel conv, turn, winograd, winograd_filter, winograd_weight, conv_weight, linear_weight, channel_sum
+    kernel conv, conv_strips, turn, winograd, winograd_filter, winograd_weight, conv_weight, conv_weight_strips
+    kernel linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel affine, prelu, prelu_slope
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak

@@ -114,14 +114,17 @@ cdef inline void depthwise_pixels(const ChannelConv* a, Py_ssize_t block, Py_ssi
     cdef const real* x = <const real*> a.x + block * a.x_block
     cdef vec acc[8]
     cdef vec weight
-    cdef Py_ssize_t t
+    cdef const real* at[8]
+    cdef Py_ssize_t t, tap
     cdef int i
     for i in range(count):
         acc[i] = (<const vec*> (<const real*> a.bias + block * LANES))[0]
+        at[i] = x + a.x_pixel[min(first + i, last - 1)]
     for t in range(a.taps):
         weight = (<const vec*> (w + t * LANES))[0]
+        tap = a.x_tap[t]
         for i in range(count):
-            acc[i] += weight * (<const vec*> (x + a.x_pixel[min(first + i, last - 1)] + a.x_tap[t]))[0]
+            acc[i] += weight * (<const vec*> (at[i] + tap))[0]
     for i in range(count):
         if a.clip:
             acc[i] = vec_clip(acc[i], <real> a.low, <real> a.high)
@@ -132,9 +135,11 @@ cdef void depthwise(const void* args, Py_ssize_t task, char* scratch) noexcept n
     # each channel by itself; a task is a block of channels
     cdef const ChannelConv* a = <const ChannelConv*> args
     cdef Py_ssize_t pixel = 0
-    while pixel < a.pixels:
+    while a.pixels - pixel > 4:
         depthwise_pixels(a, task, pixel, a.pixels, 8)
         pixel += 8
+    if pixel < a.pixels:
+        depthwise_pixels(a, task, pixel, a.pixels, 4)
 
 
 cdef void place(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

@@ -167,6 +167,7 @@ cdef real weight_again(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize
 cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
                              Py_ssize_t t0, int rows, int cols) noexcept nogil:
     cdef vec acc[16][8]
+    cdef vec sums[64]
     cdef vec here[8]
     cdef const real* x[8]
     cdef const real* dy[16]
@@ -177,16 +178,22 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t channel[8]
     cdef Py_ssize_t place[8]
-    cdef Py_ssize_t n, p, q, c, w, least, most
+    cdef Py_ssize_t n, p, q, c, s, w, least, most
     cdef Py_ssize_t offset = r * a.gap_h - a.top
     cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
     cdef Py_ssize_t p_last = last_inside(offset, a.step_h, a.H, a.P), q_last
     cdef int i, j
+    c = t0 // a.S
+    s = t0 % a.S
     for j in range(cols):
-        c = min(t0 + j, a.C * a.S - 1)
-        shift[j] = c % a.S * a.gap_w - a.left
-        channel[j] = g * a.C + c // a.S
-        place[j] = (c // a.S * a.R + r) * a.S + c % a.S
+        shift[j] = s * a.gap_w - a.left
+        channel[j] = g * a.C + c
+        place[j] = (c * a.R + r) * a.S + s
+        if s + 1 < a.S:
+            s += 1
+        elif c + 1 < a.C:  # the last tap fills the rest of the tile
+            s = 0
+            c += 1
     least = most = shift[0]
     for j in range(1, cols):
         least = min(least, shift[j])
@@ -224,9 +231,13 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
                 x[j] += LANES * a.W * a.step_h
     for i in range(rows):
         for j in range(cols):
+            sums[i * cols + j] = vec_select(live, acc[i][j], VEC_ZERO)
+    vec_sum_all(sums, rows * cols)
+    for i in range(rows):
+        for j in range(cols):
             if k0 + i < a.K and t0 + j < a.C * a.S:
                 dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + place[j]
-                total = vec_sum(vec_select(live, acc[i][j], VEC_ZERO))
+                total = (<real*> sums)[i * cols + j]
                 if total - total != 0 and (q_first > 0 or q_last < a.Q):
                     total = weight_again(a, g, r, k0 + i, t0 + j)
                 dw[0] = total + (dw[0] if a.first else <real> 0)

@@ -94,6 +94,16 @@ static inline vec vec_sums(vec *x)
 }
 #endif
 
+/* The sums over the lanes of so many vectors, number after number at the start of x, which has room for whole groups of
+ * LANES.  Not for each tile anew: inlined, it would be the greater part of them. */
+#ifdef __GNUC__
+__attribute__((noinline))
+#endif
+static void vec_sum_all(vec *x, int count)
+{
+    for (int i = 0; i * LANES < count; i++) x[i] = vec_sums(x + i * LANES);
+}
+
 /* A register tile of sums over lanes: output channels x input channels, in groups of LANES sums. */
 enum { DOWN = 4, ACROSS = LANES == 16 ? 4 : 2, GROUPS = (DOWN * ACROSS + LANES - 1) / LANES };
 #endif

@@ -15,6 +15,7 @@ cdef extern from "vec.h" nogil:
     enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
     const int[SHAPES] TILE_ROWS, TILE_COLS
     int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows)
+    const real* one_address(const real*)
     mask vec_nan(vec)
     mask vec_above(vec, vec)
     mask vec_equal(vec, vec)
@@ -40,6 +41,7 @@ cdef extern from "map.h" nogil:
 cdef extern from "square.h" nogil:
     void vec_turn(vec*)
     vec vec_sums(vec*)
+    void vec_sum_all(vec*, int)
     vec vec_evens(vec, vec)
     vec vec_odds(vec, vec)
     enum: DOWN, ACROSS, GROUPS
@@ -47,6 +49,7 @@ cdef extern from "square.h" nogil:
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
+include "depthwise.pxi"
 include "winograd_mend.pxi"
 include "winograd.pxi"
 include "winograd_weight.pxi"
@@ -65,11 +68,13 @@ cdef Table TABLE
 TABLE.lanes = LANES
 TABLE.itemsize = sizeof(real)
 TABLE.conv = conv
+TABLE.conv_strips = conv_strips
 TABLE.turn = turn
 TABLE.winograd = winograd
 TABLE.winograd_filter = winograd_filter
 TABLE.winograd_weight = winograd_weight
 TABLE.conv_weight = conv_weight
+TABLE.conv_weight_strips = conv_weight_strips
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.linear_weight = linear_weight
 TABLE.channel_sum = channel_sum

@@ -100,6 +100,16 @@ static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 /* a in every lane; a - 0 is a, also for -0, so the compiler leaves only the broadcast */
 static inline vec vec_all(real a) { return a - VEC_ZERO; }
 
+/* The same address, from nowhere: else GCC would keep those of all that lies at constant distances from it, each in a
+ * register of its own, and spill them. */
+static inline const real *one_address(const real *p)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
+
 /* true in the first n lanes */
 static inline mask vec_first(ptrdiff_t n)
 {
