@@ -11,6 +11,7 @@ from . import (
     filters,
     graph,
     initializers,
+    layers,
     losses,
     metrics,
     ops,
@@ -31,26 +32,7 @@ from .history import EarlyStopping, Epoch, History
 from .initializers import seed
 from .io import load, load_weights, save
 from .lanes import Lanes
-from .layers import (
-    AvgPool2d,
-    Buffer,
-    Conv2d,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2d,
-    Layer,
-    LeakyReLU,
-    Linear,
-    MaxPool2d,
-    Module,
-    Normalize,
-    Parameter,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from .layers import *  # noqa: F403
 from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
 from .task import Task
 from .trainer import CostError, Trainer
@@ -66,33 +48,15 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
-    "AvgPool2d",
-    "Buffer",
-    "Conv2d",
     "CostError",
-    "Dropout",
     "EarlyStopping",
     "Epoch",
     "ExponentialMovingAverage",
-    "Flatten",
-    "GlobalAvgPool2d",
     "History",
     "Lanes",
-    "Layer",
-    "LeakyReLU",
-    "Linear",
-    "MaxPool2d",
-    "Module",
-    "Normalize",
     "Optimizer",
-    "Parameter",
     "Plan",
     "RMSprop",
-    "ReLU",
-    "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
     "Task",
     "Trainer",
     "architectures",
@@ -102,6 +66,7 @@ __all__ = [
     "get_winograd",
     "graph",
     "initializers",
+    "layers",
     "load",
     "load_weights",
     "losses",
@@ -119,6 +84,7 @@ __all__ = [
     "show_config",
     "threads",
 ]
+__all__ += layers.__all__
 
 
 # what a program that trains, or one that only predicts, may not need

@@ -127,10 +127,13 @@ def initial_weights(
 
 
 def initial_bias(
-    initializer: str | Initializer, shape: tuple[int, ...], rng: np.random.Generator | None
+    initializer: str | Initializer,
+    shape: tuple[int, ...],
+    rng: np.random.Generator | None,
+    count: int,
 ) -> np.ndarray:
-    """The biases that go with weights of that shape: zeros, but for PyTorch's default."""
+    """So many biases that go with weights of that shape: zeros, but for PyTorch's default."""
     if initializer in ("pytorch", pytorch):
         bound = 1 / math.sqrt(fans(shape)[0])
-        return (rng or generator_of_its_own()).uniform(-bound, bound, shape[0])
-    return np.zeros(shape[0])
+        return (rng or generator_of_its_own()).uniform(-bound, bound, count)
+    return np.zeros(count)

@@ -16,6 +16,7 @@ from .. import _core
 from .._files import atomic_write
 from ..graph.graph import Graph
 from ..graph.node import Node, Shape
+from ..graph.rewrite import lowered
 from ..run.layout import MOST
 from ..run.rules import most_at_once
 from ..scale import AS_THEY_ARE
@@ -86,6 +87,7 @@ def names_of(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path
 
 def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str]:
     """The text of the C file and that of its header, whose file is called `header`."""
+    graph = lowered(graph)
     writer = _Writer(graph)
     helpers = "".join(
         f"static inline float {key}({kernels.HELPERS[key]}\n" for key in sorted(writer.helpers)

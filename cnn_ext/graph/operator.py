@@ -78,6 +78,14 @@ class Operator:
         """
         raise NotImplementedError(f"{self.name}.backward")
 
+    def lowers(self, node: Node) -> bool:
+        """Whether `lower` says it in other operators, for single images and files."""
+        return False
+
+    def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
+        """Add what is equal to a node to a graph; its value."""
+        raise NotImplementedError(f"{self.name}.lower")
+
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         """Multiplications with additions that one image costs, for that shape of the output."""
         return 0

@@ -11,6 +11,7 @@ import numpy as np
 
 from .graph import Graph
 from .node import Node
+from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
 FUSING = ("conv2d", "linear")  # what clips its results itself
@@ -71,7 +72,11 @@ def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
 
 
 def rebuilt(
-    graph: Graph, nodes: Iterable[Node], same: Mapping[str, str], dtype: Any = None
+    graph: Graph,
+    nodes: Iterable[Node],
+    same: Mapping[str, str],
+    dtype: Any = None,
+    lower: bool = False,
 ) -> Graph:
     """A new graph of these nodes; `same` says what outputs that are gone were the same as."""
     first, *others = (graph.shapes[name] for name in graph.inputs)
@@ -81,6 +86,9 @@ def rebuilt(
         names[name] = new.add_input(shape)
     for node in nodes:
         inputs = [names[name] for name in node.inputs]
+        if lower and OPERATORS[node.op].lowers(node):
+            names[node.output] = OPERATORS[node.op].lower(new, node, inputs)
+            continue
         weights = _whole(node.weights)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
     new.outputs = tuple(names[same.get(name, name)] for name in graph.outputs)
@@ -95,6 +103,13 @@ def frozen(graph: Graph) -> Graph:
         for node in graph.nodes
     ]
     return rebuilt(graph, nodes, {}, np.dtype(np.float32))
+
+
+def lowered(graph: Graph) -> Graph:
+    """The graph with operators of training replaced by those that one image and files know."""
+    if not any(OPERATORS[node.op].lowers(node) for node in graph.nodes):
+        return graph
+    return rebuilt(graph, graph.nodes, {}, lower=True)
 
 
 def fused(graph: Graph) -> Graph:

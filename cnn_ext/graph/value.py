@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
+from ..parameter import Kept
 from .graph import Graph
 from .node import Shape
 
@@ -95,6 +96,8 @@ class Value:
     def _with(self, op: str, other: Any) -> Any:
         if isinstance(other, Value):
             return self.emit(op, other)
+        if isinstance(other, Kept):
+            return self.emit(op, weights={"constant": other})
         constant = check.real_array(other, "a constant")
         if constant.ndim > len(self.features):
             if constant.shape[0] != 1 or constant.ndim > self.ndim:
@@ -119,14 +122,18 @@ class Value:
         return self._with("mul", -1.0)
 
     def __sub__(self, other: Any) -> Any:
-        return self + (-other if isinstance(other, Value) else -check.real_array(other, "a number"))
+        if isinstance(other, Value):
+            return self.emit("sub", other)
+        if isinstance(other, Kept):
+            return -(-self + other)
+        return self + -check.real_array(other, "a number")
 
     def __rsub__(self, other: Any) -> Any:
         return -self + other
 
     def __truediv__(self, other: Any) -> Any:
         if isinstance(other, Value):
-            return NotImplemented
+            return self.emit("div", other)
         return self * (1 / check.real_array(other, "a divisor").astype(np.float64))
 
     # ------------------------------------------------------------------------------------ shapes

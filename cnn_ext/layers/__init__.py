@@ -1,37 +1,82 @@
 """Layers and networks, with PyTorch's names, argument order, defaults and parameter names."""
 
 from ..parameter import Buffer, Parameter
-from .activation import Dropout, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from .as_graph import graph_of
+from .activation import (
+    ELU,
+    GELU,
+    SELU,
+    Dropout,
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from .as_graph import graph_of as graph_of
 from .container import Add, Concat, Residual
-from .conv import Conv2d
+from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .linear import Flatten, Linear
 from .module import Layer, Module
 from .normalize import Normalize
-from .pool import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .pool import (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
+from .resize import Upsample, ZeroPad2d
 from .sequential import Sequential
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "AdaptiveAvgPool2d",
     "Add",
+    "AvgPool1d",
     "AvgPool2d",
     "Buffer",
     "Concat",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
+    "Hardsigmoid",
+    "Hardswish",
     "Layer",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
+    "MaxPool1d",
     "MaxPool2d",
     "Module",
     "Normalize",
+    "PReLU",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "Tanh",
-    "graph_of",
+    "Upsample",
+    "ZeroPad2d",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import _check as check
 from .. import ops
 from ..initializers import generator_of_its_own
-from .module import BuiltIn
+from ..parameter import Parameter
+from .module import BuiltIn, float_dtype
 
 
 class ReLU(BuiltIn):
@@ -90,6 +92,169 @@ class Softmax(BuiltIn):
 
     def forward(self, x: Any) -> Any:
         return ops.softmax(x)
+
+
+class ReLU6(BuiltIn):
+    """``min(max(x, 0), 6)``."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.relu6(x)
+
+
+class ELU(BuiltIn):
+    """`x` where it is above 0, else ``alpha (e^x - 1)``.
+
+    Parameters
+    ----------
+    alpha : float
+    """
+
+    arguments = ("alpha",)
+    keeps = ()
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        ops.elu(0.0, alpha)
+        self.alpha = float(alpha)
+
+    def forward(self, x: Any) -> Any:
+        return ops.elu(x, self.alpha)
+
+
+class SELU(BuiltIn):
+    """``1.0507 x`` where `x` is above 0, else ``1.0507 * 1.6733 (e^x - 1)``."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.selu(x)
+
+
+class GELU(BuiltIn):
+    """``x Phi(x)``, with the distribution function of the normal distribution.
+
+    Parameters
+    ----------
+    approximate : "none" or "tanh"
+        "tanh" takes ``tanh(sqrt(2 / pi) (x + 0.044715 x^3))`` in its place.
+    """
+
+    arguments = ("approximate",)
+    keeps = ()
+
+    def __init__(self, approximate: str = "none") -> None:
+        ops.gelu(0.0, approximate)
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        return ops.gelu(x, self.approximate)
+
+
+class SiLU(BuiltIn):
+    """``x / (1 + e^-x)``, also called swish."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.silu(x)
+
+
+class Hardswish(BuiltIn):
+    """``x min(max(x + 3, 0), 6) / 6``."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.hardswish(x)
+
+
+class Hardsigmoid(BuiltIn):
+    """``min(max(x / 6 + 1/2, 0), 1)``."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.hardsigmoid(x)
+
+
+class Softplus(BuiltIn):
+    """``ln(1 + e^(beta x)) / beta``, and `x` itself where ``beta x`` is above the threshold.
+
+    Parameters
+    ----------
+    beta, threshold : float
+    """
+
+    arguments = ("beta", "threshold")
+    keeps = ()
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        ops.softplus(0.0, beta, threshold)
+        self.beta, self.threshold = float(beta), float(threshold)
+
+    def forward(self, x: Any) -> Any:
+        return ops.softplus(x, self.beta, self.threshold)
+
+
+class Softsign(BuiltIn):
+    """``x / (1 + |x|)``."""
+
+    keeps = ()
+
+    def forward(self, x: Any) -> Any:
+        return ops.softsign(x)
+
+
+class LogSoftmax(BuiltIn):
+    """The logarithm of `Softmax`, ``x_k - ln sum_j e^{x_j}``.
+
+    Parameters
+    ----------
+    dim : int
+        Must be 1, the axis of channels or classes.
+    """
+
+    arguments = ("dim",)
+    keeps = ()
+
+    def __init__(self, dim: int = 1) -> None:
+        if dim != 1:
+            raise ValueError(f"dim: expected 1, got {dim!r}")
+        self.dim = 1
+
+    def forward(self, x: Any) -> Any:
+        return ops.log_softmax(x)
+
+
+class PReLU(BuiltIn):
+    """`x` where it is at least 0, else ``weight[c] x``; the slopes are learned.
+
+    Parameters
+    ----------
+    num_parameters : int
+        1, or the number of channels.
+    init : float
+        First value of the slopes.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : Parameter, shape (num_parameters,)
+    """
+
+    arguments = ("num_parameters", "init")
+    keeps = ("weight",)
+
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, *, dtype: DTypeLike = np.float32
+    ) -> None:
+        self.num_parameters = check.whole(num_parameters, "num_parameters", 1)
+        self.init = check.number(init, "init", -np.inf, np.inf)
+        self.weight = Parameter(np.full(self.num_parameters, init, float_dtype(dtype)))
+
+    def forward(self, x: Any) -> Any:
+        return ops.prelu(x, self.weight)
 
 
 class Dropout(BuiltIn):

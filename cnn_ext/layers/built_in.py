@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from . import activation, container, conv, linear, normalize, pool
-from .module import Module
+from . import activation, container, conv, linear, normalize, pool, resize
+from .module import BuiltIn, Module
 
 BUILT_IN: dict[str, type[Module]] = {
-    layer.__name__: layer
-    for layer in (
-        conv.Conv2d, pool.MaxPool2d, pool.AvgPool2d, pool.GlobalAvgPool2d, activation.ReLU,
-        activation.LeakyReLU, activation.Sigmoid, activation.Tanh, activation.Softmax,
-        linear.Flatten, linear.Linear, activation.Dropout, normalize.Normalize,
-        container.Concat, container.Add, container.Residual,
-    )
-}  # fmt: skip
+    kind.__name__: kind
+    for module in (conv, linear, pool, activation, normalize, resize, container)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Module) and kind.__module__ == module.__name__
+    if kind not in (BuiltIn, container.Container)
+}

@@ -310,7 +310,7 @@ class Module:
         """Switch to training mode (or, given False, to evaluation) with all layers below."""
         self.training = mode
         if not mode:
-            self._saved = None
+            vars(self).pop("_saved", None)
         if not is_leaf(self):
             for _, layer in self.named_children():
                 layer.train(mode)
@@ -390,11 +390,15 @@ class WeightedLayer(BuiltIn):
         initializer: str | Initializer,
         rng: np.random.Generator | None,
         dtype: DTypeLike,
+        outputs: int | None = None,
     ) -> None:
-        """Draw weights of that shape and, if asked for, their biases."""
+        """Draw weights of that shape and, if asked for, a bias for each output channel."""
         dtype = float_dtype(dtype)
         self.weight = Parameter(initial_weights(initializer, shape, rng).astype(dtype))
-        self.bias = Parameter(initial_bias(initializer, shape, rng).astype(dtype)) if bias else None
+        self.bias = None
+        if bias:
+            biases = initial_bias(initializer, shape, rng, outputs or shape[0])
+            self.bias = Parameter(biases.astype(dtype))
 
     def initialize(
         self, initializer: str | Initializer, rng: np.random.Generator | None = None
@@ -403,7 +407,7 @@ class WeightedLayer(BuiltIn):
         shape = self.weight.data.shape
         self.weight.data[...] = initial_weights(initializer, shape, rng)
         if self.bias is not None:
-            self.bias.data[...] = initial_bias(initializer, shape, rng)
+            self.bias.data[...] = initial_bias(initializer, shape, rng, self.bias.data.size)
 
     def to_config(self) -> dict[str, Any]:
         return {**super().to_config(), "bias": self.bias is not None}

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .module import Module
 
 METHODS = ("forward", "backward")  # what does the work of a module
-PASSING = ("_saved", "_traces", "task", "input_shape")  # attributes that no trace depends on
+PASSING = frozenset(
+    ("_saved", "_traces", "task", "input_shape")
+)  # attributes that no trace depends on
 PLAIN = frozenset((int, float, bool, str, bytes, type(None), complex))
 SMALL = 1024  # numbers of an array that is compared by what it holds
 MOST_TRACES = 8  # that a module keeps
@@ -268,7 +270,10 @@ def describe(module: Module, out: list[Any], seen: set[int]) -> None:
     if keeps is not None and "named_children" not in kind.__dict__:
         # one of the package: plain attributes, and arrays that it names
         own = module.__dict__
-        out += own.values()
+        if PASSING.isdisjoint(own):
+            out += own.values()
+        else:
+            out += [value for name, value in own.items() if name not in PASSING]
         for name in keeps:
             if own[name] is not None:
                 out += id(own[name].data), own[name].trainable

@@ -13,7 +13,7 @@ from .. import __version__
 from .._files import atomic_write
 from ..graph.graph import Graph
 from ..graph.node import Node, Shape
-from ..graph.rewrite import CLIP_NONE
+from ..graph.rewrite import CLIP_NONE, lowered
 from ..layers import Module, graph_of
 from ..task import KEY as TASK
 from ..task import meaning_of
@@ -64,7 +64,7 @@ def export(
             raise ValueError(f"input_shape: the graph takes {graph.input_shape}, got {input_shape}")
     else:
         raise TypeError(f"net: expected a Module or a Graph, got {type(net).__name__}")
-    content = _Writer(onnx, graph, names).content()
+    content = _Writer(onnx, lowered(graph), names).content()
     with atomic_write(path) as file:
         file.write(content)
 

@@ -4,6 +4,7 @@ from ..graph.operator import OPERATORS, Operator
 from . import (
     arithmetic,
     conv2d,
+    conv_transpose2d,
     dropout,
     elementwise,
     linear,
@@ -19,6 +20,7 @@ __all__ = [
     "Operator",
     "arithmetic",
     "conv2d",
+    "conv_transpose2d",
     "dropout",
     "elementwise",
     "linear",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -82,9 +83,13 @@ def bias_fits(node: Node, count: int) -> None:
 
 
 def sizes_of(node: Node, x_shape: Shape) -> ConvSizes:
-    """The sizes of a convolution in a graph."""
+    """The sizes of a convolution in a graph; sequences (C, L) are images of one row."""
     a = node.attributes
     shape = node.weights["weight"].shape
+    if len(shape) == 3:
+        if len(x_shape) != 2:
+            raise ValueError(f"expected an input of (C, L), got {x_shape}")
+        x_shape, shape = (x_shape[0], 1, x_shape[1]), (*shape[:2], 1, shape[2])
     return conv_sizes(x_shape, shape, a["stride"], a["padding"], a["dilation"], a["groups"])
 
 
@@ -108,13 +113,13 @@ class Conv2d(Operator):
         gaps = sizes.gap_h, sizes.gap_w
         padding = check.padding4(a["padding"], kernel, stride, gaps)
         a.update(stride=stride, padding=padding, dilation=gaps, groups=sizes.groups)
-        return sizes.output
+        return sizes.output if len(x) == 3 else (sizes.output[0], sizes.Q)
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         (x,) = inputs
         sizes = sizes_of(node, x.shape[1:])
         w, bias = run.weight(node, "weight"), run.weight(node, "bias")
-        y = Lanes.empty((x.images, *sizes.output), x.dtype)
+        y = Lanes.empty((x.images, *run.graph.shapes[node.output]), x.dtype)
         _core.conv2d(
             x.data, w, bias, y.data, x.dtype.itemsize, (x.blocks, *sizes), node.attributes["clip"],
             x.images,
@@ -142,9 +147,21 @@ class Conv2d(Operator):
         _core.conv2d_input(dy.data, run.weight(node, "weight"), dx.data, size, core, N)
         return (dx,)
 
+    def lowers(self, node: Node) -> bool:
+        return len(node.weights["weight"].shape) == 3
+
+    def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
+        C, L = graph.shapes[inputs[0]]
+        weight: Any = node.weight("weight")
+        weights = {**node.weights, "weight": weight[:, :, None]}
+        row = graph.add("reshape", *inputs, shape=(C, 1, L))
+        y = graph.add("conv2d", row, weights=weights, **node.attributes)
+        K, _, Q = graph.shapes[y]
+        made: str = graph.add("reshape", y, shape=(K, Q))
+        return made
+
     def multiply_adds(self, node: Node, shape: Shape) -> int:
-        K, C, R, S = node.weights["weight"].shape
-        return K * C * R * S * shape[1] * shape[2]
+        return math.prod(node.weights["weight"].shape) * math.prod(shape[1:])
 
 
 Conv2d("conv2d")

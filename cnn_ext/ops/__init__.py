@@ -40,7 +40,14 @@ from .activation import (
     tanh,
     tanh_backward,
 )
-from .conv import conv2d, conv2d_backward, linear, linear_backward
+from .conv import (
+    conv1d,
+    conv2d,
+    conv2d_backward,
+    conv_transpose2d,
+    linear,
+    linear_backward,
+)
 from .loss import binary_cross_entropy, cross_entropy, mse, quadratic
 from .picture import conv2d_matrix, convolve2d, correlate2d
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
@@ -51,9 +58,11 @@ __all__ = [
     "avg_pool2d_backward",
     "binary_cross_entropy",
     "concat",
+    "conv1d",
     "conv2d",
     "conv2d_backward",
     "conv2d_matrix",
+    "conv_transpose2d",
     "convolve2d",
     "correlate2d",
     "cross_entropy",

@@ -13,6 +13,7 @@ from ..graph.value import Value
 from ..lanes import Lanes, contiguous, empty
 from ..operators.conv2d import conv_sizes
 from ..parameter import Kept
+from ._single import on_arrays
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
 
@@ -72,6 +73,94 @@ def conv2d(
     core = (lanes.blocks, *sizes)
     _core.conv2d(lanes.data, w, b, y.data, dtype.itemsize, core, None, lanes.images)
     return check.result(y, x, out)
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int = 1,
+    padding: Any = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """Cross-correlate sequences, as `conv2d` does images of one row.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, L)
+    weight : array_like, shape (K, C / groups, R)
+    bias : array_like, shape (K,), optional
+    stride, dilation, groups : int
+    padding : int, (left, right), "valid", "same" or "full"
+
+    Returns
+    -------
+    ndarray, shape (N, K, Q)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
+    """
+    step, gap = check.whole(stride, "stride", 1), check.whole(dilation, "dilation", 1)
+    sides: Any = padding
+    if not isinstance(padding, str):
+        ends = check.pair(padding, "padding", 0)
+        sides = (0, 0, *ends)
+    options = {"stride": (1, step), "padding": sides, "dilation": (1, gap), "groups": groups}
+    if isinstance(x, Value):
+        return x.emit("conv2d", weights=_weights(weight, bias), **options)
+    batch: Any = check.batch(x, "x", 3)
+    kernel = check.real_array(weight, "weight")
+    if kernel.ndim != 3:
+        raise ValueError(f"weight: expected shape (K, C / groups, R), got {kernel.shape}")
+    rows = batch.reshape(*batch.shape[1:2], 1, batch.shape[2]) if isinstance(batch, Lanes) else (
+        batch[:, :, None])  # fmt: skip
+    y = conv2d(rows, kernel[:, :, None], bias, **options)
+    return y.reshape(y.shape[1], y.shape[3]) if isinstance(y, Lanes) else y[:, :, 0]
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The gradient of `conv2d` to its input, as a function: each pixel is spread by the kernel.
+
+    Parameters
+    ----------
+    x : array_like, shape (N, C, H, W)
+    weight : array_like, shape (C, K / groups, R, S)
+    bias : array_like, shape (K,), optional
+    stride, output_padding, dilation : int or (int, int)
+    padding : int, (int, int) or (top, bottom, left, right)
+        What is cut off the result on each side.
+    groups : int
+
+    Returns
+    -------
+    ndarray, shape (N, K, P, Q)
+        ``P = (H - 1) stride - top - bottom + dilation (R - 1) + output_padding + 1``; Q likewise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
+    """
+    options = {
+        "stride": stride, "padding": padding, "output_padding": output_padding,
+        "groups": groups, "dilation": dilation,
+    }  # fmt: skip
+    weights = _weights(weight, bias)
+    if isinstance(x, Value):
+        return x.emit("conv_transpose2d", weights=weights, **options)
+    return on_arrays("conv_transpose2d", x, weights, options)
 
 
 def _weights(weight: Any, bias: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .. import _check as check
 from .. import _core
 from .._arrays import plain_array
 from ..graph.graph import Graph
-from ..graph.rewrite import frozen, fused, simplify
+from ..graph.rewrite import frozen, fused, lowered, simplify
 from ..lanes import Lanes, contiguous
 from ..scale import as_numbers, scale_of
 from ..task import meaning_of
@@ -66,7 +66,7 @@ class Plan:
             raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
         self.max_batch = check.whole(max_batch, "max_batch", 1)
         self.task = meaning_of(graph, outputs)
-        graph = simplify(frozen(graph))
+        graph = lowered(simplify(frozen(graph)))
         graph.task = self.task
         self._saved = graph
         self.graph = graph = fused(graph)
