@@ -17,15 +17,13 @@ import numpy as np
 from . import _core
 from ._arrays import plain_array
 from .lanes import Lanes, empty
-from .layers import Dropout, Sequential
+from .layers import Dropout, Parameter, Sequential
 from .layers.layer import sees_lanes
 from .layers.recorded import Program, identity, worth_it
 from .losses import Loss
 from .ops import _check as check
 from .ops.loss import KERNELS, one_hot, total
 from .task import Task, kind_for, numbered
-
-WAVE = 16  # blocks whose gradients are kept before they are added up
 
 
 def can_be_recorded(net: Sequential, loss: Loss) -> bool:
@@ -70,12 +68,18 @@ class TrainingProgram(Program):
         self.outputs: tuple[int, ...] = net.output_shape(x.shape[1:])
         target = Lanes.empty((self.lanes, *self.outputs), dtype)
 
+        def sum_of_blocks(parameter: Parameter) -> np.ndarray:
+            part: Any = parameter.grad
+            whole = empty(part.shape, dtype)
+            _core.block_sum(part, whole, dtype.itemsize, 1, whole.size, False)
+            return whole
+
         def step() -> list[Any]:
             outputs = net.forward(net._pack(self.block))
             rows = outputs.unpack()
             cost, gradient = self._kernel.costs(outputs, target)
             net.backward(gradient, need_dx=False)
-            return [rows, cost, *(parameter.grad for parameter in self.parameters)]
+            return [rows, cost, *(sum_of_blocks(parameter) for parameter in self.parameters)]
 
         constants = [*self.constants, *self.fixed]
         with _core.Restored([(parameter, "grad") for parameter in self.parameters]):
@@ -83,7 +87,6 @@ class TrainingProgram(Program):
                 step, [self.block, target.data], constants, dtype.itemsize
             )
         self._sums = [empty(data.shape, dtype) for data in self.constants]
-        self._parts = [empty((WAVE, data.size), dtype) for data in self.constants]
 
     def run(self, x: np.ndarray, target: Any) -> tuple[float, np.ndarray]:
         """Cost and outputs of a batch; the gradients go to the parameters.
@@ -108,16 +111,7 @@ class TrainingProgram(Program):
         cost = empty((blocks, self.lanes), dtype)
         scale = self._kernel.scale(shape)
         relative = scale / self._kernel.scale((self.lanes, *self.outputs))
-        for first in range(0, blocks, WAVE):
-            count = min(WAVE, blocks - first)
-            here = slice(first * self.lanes, (first + count) * self.lanes)
-            wave = slice(first, first + count)
-            streams = [x[here], target.data[wave], rows[here], cost[wave], *self._parts]
-            self._recorder.run(
-                streams, min(images - first * self.lanes, count * self.lanes), relative
-            )
-            for part, result in zip(self._parts, self._sums, strict=True):
-                _core.block_sum(part, result, dtype.itemsize, count, result.size, first > 0)
+        self._recorder.run([x, target.data, rows, cost, *self._sums], images, relative)
         for parameter, result in zip(self.parameters, self._sums, strict=True):
             parameter.grad = result
         return total(cost, images) * scale, rows[:images]

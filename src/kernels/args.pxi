@@ -145,11 +145,12 @@ cdef struct Loss:
 
 
 cdef struct BlockSum:
-    # y = sum over N parts of `count` numbers each, in order; added to what y holds if `more`
+    # y = sum over N parts of `count` numbers each, in order, `step` bytes apart; added to what y holds
+    # if parts came before the `first`
     const void* x
     void* y
-    Py_ssize_t N, count, chunk
-    int more
+    Py_ssize_t N, first, step
+    Py_ssize_t count, chunk
 
 
 cdef struct Sgd:
