@@ -163,6 +163,8 @@ cdef void share_tasks(kernel loop, const void* args, Py_ssize_t tasks, char* scr
 include "core/block_sum.pxi"
 include "core/conv2d.pxi"
 include "core/linear.pxi"
+include "core/normalization.pxi"
+include "core/dropout.pxi"
 include "core/pool2d.pxi"
 include "core/elementwise.pxi"
 include "core/channels.pxi"

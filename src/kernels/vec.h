@@ -16,6 +16,7 @@ typedef double real;
 #define REAL_BYTES 8
 typedef int64_t bits;
 #define REAL_HUGE HUGE_VAL
+#define REAL_SQRT sqrt
 #define EXP_TERMS 13     /* 1/k! up to here: relative error below 2**-53 for |r| <= ln(2)/2 */
 #define EXP_LOW (-745.2)
 #define EXP_HIGH 709.8
@@ -29,6 +30,7 @@ typedef float real;
 #define REAL_BYTES 4
 typedef int32_t bits;
 #define REAL_HUGE HUGE_VALF
+#define REAL_SQRT sqrtf
 #define EXP_TERMS 7      /* likewise 2**-24 */
 #define EXP_LOW (-104.0f)
 #define EXP_HIGH 88.8f
@@ -136,6 +138,15 @@ static inline vec vec_clip(vec x, real low, real high)
     return vec_select((mask)(x > vec_all(high)), vec_all(high), x);
 }
 static inline vec vec_abs(vec x) { return vec_select((mask)(VEC_ZERO > x), -x, x); }
+
+static inline vec vec_sqrt(vec x)
+{
+    real lane[LANES];
+    memcpy(lane, &x, sizeof x);
+    for (int l = 0; l < LANES; l++) lane[l] = REAL_SQRT(lane[l]);
+    memcpy(&x, lane, sizeof x);
+    return x;
+}
 
 static inline real vec_sum(vec x)
 {
