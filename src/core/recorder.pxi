@@ -188,10 +188,10 @@ cdef class Recorder(Steps):
         cdef bint right = True
         if not streaming or step.time == EACH_BATCH and step.marks & (LIVE | REDUCES | NUMBERED):
             step.marks &= ~REPLACED  # whatever is counted are not images of the block
-        elif self.images == 1:
-            if step.marks & (REDUCES | NUMBERED | BATCH):
-                raise RecordingError("a kernel of whole batches was called in a recording of single images")
-            step.marks &= ~REPLACED
+        elif self.images == 1 and not step.marks & (REDUCES | NUMBERED | BATCH):
+            step.marks &= ~LIVE
+        elif self.images != self.table.lanes:
+            raise RecordingError("a kernel of whole batches was called in a recording of single images")
         if step.marks & LIVE:
             right = number[0] == self.images
             number += 1

@@ -261,8 +261,6 @@ cdef class Steps:
         if step.marks & LIVE:
             number[0] = min(self.images, r.images - n * self.images)
             number += 1
-            if loop == self.table.loss:
-                (<Loss*> args).scale = (<Loss*> args).scale * r.scale
         if step.marks & REDUCES:
             number[0], number[1], number[2] = r.count, r.first, step.stride[0]
             number += 3
@@ -272,6 +270,8 @@ cdef class Steps:
             number += 1
         if step.marks & BATCH:
             number[0] = r.images
+        if loop == self.table.loss:
+            (<Loss*> args).scale = (<Loss*> args).scale * r.scale
         if sharing > 1 and step.tasks > 1 and work >= (
                 SHARED_WORK if step.time == EACH_BLOCK else SMALL_WORK):
             share_tasks(loop, args, step.tasks, scratch, room, sharing, 1)
