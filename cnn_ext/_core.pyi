@@ -124,6 +124,125 @@ def channel_sum(
     pixels: int,
     images: int | None = None,
 ) -> None: ...
+
+# normalisation: parts[n, 2, C] for each of N blocks, sums[2, C] of the batch
+
+def batch_norm_statistics(
+    x: _Array,
+    parts: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    images: int | None = None,
+) -> None: ...
+def batch_norm_merge(
+    parts: _Array,
+    mean: _Array,
+    var: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    images: int,
+) -> None: ...
+def batch_norm(
+    x: _Array,
+    mean: _Array,
+    var: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    eps: float,
+    clip: _Clip = None,
+) -> None: ...
+def batch_norm_sums(
+    dy: _Array,
+    x: _Array,
+    mean: _Array,
+    var: _Array,
+    parts: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    eps: float,
+    images: int | None = None,
+) -> None: ...
+def batch_norm_input(
+    dy: _Array,
+    x: _Array | None,
+    mean: _Array | None,
+    var: _Array,
+    weight: _Array | None,
+    sums: _Array | None,
+    dx: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    eps: float,
+    images: int,
+) -> None: ...
+def group_norm(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    y: _Array,
+    stats: _Array,
+    itemsize: int,
+    N: int,
+    G: int,
+    C: int,
+    pixels: int,
+    eps: float,
+    across: bool = False,
+) -> None: ...
+def group_norm_input(
+    dy: _Array,
+    x: _Array,
+    weight: _Array | None,
+    stats: _Array,
+    dx: _Array,
+    itemsize: int,
+    N: int,
+    G: int,
+    C: int,
+    pixels: int,
+    across: bool = False,
+) -> None: ...
+def group_norm_sums(
+    dy: _Array,
+    x: _Array,
+    stats: _Array,
+    parts: _Array,
+    itemsize: int,
+    N: int,
+    G: int,
+    C: int,
+    pixels: int,
+    images: int | None = None,
+    across: bool = False,
+) -> None: ...
+
+DROPOUT: Final[dict[str, int]]
+
+def dropout(
+    x: _Array,
+    key: NDArray[np.uint64],
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    pixels: int,
+    p: float,
+    kind: int,
+    first: int = 0,
+) -> None: ...
 def linear(
     x: _Array,
     w: _Array,

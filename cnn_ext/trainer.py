@@ -109,7 +109,7 @@ class Trainer(Evaluator):
         self._rng = np.random.default_rng(seed)
         for _, layer in net.named_modules():
             if isinstance(layer, Dropout):
-                layer.rng = np.random.default_rng(self._rng.integers(2**63))
+                layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
         self._good = [np.empty_like(kept.data) for kept in self._moving]
         self._looked: set[str] = set()
         self._has_good = False  # whether `_good` holds weights whose cost was finite

@@ -41,13 +41,14 @@ watch_forks()
 OPENMP = bool(HAVE_OPENMP)
 
 cdef enum:
-    MOST_POINTERS = 5          # to data, of a call
+    MOST_POINTERS = 8          # to data, of a call
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
     FEW_CHANNELS = 2           # output channels a group: too few for the tiles
     WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
+    SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks
     LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
     TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each place
     TILES = 8                  # whose transforms are kept at once for the gradient to the weights
@@ -104,6 +105,7 @@ include "core/memory.pxi"
 include "core/steps.pxi"
 include "core/first_fit.pxi"
 include "core/recorder.pxi"
+include "core/planning.pxi"
 include "core/arrays.pxi"
 
 
@@ -159,8 +161,11 @@ cdef void share_tasks(kernel loop, const void* args, Py_ssize_t tasks, char* scr
         put_back(mode)
 
 
+include "core/block_sum.pxi"
 include "core/conv2d.pxi"
 include "core/linear.pxi"
+include "core/normalization.pxi"
+include "core/dropout.pxi"
 include "core/pool2d.pxi"
 include "core/elementwise.pxi"
 include "core/optimizers.pxi"

@@ -112,12 +112,22 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
     places = tables(L, L, 1, L, 2 * L, 2 * L)
     winograd = (1, 1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
     u = guarded(np.ones(36 * L, dtype))
+    key = guarded(np.ones(2, np.uint64))
     return [
         ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
         ("conv2d_input", [new(), new(), new(), size, conv], [2]),
         ("conv2d_weight", [new(), new(), new(), size, conv], [2]),
         ("block_sum", [new(), new(), size, 3, 8, True], [1]),
         ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
+        ("batch_norm_statistics", [new(), new(), size, N, 4, 16, 5], [1]),
+        ("batch_norm_merge", [new(), new(), new(), size, N, 4, 16, 5], [1, 2]),
+        ("batch_norm", [*(new() for _ in range(6)), size, N, 4, 16, 0.1, (0.0, 1.0)], [5]),
+        ("batch_norm_sums", [*(new() for _ in range(5)), size, N, 4, 16, 0.1, 5], [4]),
+        ("batch_norm_input", [*(new() for _ in range(7)), size, N, 4, 16, 0.1, 5], [6]),
+        ("group_norm", [*(new() for _ in range(5)), size, N, 2, 2, 16, 0.1, False], [3, 4]),
+        ("group_norm_input", [*(new() for _ in range(5)), size, N, 2, 2, 16, False], [4]),
+        ("group_norm_sums", [*(new() for _ in range(4)), size, N, 2, 2, 16, 5, False], [3]),
+        ("dropout", [new(), key, new(), size, N, 4, 16, 0.5, 0, 0], [2]),
         ("linear", [new(), new(), new(), new(), size, N, 4, 4, (0.0, 1.0)], [3]),
         ("linear_input", [new(), new(), new(), size, N, 4, 4], [2]),
         ("linear_weight", [new(), new(), new(), size, 5, 16, 4], [2]),
@@ -252,6 +262,42 @@ def weights_in_other_places() -> None:
             assert attempt(_core.depthwise, x, w, b, y, 4, tables, 0, None)
 
 
+def recorded() -> None:
+    """Reductions over parts that are no whole memory, of any size, for any number of images."""
+    L = _core.lanes(4)
+    x = guarded(np.ones(L, np.float32))
+
+    def record(size: int, first: int, count: int, sums: int) -> Any:
+        def function() -> list[np.ndarray]:
+            part, total = (np.frombuffer(_core.Memory(n), np.uint8) for n in (size, sums))
+            numbers = part[: size // 4 * 4].view(np.float32)
+            _core.elementwise("relu", x, None, numbers, 4, min(L, len(numbers)), 0.0)
+            _core.block_sum(numbers[first:], total[: sums // 4 * 4].view("f4"), 4, 1, count, False)
+            return [total]
+
+        return _core.record(function, [x], [], 4)
+
+    for size, first, count, sums in [
+        (4 * L, 0, L, 4 * L), (4 * L + 3, 1, L - 1, 4 * L + 1), (4097, 7, 1000, 4001), (4, 0, 1, 4),
+        (64, 0, 0, 64),
+    ]:  # fmt: skip
+        try:
+            recorder = record(size, first, count, sums)
+        except ALLOWED:
+            continue
+        for blocks in (0, 1, 2, 16, 17, 40):
+            for images in (blocks * L, max(0, blocks * L - 1)):
+                batch = guarded(np.ones(max(1, blocks) * L, np.float32))
+                total = guarded(np.zeros(sums, np.uint8))
+                attempt(recorder.run, [batch, total], images, 1.0)
+                attempt(recorder.run, [batch, total[:-1]], images, 1.0)
+                attempt(recorder.run, [batch[:-1], total], images, 1.0)
+        for images in SIZES:
+            attempt(recorder.run, [x, guarded(np.zeros(sums, np.uint8))], images, 1.0)
+    for whole in wholes:
+        assert (whole[:BORDER] == 77).all() and (whole[-BORDER:] == 77).all()
+
+
 def resized_meanwhile() -> None:
     """Arrays that another thread makes smaller while they are read."""
     stop = threading.Event()
@@ -324,5 +370,6 @@ if __name__ == "__main__":
     functions.discard("bisect_right")  # of Python
     assert functions - rest == named, functions - rest - named
     weights_in_other_places()
+    recorded()
     resized_meanwhile()
     print(tried)

@@ -78,9 +78,25 @@ class Operator:
         """
         raise NotImplementedError(f"{self.name}.backward")
 
-    def lowers(self, node: Node) -> bool:
-        """Whether `lower` says it in other operators, for single images and files."""
-        return False
+    def begin(self, node: Node, shape: Shape, images: int) -> None:
+        """Called before each pass over so many images, of which one is `shape` here.
+
+        Raises
+        ------
+        ValueError
+            If there are not enough of them.
+        """
+
+    def constants(self, node: Node) -> list[Any]:
+        """Arrays beside the weights that the kernels read."""
+        return []
+
+    def lowers(self, node: Node) -> str:
+        """When `lower` says it in other operators.
+
+        "constants" where the weights are constants, "image" for single images and files, "" never.
+        """
+        return ""
 
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
         """Add what is equal to a node to a graph; its value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from .node import Node
 from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
-FUSING = ("conv2d", "linear")  # what clips its results itself
+FUSING = ("conv2d", "linear", "batch_norm")  # what clips its results itself
 
 
 def simplify(graph: Graph) -> Graph:
@@ -76,7 +76,7 @@ def rebuilt(
     nodes: Iterable[Node],
     same: Mapping[str, str],
     dtype: Any = None,
-    lower: bool = False,
+    lower: Sequence[str] = (),
 ) -> Graph:
     """A new graph of these nodes; `same` says what outputs that are gone were the same as."""
     first, *others = (graph.shapes[name] for name in graph.inputs)
@@ -86,7 +86,7 @@ def rebuilt(
         names[name] = new.add_input(shape)
     for node in nodes:
         inputs = [names[name] for name in node.inputs]
-        if lower and OPERATORS[node.op].lowers(node):
+        if OPERATORS[node.op].lowers(node) in lower:
             names[node.output] = OPERATORS[node.op].lower(new, node, inputs)
             continue
         weights = _whole(node.weights)
@@ -102,14 +102,12 @@ def frozen(graph: Graph) -> Graph:
         replace(node, weights={key: np.array(node.weight(key)) for key in node.weights})
         for node in graph.nodes
     ]
-    return rebuilt(graph, nodes, {}, np.dtype(np.float32))
+    return rebuilt(graph, nodes, {}, np.dtype(np.float32), ("constants",))
 
 
 def lowered(graph: Graph) -> Graph:
     """The graph with operators of training replaced by those that one image and files know."""
-    if not any(OPERATORS[node.op].lowers(node) for node in graph.nodes):
-        return graph
-    return rebuilt(graph, graph.nodes, {}, lower=True)
+    return rebuilt(graph, graph.nodes, {}, lower=("constants", "image"))
 
 
 def fused(graph: Graph) -> Graph:

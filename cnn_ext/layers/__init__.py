@@ -5,7 +5,6 @@ from .activation import (
     ELU,
     GELU,
     SELU,
-    Dropout,
     Hardsigmoid,
     Hardswish,
     LeakyReLU,
@@ -23,8 +22,10 @@ from .activation import (
 from .as_graph import graph_of as graph_of
 from .container import Add, Concat, Residual
 from .conv import Conv1d, Conv2d, ConvTranspose2d
+from .dropout import Dropout, Dropout2d, DropPath
 from .linear import Flatten, Linear
 from .module import Layer, Module
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from .normalize import Normalize
 from .pool import (
     AdaptiveAvgPool2d,
@@ -46,18 +47,24 @@ __all__ = [
     "Add",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
     "Concat",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
+    "DropPath",
     "Dropout",
+    "Dropout2d",
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

@@ -1,4 +1,4 @@
-"""Activation layers and dropout."""
+"""Activation layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import DTypeLike
 
 from .. import _check as check
 from .. import ops
-from ..initializers import generator_of_its_own
 from ..parameter import Parameter
 from .module import BuiltIn, float_dtype
 
@@ -255,31 +254,3 @@ class PReLU(BuiltIn):
 
     def forward(self, x: Any) -> Any:
         return ops.prelu(x, self.weight)
-
-
-class Dropout(BuiltIn):
-    """In training, sets each number to 0 with probability `p` and divides the rest by ``1 - p``.
-
-    Parameters
-    ----------
-    p : float
-        0 to 1.
-    rng : numpy.random.Generator, optional
-        Where the choice comes from, by default as `cnn_ext.seed` says; a `Trainer` gives one that
-        follows its own seed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `p` is no number from 0 to 1.
-    """
-
-    arguments = ("p",)
-    keeps = ()
-
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
-        self.p = check.number(p, "p", 0, 1)
-        self.rng = rng or generator_of_its_own()
-
-    def forward(self, x: Any) -> Any:
-        return x.emit("dropout", p=self.p, rng=self.rng) if self.training else x

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from . import activation, container, conv, linear, normalize, pool, resize
+from . import activation, container, conv, dropout, linear, norm, normalize, pool, resize
 from .module import BuiltIn, Module
 
 BUILT_IN: dict[str, type[Module]] = {
     kind.__name__: kind
-    for module in (conv, linear, pool, activation, normalize, resize, container)
+    for module in (conv, linear, pool, activation, dropout, norm, normalize, resize, container)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Module) and kind.__module__ == module.__name__
-    if kind not in (BuiltIn, container.Container)
+    if kind not in (BuiltIn, container.Container) and not kind.__name__.startswith("_")
 }

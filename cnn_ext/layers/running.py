@@ -67,7 +67,9 @@ class Begun(NamedTuple):
             assert run is not None
         else:
             run, form = ByBatch(trace.graph, back, trace.packed), trace.form
+            run.begin(self.images)
             outputs = run.forward(lanes)
+        run.settle(self.images)
         return Tape(run, [y.shape for y in outputs], form), outputs
 
 

@@ -13,9 +13,10 @@ from ..graph.value import Value
 from ..initializers import Initializer
 from ..lanes import Lanes
 from ..scale import AS_THEY_ARE, BYTE_SCALE, as_numbers, scale_of
-from .activation import Dropout, Sigmoid, Softmax
+from .activation import Sigmoid, Softmax
 from .config import layers_of
 from .container import Container, configs_of
+from .dropout import Dropout
 from .linear import Flatten
 from .modes import evaluation_mode
 from .module import Module, WeightedLayer

@@ -12,6 +12,7 @@ import numpy as np
 from .. import _core
 from ..graph.graph import Graph
 from ..graph.node import Node, Shape
+from ..graph.operator import OPERATORS
 from ..graph.rewrite import clips_behind_pools, fused
 from ..graph.value import Value
 from ..parameter import Kept
@@ -84,7 +85,9 @@ class TracedGraph(Graph):
     def run_now(self, made: Value, inputs: Sequence[Value]) -> None:
         """Do the newest node, on the numbers of its inputs."""
         assert self.run is not None
-        made.lanes = self.run.do(self.nodes[-1], [value.lanes for value in inputs])
+        node, lanes = self.nodes[-1], [value.lanes for value in inputs]
+        OPERATORS[node.op].begin(node, made.features, lanes[0].images)
+        made.lanes = self.run.do(node, lanes)
 
     def opaque(self, module: Module, values: Sequence[Value]) -> Value:
         """The value that a layer of one's own makes."""
@@ -276,7 +279,7 @@ def describe(module: Module, out: list[Any], seen: set[int]) -> None:
             out += [value for name, value in own.items() if name not in PASSING]
         for name in keeps:
             if own[name] is not None:
-                out += id(own[name].data), own[name].trainable
+                out += id(own[name].data), getattr(own[name], "trainable", False)
         return
     out.append(is_wrapped(module))
     for name, value in vars(module).items():

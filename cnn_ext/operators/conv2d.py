@@ -147,8 +147,8 @@ class Conv2d(Operator):
         _core.conv2d_input(dy.data, run.weight(node, "weight"), dx.data, size, core, N)
         return (dx,)
 
-    def lowers(self, node: Node) -> bool:
-        return len(node.weights["weight"].shape) == 3
+    def lowers(self, node: Node) -> str:
+        return "image" if len(node.weights["weight"].shape) == 3 else ""
 
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
         C, L = graph.shapes[inputs[0]]

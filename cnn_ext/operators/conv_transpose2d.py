@@ -92,8 +92,8 @@ class ConvTranspose2d(Operator):
         _core.conv2d(dy.data, w, None, dx.data, size, core, None, dy.images)
         return (dx,)
 
-    def lowers(self, node: Node) -> bool:
-        return True
+    def lowers(self, node: Node) -> str:
+        return "image"
 
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
         (x,) = inputs

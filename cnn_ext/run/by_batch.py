@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import starmap
+from operator import setitem
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +13,7 @@ import numpy as np
 from .. import _core
 from ..graph.graph import Graph
 from ..graph.node import Node
-from ..graph.operator import OPERATORS
+from ..graph.operator import OPERATORS, Operator
 from ..lanes import Lanes, empty
 from ..parameter import Parameter
 from .layout import Packed, constant
@@ -53,7 +56,9 @@ class ByBatch:
         self.packed = Packed(EAGER_ROOM) if packed is None else packed
         self.tables = self.packed.tables
         self.done: list[Done] = []
-        self.gradients: dict[int, tuple[Parameter, np.ndarray]] = {}
+        #: of each parameter, and whether it is that of all blocks or of those of this pass
+        self.gradients: dict[int, tuple[Parameter, np.ndarray, bool]] = {}
+        self.observed: list[tuple[Node, np.ndarray, np.ndarray]] = []  # statistics of the batch
         self.opaque: set[int] = set()  # layers of one's own that were called
         self._kept: Any = None
         self._over = False
@@ -93,24 +98,43 @@ class ByBatch:
         weight = node.weights.get(key)
         return isinstance(weight, Parameter) and weight.trainable
 
+    def observe(self, node: Node, mean: np.ndarray, var: np.ndarray) -> None:
+        """Take note of mean and variance of a batch."""
+        self.observed.append((node, mean, var))
+
     def learn(self, node: Node, key: str, gradient: np.ndarray) -> None:
-        """Add to the gradient of a weight."""
-        parameter: Any = node.weights[key]
-        self.learn_parameter(parameter, gradient)
+        """Add to the gradient of a weight what the blocks of this pass give."""
+        self.learn_parameter(node.weights[key], gradient)
 
     def learn_parts(self, node: Node, key: str, parts: np.ndarray) -> None:
-        """Add to the gradient of a weight the sum of parts, (number, *shape of the weight)."""
+        """Add the sum of parts, one for each block, (number, *shape of the weight)."""
         count, *shape = parts.shape
         gradient = empty(tuple(shape), parts.dtype)
         _core.block_sum(parts, gradient, parts.dtype.itemsize, count, gradient.size, False)
-        self.learn(node, key, gradient)
+        self.learn_parameter(node.weights[key], gradient, True)
 
-    def learn_parameter(self, parameter: Parameter, gradient: np.ndarray) -> None:
+    def learn_whole(self, node: Node, key: str, gradient: np.ndarray) -> None:
+        """Add what all blocks give, which may be a part of a larger array."""
+        own = empty(gradient.shape, gradient.dtype)
+        item, everything = gradient.dtype.itemsize, (-np.inf, np.inf)
+        _core.elementwise("clip", gradient, None, own, item, own.size, *everything)
+        self.learn_parameter(node.weights[key], own, True)
+
+    def learn_parameter(
+        self, parameter: Parameter, gradient: np.ndarray, whole: bool = False
+    ) -> None:
         """Add to the gradient of a parameter."""
         known = self.gradients.get(id(parameter))
         if known is not None:
-            gradient = _sum(known[1], gradient, parameter.data)
-        self.gradients[id(parameter)] = parameter, gradient
+            _, before, was_whole = known
+            if whole is not was_whole:
+                before, gradient = (
+                    array if done else whole_of(array)
+                    for array, done in ((before, was_whole), (gradient, whole))
+                )
+                whole = True
+            gradient = _sum(before, gradient, parameter.data)
+        self.gradients[id(parameter)] = parameter, gradient, whole
 
     # ------------------------------------------------------------------------------- forward
 
@@ -119,6 +143,20 @@ class ByBatch:
         for node in self.graph.nodes:
             if isinstance(node.weights.get("constant"), np.ndarray):
                 self.spread(node, "constant", self.graph.shapes[node.output])
+
+    def begin(self, images: int) -> None:
+        """Tell the operators that a pass over so many images comes."""
+        if "begin" not in self.tables:
+            self.tables["begin"] = [
+                node for node in self.graph.nodes
+                if type(OPERATORS[node.op]).begin is not Operator.begin
+            ]  # fmt: skip
+        for node in self.tables["begin"]:
+            OPERATORS[node.op].begin(node, self.graph.shapes[node.output], images)
+
+    def settle(self, images: int) -> None:
+        """Move the running statistics towards those of the batch, all at once."""
+        settle(self.graph, self.observed, images)
 
     def forward(self, inputs: Sequence[Lanes]) -> list[Lanes]:
         """The outputs for inputs in lanes."""
@@ -196,19 +234,35 @@ class ByBatch:
         # values whose gradient somebody needs: what something learned lies before
         wanted = set(self.graph.inputs) if need_dx else set()
         for node, *_ in self.done:
-            layer = node.attributes.get("layer")
             if (
                 not wanted.isdisjoint(node.inputs)
                 or any(self.learns(node, key) for key in node.weights)
-                or (layer is not None and layer.has_parameters())
+                or (node.op == "opaque" and node.attributes["layer"].has_parameters())
             ):
                 wanted.add(node.output)
         return wanted
 
     def give(self) -> None:
         """Leave the gradients of the parameters with them."""
-        for parameter, gradient in self.gradients.values():
+        for parameter, gradient, _ in self.gradients.values():
             parameter.grad = gradient
+
+
+def settle(graph: Graph, observed: Sequence[tuple[Node, Any, Any]], images: int) -> None:
+    """Move running statistics towards those of a batch, with no moment between for an interrupt."""
+    changes = []
+    for node, mean, var in observed:
+        operator: Any = OPERATORS[node.op]
+        pairs = operator.settle(node, graph.shapes[node.output], images, mean, var)
+        changes += [(array, ..., value) for array, value in pairs]
+    deque(starmap(setitem, changes), maxlen=0)
+
+
+def whole_of(part: np.ndarray) -> np.ndarray:
+    """The sum over all blocks of what each gives, for a pass that may be recorded."""
+    whole = empty(part.shape, part.dtype)
+    _core.block_sum(part, whole, part.dtype.itemsize, 1, whole.size, False)
+    return whole
 
 
 def _add(

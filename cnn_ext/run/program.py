@@ -19,10 +19,9 @@ from ..lanes import Lanes, contiguous, empty
 from ..ops.loss import Kernel, total
 from ..parameter import Kept, Parameter
 from ..scale import scale_of
-from .by_batch import ByBatch
+from .by_batch import ByBatch, settle, whole_of
 from .layout import Packed
 
-WAVE = 16  # blocks whose gradients are kept before they are added up
 ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by the threads
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
 
@@ -78,6 +77,9 @@ class Program:
         run = ByBatch(graph, cost is not None, packed)
         run.prepare()
         constants += [array for arrays in packed.values() for array in arrays]
+        for node in graph.nodes:
+            constants += OPERATORS[node.op].constants(node)
+        self._run = run
         target = None if cost is None else Lanes.empty((self.lanes, *self.outputs), self.dtype)
         streams = [self.block] if target is None else [self.block, target.data]
         self.parameters: list[Parameter] = []
@@ -90,17 +92,27 @@ class Program:
             costs, gradient = cost.costs(outputs, target)
             del outputs
             run.backward([gradient], own=True)
-            self.parameters = [parameter for parameter, _ in run.gradients.values()]
-            if len(self.parameters) > _core.MOST_STREAMS - 4:
+            self.parameters = [parameter for parameter, _, _ in run.gradients.values()]
+            statistics = [array for _, mean, var in run.observed for array in (mean, var)]
+            if len(self.parameters) + len(statistics) > _core.MOST_STREAMS - 4:
                 raise _core.RecordingError(
-                    f"more than {_core.MOST_STREAMS - 4} parameters, whose gradients are streams"
+                    f"more than {_core.MOST_STREAMS - 4} parameters and statistics of batches, "
+                    "which are streams"
                 )
-            return [rows, costs, *(gradient for _, gradient in run.gradients.values())]
+            gradients = [
+                gradient if whole else whole_of(gradient)
+                for _, gradient, whole in run.gradients.values()
+            ]
+            return [rows, costs, *gradients, *statistics]
 
         self._recorder = _core.record(pass_, streams, constants, self.dtype.itemsize)
-        shapes = [parameter.shape for parameter in self.parameters]
-        self._sums = [empty(shape, self.dtype) for shape in shapes]
-        self._parts = [empty((WAVE, part.size), self.dtype) for part in self._sums]
+        observed, run.observed = run.observed, []
+        run.gradients.clear()
+        self._sums = [empty(parameter.shape, self.dtype) for parameter in self.parameters]
+        self._observed = [
+            (node, empty(mean.shape, self.dtype), empty(var.shape, self.dtype))
+            for node, mean, var in observed
+        ]
 
     def check(self, x: np.ndarray) -> np.ndarray:
         """`x` in C order, if its images and the weights are those that were recorded.
@@ -126,6 +138,7 @@ class Program:
         """Outputs, (N, ...), of a batch; safe in many Python threads at once."""
         x = self.check(x)
         images = x.shape[0]
+        self._run.begin(images)
         rows = empty((-(-images // self.lanes) * self.lanes, *self.outputs), self.dtype)
         self._recorder.run([x, rows], images, 1.0)
         return rows[:images]
@@ -154,16 +167,11 @@ class Program:
         cost = empty((blocks, self.lanes), dtype)
         scale = self.cost.scale(shape)
         relative = scale / self.cost.scale((self.lanes, *self.outputs))
-        for first in range(0, blocks, WAVE):
-            count = min(WAVE, blocks - first)
-            here = slice(first * self.lanes, (first + count) * self.lanes)
-            wave = slice(first, first + count)
-            streams = [x[here], target.data[wave], rows[here], cost[wave], *self._parts]
-            self._recorder.run(
-                streams, min(images - first * self.lanes, count * self.lanes), relative
-            )
-            for part, result in zip(self._parts, self._sums, strict=True):
-                _core.block_sum(part, result, dtype.itemsize, count, result.size, first > 0)
+        self._run.begin(images)
+        statistics = [array for _, mean, var in self._observed for array in (mean, var)]
+        streams = [x, target.data, rows, cost, *self._sums, *statistics]
+        self._recorder.run(streams, images, relative)
+        settle(self.graph, self._observed, images)
         for parameter, result in zip(self.parameters, self._sums, strict=True):
             parameter.grad = result
         return total(cost, images) * scale, rows[:images]

@@ -253,7 +253,6 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
                              Py_ssize_t live) except -1:
     # each block gives a part of its own, so that they can be added up in a fixed order
     cdef WinogradWeight a
-    cdef BlockSum total
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
     cdef Py_ssize_t places = (direct.R + 3) * (direct.R + 3), L = table.lanes
     cdef Py_ssize_t count = direct.K * direct.C * direct.R * direct.S
@@ -267,22 +266,8 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6,
         places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize, LIVE)
     if N > 1:
-        total.x, total.y, total.N, total.count = parts.address, direct.dw, N, count
-        total.chunk, total.more = 1024, False
-        run(table.block_sum, &total, sizeof(total), 1, 1, (count + 1023) // 1024, <double> N * count)
+        run_block_sum(table, parts.address, direct.dw, N, count, False)
     return 0
-
-
-def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
-    """y = (y if `more` else 0) + the sum over N parts of `count` numbers of x."""
-    cdef Table* table = table_of(itemsize)
-    cdef Arrays held = Arrays.__new__(Arrays)
-    cdef BlockSum a
-    a.N, a.count, a.chunk, a.more = N, count, 1024, more
-    a.x = held.pointer(x, (N, count), itemsize)
-    a.y = held.pointer(y, (count,), itemsize, True)
-    run(table.block_sum, &a, sizeof(a), 1, 1, (count + 1023) // 1024, <double> N * count,
-        0, ADDS if more else 0)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,

@@ -6,13 +6,20 @@
 cdef enum:
     NEW                        # nothing that a recording knows is in it
     CONSTANT                   # what depends on constants alone
-    STREAM                     # what depends on the streams
+    WHOLE                      # what depends on the streams and belongs to the whole batch
+    STREAM                     # what depends on the streams, block by block
 
 cdef struct Life:
     uintptr_t address
     Py_ssize_t size
     int first, end             # steps: taken before the one, given back before the other
-    int holds                  # NEW, CONSTANT or STREAM
+    int holds                  # one of the above
+    int ready, read            # segments: of the last call that writes it, of the last one that must
+                               # have read it before it is written again
+    int least, most            # segments in which it is used
+    bint reduced               # its parts are
+    int place                  # where it is in a run, as in `Step`
+    Py_ssize_t offset
     bint used                  # by a step
     Lives** owner              # where its `Memory` knows its recorder; NULL if it is given back
 
@@ -37,6 +44,7 @@ cdef int born(Lives* lives, char* address, Py_ssize_t size, Lives** owner, int* 
         life = &lives.life[lives.count]
         life.address, life.size, life.owner = <uintptr_t> address, size, owner
         life.first, life.end, life.holds, life.used = lives.steps, -1, NEW, False
+        life.ready, life.read, life.reduced = 0, -1, False
         owner[0], number[0] = lives, lives.count
         lives.count += 1
         full = False

@@ -10,6 +10,11 @@
 # outer one waits.
 #
 # What is marked ONCE (Winograd's transform of the weights) is done once before the blocks.
+#
+# What is marked REDUCES makes *whole* memory from the parts of the blocks, one for the batch.  Who reads
+# it waits until all blocks have been there: a step of the blocks goes to the next segment, and so do
+# those noted after it.  Reductions, and steps on whole memory alone, go to the first segment that has
+# what they read, whenever they were noted.
 
 MOST_STREAMS = STREAMS
 
@@ -39,7 +44,7 @@ def record(function, streams, constants, int itemsize, Py_ssize_t images=0):
         results = function()
     finally:
         made.end()
-    made.plan(results)
+    plan(made, results)
     return made
 
 
@@ -102,11 +107,9 @@ cdef class Recorder(Steps):
         PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         stream.address, stream.size, stream.kind = <uintptr_t> view.buf, view.len, kind_of(&view)
         PyBuffer_Release(&view)
-        stream.plain, stream.written = True, False
+        stream.plain, stream.written, stream.whole = True, False, False
         self.count += 1
         return 0
-
-    # ------------------------------------------------------------------------------- recording
 
     cdef int keep_whole(self, const Py_buffer* view) except -1:
         # a run has no more of a stream than its part of the block
@@ -119,7 +122,7 @@ cdef class Recorder(Steps):
                 raise RecordingError("an array reaches beyond a stream")
         return 0
 
-    cdef int place_of(self, uintptr_t address, int* life, Py_ssize_t* offset) except -5:
+    cdef int place_of(self, uintptr_t address, int* life, Py_ssize_t* offset) except -9:
         cdef int s
         life[0], offset[0] = -1, 0
         if address == 0:
@@ -139,21 +142,24 @@ cdef class Recorder(Steps):
         # Whether the call is noted and not to be done.
         cdef Step step
         cdef Life* life = self.lives.life
-        cdef int j, place, first_output = call.inputs
+        cdef int j, place, holds, first_output = call.inputs
         cdef int readable = call.pointers if call.marks & ADDS else call.inputs
-        cdef bint foreign = False, ours = True, fixed = True, streams = False
+        cdef bint foreign = False, ours = True, fixed = True, blocks = False, whole = False, streams = False
         cdef uintptr_t address
         memset(&step, 0, sizeof(step))
         for j in range(call.pointers):
             address = (<uintptr_t*> call.args)[j]
             step.place[j] = place = self.place_of(address, &step.life[j], &step.offset[j])
+            holds = life[step.life[j]].holds if place == ARENA else STREAM if place >= 0 else CONSTANT
             if j < readable:
                 fixed &= place == FIXED
-                foreign |= place == FOREIGN or place == ARENA and life[step.life[j]].holds == NEW
-                step.streaming |= place >= 0 or place == ARENA and life[step.life[j]].holds == STREAM
+                foreign |= place == FOREIGN or holds == NEW
+                blocks |= holds == STREAM
+                whole |= holds == WHOLE
             if j >= first_output and address:
                 ours &= place >= 0 or place == ARENA
-                streams |= place >= 0 or place == ARENA and life[step.life[j]].holds == STREAM
+                streams |= holds >= WHOLE
+        step.streaming = blocks or whole
         if step.streaming and (foreign or not ours):
             raise RecordingError("a kernel was given memory that is not known here")
         if foreign or not ours:
@@ -165,19 +171,80 @@ cdef class Recorder(Steps):
             return False
         step.loop, step.size, step.inputs, step.pointers = call.loop, call.size, call.inputs, call.pointers
         step.tasks, step.work, step.scratch, step.marks = call.tasks, call.work, call.scratch, call.marks
-        if self.images == 1 or not (step.streaming or streams):
-            step.marks &= ~LIVE  # whatever is packed are not images of the block
-        elif step.marks & LIVE and (<Py_ssize_t*> call.args)[call.pointers] != self.images:
-            raise RecordingError(f"a kernel was called for another number of images than {self.images}")
-        step.time = BEFORE if call.marks & ONCE and fixed else EACH
+        if blocks and call.marks & REDUCES:
+            step.time = EACH_WAVE
+        elif whole and not blocks:
+            step.time = EACH_BATCH
+        elif call.marks & ONCE and fixed:
+            step.time = BEFORE
+        self.check_numbers(&step, call, step.streaming or streams)
+        self.find_segment(&step, readable)
         self.append(&step, call)
-        for j in range(call.pointers):
-            if step.place[j] == ARENA:
-                life[step.life[j]].used = True
-                if j >= first_output:
-                    life[step.life[j]].holds = max(
-                        life[step.life[j]].holds, STREAM if step.streaming else CONSTANT)
         return step.streaming
+
+    cdef int check_numbers(self, Step* step, const Call* call, bint streaming) except -1:
+        # Those that a run replaces must be those of the one block that is recorded.
+        cdef const Py_ssize_t* number = <const Py_ssize_t*> call.args + call.pointers
+        cdef bint right = True
+        if not streaming or step.time == EACH_BATCH and step.marks & (LIVE | REDUCES | NUMBERED):
+            step.marks &= ~REPLACED  # whatever is counted are not images of the block
+        elif self.images == 1 and not step.marks & (REDUCES | NUMBERED | BATCH):
+            step.marks &= ~LIVE
+        elif self.images != self.table.lanes:
+            raise RecordingError("a kernel of whole batches was called in a recording of single images")
+        if step.marks & LIVE:
+            right = number[0] == self.images
+            number += 1
+        if step.marks & REDUCES:
+            right = right and number[0] == 1 and number[1] == 0
+            number += 3
+        if step.marks & NUMBERED:
+            right = right and number[0] == 0
+            number += 1
+        if step.marks & BATCH:
+            right = right and number[0] == self.images
+        if not right:
+            raise RecordingError(f"a kernel was called for other images than the {self.images} of the block")
+        return 0
+
+    cdef int find_segment(self, Step* step, int readable) except -1:
+        # The first one in which it finds what it reads and nobody needs any more what it writes over.
+        cdef int j, when = self.last if step.time == EACH_BLOCK else 0
+        cdef Life* life
+        cdef bint right = True, written
+        for j in range(step.pointers):
+            written = j >= step.inputs
+            if step.place[j] == ARENA:
+                life = &self.lives.life[step.life[j]]
+                when = max(when, life.ready + (life.holds == WHOLE and step.time != EACH_BATCH))
+                if written:
+                    when = max(when, life.read + (step.time == EACH_BLOCK))
+                if step.time == EACH_WAVE and j == 0:
+                    right &= life.holds == STREAM
+                elif step.time == EACH_WAVE or step.time == EACH_BATCH:
+                    right &= life.holds == WHOLE if j < readable else life.holds == NEW or (
+                        life.holds == WHOLE and step.time == EACH_BATCH)
+                elif written:
+                    right &= life.holds != WHOLE
+            else:
+                right &= step.time != EACH_WAVE or step.place[j] == FIXED and j > 0
+                right &= step.time != EACH_BATCH or step.place[j] == FIXED
+        if not right:
+            raise RecordingError("what belongs to the whole batch comes from parts of each block, in memory of its own")
+        step.segment = when
+        if step.time == EACH_BLOCK:
+            self.last = when
+        for j in range(step.pointers):
+            if step.place[j] == ARENA:
+                life = &self.lives.life[step.life[j]]
+                life.used = True
+                if j < readable and (life.holds == WHOLE or step.time == EACH_WAVE):
+                    life.read = max(life.read, when)
+                if j >= step.inputs:
+                    life.ready = when
+                    life.holds = max(life.holds, CONSTANT if not step.streaming
+                                     else STREAM if step.time == EACH_BLOCK else WHOLE)
+        return 0
 
     cdef int append(self, Step* step, const Call* call) except -1:
         cdef int count = self.lives.steps
@@ -198,91 +265,3 @@ cdef class Recorder(Steps):
         self.steps[count] = step[0]
         self.lives.steps = count + 1
         return 0
-
-    # -------------------------------------------------------------------------------- planning
-
-    cdef int plan(self, results) except -1:
-        # The memory of `results` becomes streams; all other that the steps use gets its place.
-        cdef int i, j, life
-        cdef Step* step
-        cdef Stream* stream
-        stream_of = {}
-        for array in tuple(results):
-            self.add_stream(array)
-            stream = &self.streams[self.count - 1]
-            for life in range(self.lives.count):
-                if (self.lives.life[life].owner != NULL and self.lives.life[life].address == stream.address
-                        and self.lives.life[life].size == stream.size and self.lives.life[life].used
-                        and life not in stream_of):
-                    stream_of[life] = self.count - 1
-                    break
-            else:
-                raise RecordingError("a result is no array of its own that the kernels wrote")
-        self.forget_the_unused(set(stream_of))
-        offsets = self.plan_arena(stream_of)
-        for i in range(self.lives.steps):
-            step = &self.steps[i]
-            if step.time == NEVER:
-                continue
-            if step.time == EACH:
-                self.work += step.work
-                self.scratch_size = max(self.scratch_size, step.scratch)
-            for j in range(step.pointers):
-                life = step.life[j]
-                if life in stream_of:
-                    step.place[j] = stream_of[life]
-                elif step.place[j] == ARENA:
-                    shared, offset = offsets[life]
-                    step.place[j] = SHARED if shared else ARENA
-                    step.offset[j] += offset
-                if step.place[j] >= 0:
-                    stream = &self.streams[step.place[j]]
-                    stream.written |= j >= step.inputs
-                    stream.plain &= step.marks & LIVE and step.marks & FIRST_PLAIN << j and step.offset[j] == 0
-        free(self.lives.life)
-        self.lives.life, self.lives.count = NULL, 0
-        self.done = True
-        return 0
-
-    cdef int forget_the_unused(self, set wanted) except -1:
-        # Steps on constants whose results no other step reads: somebody else's, of the same weights.
-        cdef int i, j
-        cdef Step* step
-        cdef bint needed
-        for i in range(self.lives.steps):
-            step = &self.steps[i]
-            if step.streaming:
-                wanted.update([step.life[j] for j in range(step.pointers)])
-        for i in range(self.lives.steps - 1, -1, -1):
-            step = &self.steps[i]
-            needed = step.streaming
-            for j in range(step.inputs, step.pointers):
-                needed |= step.place[j] >= 0 or step.life[j] in wanted and step.place[j] == ARENA
-            if needed:
-                wanted.update([step.life[j] for j in range(step.pointers)])
-            else:
-                step.time = NEVER
-        return 0
-
-    cdef dict plan_arena(self, dict stream_of):
-        # For each life whether it is shared, and its offset.
-        cdef int i, j
-        cdef Life* life
-        offsets, used = {}, set()
-        for i in range(self.lives.steps):
-            for j in range(self.steps[i].pointers):
-                if self.steps[i].time != NEVER and self.steps[i].place[j] == ARENA:
-                    life = &self.lives.life[self.steps[i].life[j]]
-                    if self.steps[i].time == BEFORE:
-                        offsets[self.steps[i].life[j]] = True, self.shared_size
-                        self.shared_size += whole_lines(life.size)
-                    else:
-                        used.add(self.steps[i].life[j])
-        used = used.difference(offsets, stream_of)
-        rest = sorted(used)
-        sizes = [self.lives.life[<int> number].size for number in rest]
-        starts = [self.lives.life[<int> number].first for number in rest]
-        ends = [self.lives.life[<int> number].end for number in rest]
-        arena, self.arena_size = first_fit(sizes, starts, ends, ALIGNMENT)
-        offsets.update((number, (False, offset)) for number, offset in zip(rest, arena))
-        return offsets

@@ -1,37 +1,56 @@
 # The steps of a recorded pass over one block of images, run for all blocks of a batch.
 #
-# Every pointer is into a *stream* (an array with a part for each block), into the *arena* (what lives
-# within one block, so each thread has its own), into memory that all blocks share, or to a constant.
-# The blocks are taken depth first, each through all steps while its activations are in the cache, and
-# the threads share the blocks.
+# A run goes through *segments*.  In each, the blocks are taken depth first, every one through all steps
+# of the segment while its activations are in the cache, and the threads share the blocks.  After each
+# wave of blocks the parts that these left are *reduced* to what belongs to the whole batch; after the
+# last one come the steps that read and write such *whole* memory alone.  Then the next segment may
+# read it.
+#
+# Every pointer is into a *stream* (an array with a part for each block, or a result of the whole batch),
+# into the *arena* (what lives within one block and segment, so each thread has its own), into parts
+# for each block of a wave or of the batch, into memory that all blocks share, or to a constant.
 
 cdef enum:                     # marks of a call
     ONCE = 1                   # it writes memory that nothing else writes
     ADDS = 2                   # it reads what it writes
-    LIVE = 4                   # the number behind the pointers counts images
-    FIRST_PLAIN = 8            # the first pointer is to plain images: none beyond the last one
-    SECOND_PLAIN = 16          # the second one is
+    FIRST_PLAIN = 4            # the first pointer is to plain images: none beyond the last one
+    SECOND_PLAIN = 8           # the second one is
+    # Numbers behind the pointers that a run replaces, in this order:
+    LIVE = 16                  # how many images there are
+    REDUCES = 32               # how many parts the first pointer has, the number of the first one, and how
+                               # many bytes lie from one to the next; what it writes is whole
+    NUMBERED = 64              # the number of the first image
+    BATCH = 128                # how many images the batch has
+    REPLACED = LIVE | REDUCES | NUMBERED | BATCH
 
 cdef enum:                     # places of a pointer beside the numbers of streams
     FIXED = -1
     ARENA = -2
     SHARED = -3
-    FOREIGN = -4
+    PARTS = -4                 # one for each block of a wave
+    KEPT = -5                  # one for each block of the batch
+    FOREIGN = -6
 
 cdef enum:                     # when a step is done
-    EACH, BEFORE, NEVER
+    EACH_BLOCK, EACH_WAVE, EACH_BATCH, BEFORE, NEVER
 
 cdef struct Step:
     kernel loop
     char* args
     size_t size
-    int inputs, pointers, marks, time
-    bint streaming             # it reads a stream
+    int inputs, pointers, marks, time, segment
+    bint streaming             # it depends on a stream
     int place[MOST_POINTERS]
     int life[MOST_POINTERS]    # of those in the arena
-    Py_ssize_t offset[MOST_POINTERS]  # in the arena or in the part of a block
+    Py_ssize_t offset[MOST_POINTERS]  # from where the part of the block begins
+    Py_ssize_t first[MOST_POINTERS]   # bytes before those of all parts, for each part
+    Py_ssize_t stride[MOST_POINTERS]  # bytes from part to part
     Py_ssize_t tasks, scratch
     double work
+
+cdef struct Segment:
+    int first, reductions, wholes, end  # where the steps of each kind begin
+    double work                # of a block
 
 cdef struct Stream:
     uintptr_t address
@@ -39,22 +58,37 @@ cdef struct Stream:
     char kind                  # of its numbers
     bint plain                 # it has no part for lanes without an image
     bint written
+    bint whole                 # it has one part for the batch
+
+cdef struct Run:
+    const Py_buffer* views
+    char* memory               # of the threads
+    char* shared
+    char* parts
+    char* kept
+    Py_ssize_t N, images, wave, each
+    Py_ssize_t first, count    # blocks of this wave
+    double scale
+    int threads
 
 cdef enum:
     STREAMS = 256              # at most
     MOST_ARGS = 512            # bytes: more than any struct of arguments
+    WAVE = 16                  # blocks whose parts are kept before they are reduced
 
 
 cdef class Steps:
     """Recorded calls of kernels; any number of threads may call `run` at once."""
 
-    cdef Step* steps
+    cdef Step* steps           # in the order of a run, those done before the blocks first
+    cdef Segment* segments
+    cdef int befores, last     # number of steps; of the last segment
     cdef Lives lives           # with the number of steps
     cdef Stream streams[STREAMS]
     cdef int count             # of streams
     cdef list constants        # (array, address, bytes, whether it may be resized)
     cdef list kept             # memory of tables
-    cdef Py_ssize_t arena_size, shared_size, scratch_size, images
+    cdef Py_ssize_t arena_size, shared_size, scratch_size, parts_size, kept_size, images
     cdef double work
     cdef Table* table
     cdef bint done
@@ -64,19 +98,21 @@ cdef class Steps:
         for i in range(self.lives.steps):
             free(self.steps[i].args)
         free(self.steps)
+        free(self.segments)
         free(self.lives.life)
 
     @property
     def memory(self):
-        """Bytes that a run on one thread needs."""
-        return self.arena_size + self.scratch_size + self.shared_size
+        """Bytes that a run of one block on one thread needs."""
+        return self.arena_size + self.scratch_size + self.shared_size + self.parts_size + self.kept_size
 
     def run(self, streams, Py_ssize_t images, double scale):
         """All steps for the blocks of `images` images.
 
         `streams` are the arrays that replace those of the recording, in that order, with a part for
-        each block; `scale` multiplies the gradient of the loss.  Threads share the blocks or, if there
-        are fewer, the tasks of each step that is worth it.
+        each block, or one in all for what belongs to the whole batch; `scale` multiplies the gradient
+        of the loss.  Threads share the blocks or, if there are fewer, the tasks of each step that is
+        worth it.
         """
         cdef Py_ssize_t N
         cdef Py_buffer views[STREAMS]
@@ -96,7 +132,7 @@ cdef class Steps:
                                    | (PyBUF_WRITABLE if self.streams[s].written else 0))
                 held += 1
                 self.check_stream(s, &views[s], N, images)
-            self.run_blocks(views, N, images, scale)
+            self.run_segments(views, N, images, scale)
         finally:
             for s in range(held):
                 PyBuffer_Release(&views[s])
@@ -113,7 +149,7 @@ cdef class Steps:
 
     cdef int check_stream(self, int s, const Py_buffer* view, Py_ssize_t N, Py_ssize_t images) except -1:
         cdef const Stream* stream = &self.streams[s]
-        cdef Py_ssize_t blocks = N, rest = 0
+        cdef Py_ssize_t blocks = 1 if stream.whole else N, rest = 0
         if kind_of(view) != stream.kind or view.itemsize and <uintptr_t> view.buf % <size_t> view.itemsize:
             raise TypeError(f"stream {s}: expected an array of the kind that was recorded")
         if stream.plain and N:
@@ -123,33 +159,28 @@ cdef class Steps:
             raise ValueError(f"stream {s}: {view.len} bytes are too few for {images} images")
         return 0
 
-    cdef int run_blocks(self, const Py_buffer* views, Py_ssize_t N, Py_ssize_t images, double scale) except -1:
-        cdef int threads = get_num_threads(), sharing
-        cdef Py_ssize_t n, scratch = whole_lines(self.scratch_size), each
+    cdef int run_segments(self, const Py_buffer* views, Py_ssize_t N, Py_ssize_t images, double scale) except -1:
+        cdef Run r
+        cdef int s
         cdef cpu_mode mode = 0
-        cdef char* memory
-        if self.work * N < SHARED_WORK:
-            threads = 1
-        sharing = 1 if N >= threads else threads
-        threads = <int> min(threads, N) if sharing == 1 else 1
-        each = whole_lines(self.arena_size) + scratch * sharing + whole_lines(MOST_ARGS)
-        cdef Memory arena = Memory(each * threads + self.shared_size)
-        cdef char* shared = arena.address
-        memory = shared + self.shared_size
-        if self.shared_size:
-            self.run_before(shared)
+        cdef Py_ssize_t scratch = whole_lines(self.scratch_size), others = whole_lines(self.arena_size) + MOST_ARGS
+        r.views, r.N, r.images, r.scale, r.wave = views, N, images, scale, min(N, WAVE)
+        r.threads = get_num_threads() if self.work * N >= SHARED_WORK else 1
+        r.each = others + scratch
+        mine = <object> r.each * r.threads if N >= r.threads else others + <object> scratch * r.threads
+        cdef Memory memory = Memory(mine + self.shared_size + <object> r.wave * self.parts_size
+                                    + <object> N * self.kept_size)
+        r.shared = memory.address
+        r.memory = r.shared + self.shared_size
+        r.parts = r.memory + <Py_ssize_t> mine
+        r.kept = r.parts + r.wave * self.parts_size
+        if self.befores:
+            self.run_before(r.shared)
         with nogil:
-            if threads == 1:
-                mode = flush_denormals()
-                for n in range(N):
-                    self.run_block(n, memory, shared, views, images, scale, sharing)
-                put_back(mode)
-            else:
-                with parallel(num_threads=threads):
-                    mode = flush_denormals()
-                    for n in prange(N, schedule="dynamic", chunksize=1):
-                        self.run_block(n, memory + threadid() * each, shared, views, images, scale, 1)
-                    put_back(mode)
+            mode = flush_denormals()
+            for s in range(self.last + 1):
+                self.run_segment(&self.segments[s], &r)
+            put_back(mode)
         return 0
 
     cdef int run_before(self, char* shared) except -1:
@@ -158,46 +189,92 @@ cdef class Steps:
         cdef char args[MOST_ARGS]
         memset(&call, 0, sizeof(call))
         call.args = args
-        for i in range(self.lives.steps):
-            if self.steps[i].time == BEFORE:
-                memcpy(args, self.steps[i].args, self.steps[i].size)
-                for j in range(self.steps[i].pointers):
-                    if self.steps[i].place[j] == SHARED:
-                        (<char**> args)[j] = shared + self.steps[i].offset[j]
-                call.loop, call.tasks, call.scratch = self.steps[i].loop, self.steps[i].tasks, self.steps[i].scratch
-                call.work = self.steps[i].work
-                execute(&call)
+        for i in range(self.befores):
+            memcpy(args, self.steps[i].args, self.steps[i].size)
+            for j in range(self.steps[i].pointers):
+                if self.steps[i].place[j] == SHARED:
+                    (<char**> args)[j] = shared + self.steps[i].offset[j]
+            call.loop, call.tasks, call.scratch = self.steps[i].loop, self.steps[i].tasks, self.steps[i].scratch
+            call.work = self.steps[i].work
+            execute(&call)
         return 0
 
-    cdef void run_block(self, Py_ssize_t n, char* memory, char* shared, const Py_buffer* views,
-                        Py_ssize_t images, double scale, int sharing) noexcept nogil:
-        cdef Py_ssize_t room = whole_lines(self.scratch_size)
+    cdef void run_segment(self, const Segment* segment, Run* r) noexcept nogil:
+        cdef Py_ssize_t wave = r.wave if segment.reductions < segment.wholes else r.N
+        cdef int i
+        r.first = 0
+        while True:  # once at least: the sums of no images are zero
+            r.count = min(wave, r.N - r.first)
+            self.run_wave(segment, r)
+            for i in range(segment.reductions, segment.wholes):
+                self.run_step(&self.steps[i], r.first, r.memory, r, r.threads)
+            r.first += r.count
+            if r.first >= r.N:
+                break
+        for i in range(segment.wholes, segment.end):
+            self.run_step(&self.steps[i], 0, r.memory, r, r.threads)
+
+    cdef void run_wave(self, const Segment* segment, const Run* r) noexcept nogil:
+        cdef int threads = r.threads if segment.work * r.count >= SHARED_WORK else 1, i
+        cdef Py_ssize_t n
+        cdef cpu_mode mode = 0
+        if threads > 1 and r.count >= threads:
+            with parallel(num_threads=threads):
+                mode = flush_denormals()
+                for n in prange(r.first, r.first + r.count, schedule="dynamic", chunksize=1):
+                    self.run_block(segment, n, r.memory + threadid() * r.each, r, 1)
+                put_back(mode)
+        else:
+            for n in range(r.first, r.first + r.count):
+                self.run_block(segment, n, r.memory, r, threads)
+
+    cdef void run_block(self, const Segment* segment, Py_ssize_t n, char* memory, const Run* r,
+                        int sharing) noexcept nogil:
+        cdef int i
+        for i in range(segment.first, segment.reductions):
+            self.run_step(&self.steps[i], n, memory, r, sharing)
+
+    cdef void run_step(self, const Step* step, Py_ssize_t n, char* memory, const Run* r,
+                       int sharing) noexcept nogil:
+        # for block n or, if it reduces parts, those of the blocks from n on
+        cdef Py_ssize_t room = whole_lines(self.scratch_size), task
         cdef char* scratch = memory + whole_lines(self.arena_size)
         cdef char* args = scratch + room * sharing
-        cdef Py_ssize_t live = min(self.images, images - n * self.images), task
-        cdef Step* step
-        cdef kernel loop
-        cdef int i, j
-        for i in range(self.lives.steps):
-            step = &self.steps[i]
-            if step.time != EACH:
-                continue
-            loop = step.loop
-            memcpy(args, step.args, step.size)
-            for j in range(step.pointers):
-                if step.place[j] >= 0:
-                    (<char**> args)[j] = (<char*> views[step.place[j]].buf + step.offset[j]
-                                          + n * self.streams[step.place[j]].size)
-                elif step.place[j] == ARENA:
-                    (<char**> args)[j] = memory + step.offset[j]
-                elif step.place[j] == SHARED:
-                    (<char**> args)[j] = shared + step.offset[j]
-            if step.marks & LIVE:
-                (<Py_ssize_t*> args)[step.pointers] = live
-                if loop == self.table.loss:
-                    (<Loss*> args).scale = (<Loss*> args).scale * scale
-            if sharing > 1 and step.tasks > 1 and step.work >= SHARED_WORK:
-                share_tasks(loop, args, step.tasks, scratch, room, sharing, 1)
-            else:
-                for task in range(step.tasks):
-                    loop(args, task, scratch)
+        cdef Py_ssize_t* number = <Py_ssize_t*> args + step.pointers
+        cdef double work = step.work
+        cdef kernel loop = step.loop
+        cdef int j, place
+        memcpy(args, step.args, step.size)
+        for j in range(step.pointers):
+            place = step.place[j]
+            if place >= 0:
+                (<char**> args)[j] = <char*> r.views[place].buf + step.offset[j] + n * step.stride[j]
+            elif place == ARENA:
+                (<char**> args)[j] = memory + step.offset[j]
+            elif place == SHARED:
+                (<char**> args)[j] = r.shared + step.offset[j]
+            elif place == PARTS:
+                (<char**> args)[j] = (r.parts + r.wave * step.first[j] + step.offset[j]
+                                      + (n - r.first) * step.stride[j])
+            elif place == KEPT:
+                (<char**> args)[j] = r.kept + r.N * step.first[j] + step.offset[j] + n * step.stride[j]
+        if step.marks & LIVE:
+            number[0] = min(self.images, r.images - n * self.images)
+            number += 1
+        if step.marks & REDUCES:
+            number[0], number[1], number[2] = r.count, r.first, step.stride[0]
+            number += 3
+            work *= r.count
+        if step.marks & NUMBERED:
+            number[0] = n * self.images
+            number += 1
+        if step.marks & BATCH:
+            number[0] = r.images
+        if loop == self.table.loss:
+            (<Loss*> args).scale = (<Loss*> args).scale * r.scale
+        if sharing > 1 and step.tasks > 1 and work >= (
+                SHARED_WORK if step.time == EACH_BLOCK else SMALL_WORK):
+            share_tasks(loop, args, step.tasks, scratch, room, sharing, 1)
+        else:
+            for task in range(step.tasks):
+                loop(args, task, scratch)

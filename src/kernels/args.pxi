@@ -4,14 +4,18 @@
 # Letters: N blocks of LANES images, C input channels and K output channels per group, G groups,
 # H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.  The pointers to data
 # come first in every struct, so that a recorded call can be moved to other data, the inputs before the
-# outputs; behind them comes the number of images where lanes beyond the last one matter.  `live` lanes
-# of the last block hold an image; what the others hold goes into no sum.
+# outputs; behind them comes the number of images where lanes beyond the last one matter, and what else
+# a recording replaces (the marks in core/steps.pxi).  `live` lanes of the last block hold an image; what
+# the others hold goes into no sum.
 
 cdef enum:
     CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
 
 cdef enum:
     SGD, ADAM, RMSPROP, AVERAGE, SHRINK
+
+cdef enum:
+    ELEMENTS, CHANNELS, IMAGES # what dropout drops
 
 
 cdef struct Conv:
@@ -160,11 +164,118 @@ cdef struct Loss:
 
 
 cdef struct BlockSum:
-    # y = sum over N parts of `count` numbers each, in order; added to what y holds if `more`
+    # y = sum over N parts of `count` numbers each, in order, `step` bytes apart; added to what y holds
+    # if parts came before the `first`
     const void* x
     void* y
-    Py_ssize_t N, count, chunk
-    int more
+    Py_ssize_t N, first, step
+    Py_ssize_t count, chunk
+
+
+cdef struct BatchStatistics:
+    # parts[n, 2, C]: of each channel of block n the mean, and the sum of squared deviations from it
+    const void* x
+    void* parts
+    Py_ssize_t live
+    Py_ssize_t N, C, pixels, channels  # the last: of a task, here and below
+
+
+cdef struct BatchMerge:
+    # The same of the whole batch, from the parts of N blocks, `step` bytes apart, of which `first` came
+    # before; from the last block on the variance.
+    const void* parts
+    void* mean
+    void* var
+    Py_ssize_t N, first, step, images
+    Py_ssize_t C, pixels, chunk
+
+
+cdef struct BatchNorm:
+    # y = (x - mean) / sqrt(var + eps) * weight + bias
+    const void* x
+    const void* mean
+    const void* var
+    const void* weight
+    const void* bias
+    void* y
+    Py_ssize_t N, C, pixels, channels
+    double eps
+    int clip                   # results to low ... high
+    double low, high
+
+
+cdef struct BatchSums:
+    # parts[n, 2, C]: over block n the sums of dy and of dy times the normalised x
+    const void* dy
+    const void* x
+    const void* mean
+    const void* var
+    void* parts
+    Py_ssize_t live
+    Py_ssize_t N, C, pixels, channels
+    double eps
+
+
+cdef struct BatchInput:
+    # The gradient at x, from those sums over a batch of `images`; without sums mean and variance are
+    # constants.
+    const void* dy
+    const void* x
+    const void* mean
+    const void* var
+    const void* weight
+    const void* sums
+    void* dx
+    Py_ssize_t images
+    Py_ssize_t N, C, pixels, channels
+    double eps
+
+
+cdef struct GroupNorm:
+    # As BatchNorm, each image by itself: over the pixels of C channels in each of G groups or, if `across`,
+    # over the channels at each pixel.  stats[n, group or pixel, 2]: the mean and 1 / sqrt(var + eps).
+    const void* x
+    const void* weight
+    const void* bias
+    void* y
+    void* stats
+    Py_ssize_t N, G, C, pixels, cut    # the last: pixels of a task, if `across`
+    double eps
+    int across
+
+
+cdef struct GroupInput:
+    # the gradient at x
+    const void* dy
+    const void* x
+    const void* weight
+    const void* stats
+    void* dx
+    Py_ssize_t N, G, C, pixels, cut
+    int across
+
+
+cdef struct GroupSums:
+    # as BatchSums
+    const void* dy
+    const void* x
+    const void* stats
+    void* parts
+    Py_ssize_t live
+    Py_ssize_t N, G, C, pixels, channels
+    int across
+
+
+cdef struct Drop:
+    # y = x / (1 - p) where the hash of key, image and number is at least p, else 0.  A number stands for
+    # an element, a channel or all of an image.
+    const void* x
+    const void* key
+    void* y
+    Py_ssize_t first           # the number of the first image
+    Py_ssize_t N, C, pixels, channels
+    double p
+    int kind
 
 
 cdef struct Descent:
@@ -256,4 +367,6 @@ cdef struct Table:
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel affine, prelu, prelu_slope
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
+    kernel batch_norm_statistics, batch_norm_merge, batch_norm, batch_norm_sums, batch_norm_input
+    kernel group_norm, group_norm_input, group_norm_sums, dropout
     kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill

@@ -1,21 +1,15 @@
 # Lane arrays with numbers for each channel: y = x w + b, and the leaky ReLU whose slope is learned.
 
-cdef inline Py_ssize_t channels_of(const ByChannel* a, Py_ssize_t task, Py_ssize_t* first) noexcept nogil:
-    # the block of a task, and the first of its channels
-    cdef Py_ssize_t cuts = (a.C + a.channels - 1) // a.channels
-    first[0] = task % cuts * a.channels
-    return task // cuts
-
-
 cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const ByChannel* a = <const ByChannel*> args
-    cdef Py_ssize_t first, block = channels_of(a, task, &first), c, i, start
+    cdef Channels part = channels_of(task, a.C, a.channels)
+    cdef Py_ssize_t c, i, start
     cdef const vec* x
     cdef vec* y
     cdef vec w = vec_all(1), b = VEC_ZERO
     cdef real low = <real> a.low, high = <real> a.high
-    for c in range(first, min(first + a.channels, a.C)):
-        start = (block * a.C + c) * a.pixels
+    for c in range(part.first, part.last):
+        start = (part.n * a.C + c) * a.pixels
         x, y = <const vec*> a.x + start, <vec*> a.y + start
         if a.w != NULL:
             w = vec_all((<const real*> a.w)[c])
@@ -32,13 +26,14 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
 cdef void prelu(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # of x, or of dy where x is at most 0; one slope for all channels if `same`
     cdef const ByChannel* a = <const ByChannel*> args
-    cdef Py_ssize_t first, block = channels_of(a, task, &first), c, i, start
+    cdef Channels part = channels_of(task, a.C, a.channels)
+    cdef Py_ssize_t c, i, start
     cdef const vec* x
     cdef const vec* dy
     cdef vec* y
     cdef vec w
-    for c in range(first, min(first + a.channels, a.C)):
-        start = (block * a.C + c) * a.pixels
+    for c in range(part.first, part.last):
+        start = (part.n * a.C + c) * a.pixels
         x, y = <const vec*> a.x + start, <vec*> a.y + start
         w = vec_all((<const real*> a.w)[0 if a.same else c])
         if a.dy == NULL:
@@ -53,16 +48,17 @@ cdef void prelu(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
 cdef void prelu_slope(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # y[block, channel] = sum of dy x where x is at most 0
     cdef const ByChannel* a = <const ByChannel*> args
-    cdef Py_ssize_t first, block = channels_of(a, task, &first), c, i, start
+    cdef Channels part = channels_of(task, a.C, a.channels)
+    cdef Py_ssize_t c, i, start
     cdef const vec* x
     cdef const vec* dy
     cdef vec total
-    for c in range(first, min(first + a.channels, a.C)):
-        start = (block * a.C + c) * a.pixels
+    for c in range(part.first, part.last):
+        start = (part.n * a.C + c) * a.pixels
         x, dy = <const vec*> a.x + start, <const vec*> a.dy + start
         total = VEC_ZERO
         for i in range(a.pixels):
             total += vec_select(vec_above(x[i], VEC_ZERO), VEC_ZERO, dy[i] * x[i])
-        if block == a.N - 1 and a.live < LANES:
+        if part.n == a.N - 1 and a.live < LANES:
             total = vec_select(vec_first(a.live), total, VEC_ZERO)
-        (<real*> a.y)[block * a.C + c] = vec_sum(total)
+        (<real*> a.y)[part.n * a.C + c] = vec_sum(total)

@@ -18,22 +18,22 @@ cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept
 
 cdef void block_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const BlockSum* a = <const BlockSum*> args
-    cdef const real* x
+    cdef const char* x
     cdef real* y = <real*> a.y
     cdef vec total
     cdef Py_ssize_t i = task * a.chunk, last = min(a.count, (task + 1) * a.chunk), n
     cdef int rest
     while i < last:
         rest = <int> min(last - i, LANES)
-        x = <const real*> a.x + i
+        x = <const char*> (<const real*> a.x + i)
         total = VEC_ZERO
-        if a.more:
+        if a.first:
             total = vec_load_part(y + i, rest)
         for n in range(a.N):
             if rest == LANES:
-                total += (<const vec*> (x + n * a.count))[0]
+                total += (<const vec*> (x + n * a.step))[0]
             else:
-                total += vec_load_part(x + n * a.count, rest)
+                total += vec_load_part(<const real*> (x + n * a.step), rest)
         if rest == LANES:
             (<vec*> (y + i))[0] = total
         else:

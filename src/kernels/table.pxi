@@ -1,6 +1,7 @@
 # All kernels of one instruction set and one number type, gathered into a table of functions.
 
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport ceil, sqrt
 from libc.string cimport memcpy, memset
 
 cdef extern from "vec.h" nogil:
@@ -26,6 +27,7 @@ cdef extern from "vec.h" nogil:
     vec vec_relu(vec)
     vec vec_clip(vec, real, real)
     vec vec_abs(vec)
+    vec vec_sqrt(vec)
     real vec_sum(vec)
     vec vec_load_part(const real*, int)
     void vec_store_part(real*, vec, int)
@@ -46,6 +48,12 @@ cdef extern from "square.h" nogil:
     vec vec_odds(vec, vec)
     enum: DOWN, ACROSS, GROUPS
 
+cdef extern from "noise.h" nogil:
+    ctypedef unsigned int hashes
+    unsigned int hash_key(const void*, unsigned int)
+    hashes hash_images(unsigned int, Py_ssize_t)
+    mask hash_keeps(hashes, unsigned int, unsigned int, unsigned int)
+
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
@@ -55,6 +63,9 @@ include "winograd.pxi"
 include "winograd_weight.pxi"
 include "linear.pxi"
 include "sum.pxi"
+include "batch_norm.pxi"
+include "group_norm.pxi"
+include "dropout.pxi"
 include "pool2d.pxi"
 include "activation.pxi"
 include "by_channel.pxi"
@@ -92,6 +103,15 @@ TABLE.loss = loss
 TABLE.block_sum = block_sum
 TABLE.descend = descend
 TABLE.squares = squares
+TABLE.batch_norm_statistics = batch_norm_statistics
+TABLE.batch_norm_merge = batch_norm_merge
+TABLE.batch_norm = batch_norm
+TABLE.batch_norm_sums = batch_norm_sums
+TABLE.batch_norm_input = batch_norm_input
+TABLE.group_norm = group_norm
+TABLE.group_norm_input = group_norm_input
+TABLE.group_norm_sums = group_norm_sums
+TABLE.dropout = dropout
 TABLE.peak_sums = ROWS0 * COLS0
 TABLE.peak = peak
 TABLE.channel_conv = channel_conv
