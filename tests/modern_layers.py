@@ -75,6 +75,8 @@ MODERN: list[Modern] = [
     _same("LayerNorm(7)", VECTOR),
     _same("LayerNorm(7, bias=False)", VECTOR),
     Modern(lambda: LayerNorm(4), IMAGE),
+    _same("LocalResponseNorm(3, 0.1, 0.7, 2.0)", IMAGE),
+    _same("LocalResponseNorm(2, 0.1, 0.7, 2.0)", IMAGE),
     _same("AdaptiveAvgPool2d(1)", IMAGE),
     _same("AdaptiveAvgPool2d((2, 4))", IMAGE),
     _same("AdaptiveAvgPool2d((None, 3))", IMAGE),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import _check as check
+from ..graph.value import N
 from ..parameter import Buffer, Parameter
 from .module import BuiltIn, float_dtype
 
@@ -228,3 +230,42 @@ class LayerNorm(_Affine):
             raise ValueError(f"x: expected {self.normalized_shape} channels, got {x.features[0]}")
         weights = self._weights()
         return x.emit("group_norm", weights=weights, groups=1, eps=self.eps, across=True)
+
+
+class LocalResponseNorm(BuiltIn):
+    """``x / (k + alpha / size * sum of squares of neighbouring channels)^beta``.
+
+    A. Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012.
+
+    Parameters
+    ----------
+    size : int
+        Channels that count as neighbours.
+    alpha, beta, k : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+
+    arguments = ("size", "alpha", "beta", "k")
+    keeps = ()
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size = check.whole(size, "size", 1)
+        self.alpha = check.number(alpha, "alpha")
+        self.beta = check.number(beta, "beta")
+        self.k = check.number(k, "k")
+
+    def forward(self, x: Any) -> Any:
+        C, *rest = x.features
+        pixels = math.prod(rest)
+        before = self.size // 2
+        sides = (before, self.size - 1 - before, 0, 0)
+        squares = x.emit("square").reshape(N, 1, C, pixels)
+        means = squares.emit("avg_pool", kernel=(self.size, 1), stride=(1, 1), padding=sides)
+        scale = (means.reshape(N, *x.features) * self.alpha + self.k).emit(
+            "power", exponent=-self.beta
+        )
+        return x * scale
