@@ -18,7 +18,6 @@ from cnn_ext import (
     SGD,
     AvgPool2d,
     Conv2d,
-    Dropout,
     Flatten,
     GlobalAvgPool2d,
     Layer,
@@ -155,7 +154,6 @@ class Double(Layer):
 @pytest.mark.parametrize(
     ("layers", "loss"),
     [
-        ([Dropout(0.5), Linear(6, 2)], LOSSES["cross_entropy"]),
         ([Double(), Linear(6, 2)], LOSSES["cross_entropy"]),
         ([Linear(6, 2)], cnn_ext.losses.Loss("own", lambda z, t: ops.cross_entropy(z, t))),
     ],

@@ -87,6 +87,9 @@ class Operator:
             If there are not enough of them.
         """
 
+    def prepare(self, run: Any, node: Node) -> None:
+        """Make constants that a recording must know."""
+
     def constants(self, node: Node) -> list[Any]:
         """Arrays beside the weights that the kernels read."""
         return []

@@ -71,6 +71,11 @@ class WithConstant(Binary):
         # a spread copy would not follow what is learned
         return not isinstance(constant, Kept) or _channels(shapes[0], constant.shape) is not None
 
+    def prepare(self, run: Any, node: Node) -> None:
+        constant, shape = node.weights.get("constant"), run.graph.shapes[node.output]
+        if constant is not None and _channels(shape, constant.shape) is None:
+            run.spread(node, "constant", shape)
+
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         if "constant" not in node.weights:
             return super().forward(run, node, *inputs, over=over)

@@ -141,8 +141,7 @@ class ByBatch:
     def prepare(self) -> None:
         """Make the constants, before a recording that must know them."""
         for node in self.graph.nodes:
-            if isinstance(node.weights.get("constant"), np.ndarray):
-                self.spread(node, "constant", self.graph.shapes[node.output])
+            OPERATORS[node.op].prepare(self, node)
 
     def begin(self, images: int) -> None:
         """Tell the operators that a pass over so many images comes."""

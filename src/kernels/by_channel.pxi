@@ -15,12 +15,15 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
             w = vec_all((<const real*> a.w)[c])
         if a.b != NULL:
             b = vec_all((<const real*> a.b)[c])
-        if a.clip:
+        if a.b == NULL:  # nothing is added, so that -0 stays what it is
             for i in range(a.pixels):
-                y[i] = vec_clip(x[i] * w + b, low, high)
+                y[i] = x[i] * w
         else:
             for i in range(a.pixels):
                 y[i] = x[i] * w + b
+        if a.clip:
+            for i in range(a.pixels):
+                y[i] = vec_clip(y[i], low, high)
 
 
 cdef void prelu(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
