@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
 from typing import Any
@@ -9,11 +10,47 @@ from typing import Any
 import numpy as np
 
 from ._arrays import plain_array
+from .lanes import Lanes
 from .layers import Module
 from .layers.running import start
 from .losses import Loss
-from .ops.loss import KERNELS, one_hot
+from .ops.loss import KERNELS, Kernel, one_hot
 from .task import Task, kind_for, numbered
+
+
+class Head:
+    """One output of a network: its loss, the weight of its cost, and what it is for.
+
+    Parameters
+    ----------
+    loss : Loss
+    weight : float
+    task : Task
+        Its `kind`, if it is None, is set by the first targets.
+    """
+
+    def __init__(self, loss: Loss, weight: float, task: Task) -> None:
+        self.loss = loss
+        self.weight = weight
+        self.task = task
+        self.examples: np.ndarray | None = None  # all targets that there are, where they are known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Head, (self.loss, self.weight, self.task)  # without the examples
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """What computes the cost, if it is one of the package."""
+        cost = self.loss.cost
+        return KERNELS.get(cost) if isinstance(cost, FunctionType) else None
+
+    def targets(self, y: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Task, Any]:
+        """The task that it is, and the targets as the cost takes them."""
+        targets, task = plain_array(y, "y"), self.task
+        if task.kind is None:
+            known = targets if self.examples is None else self.examples
+            task = replace(task, kind=kind_for(task.outputs, (len(known), *shape[1:]), known))
+        return task, targets_for(task, self.loss, targets, shape, dtype)
 
 
 class Backpropagation:
@@ -22,52 +59,144 @@ class Backpropagation:
     Parameters
     ----------
     net : Module
-    loss : Loss
-    task : Task
-        Its `kind`, if it is None, is set by the first targets.
+    loss : Loss, or dict of str or int to Loss
+        One for each output, by names or numbers, if there are several.
+    task : Task, optional
+        Of a single output.
+    weights : mapping, optional
+        Of the costs of several outputs, 1 where nothing is said.
+
+    Attributes
+    ----------
+    heads : dict of str, int or None to Head
+        By output; a single one has the name None.
     """
 
-    def __init__(self, net: Module, loss: Loss, task: Task) -> None:
+    def __init__(
+        self,
+        net: Module,
+        loss: Loss | dict[Any, Loss],
+        task: Task | None = None,
+        weights: Mapping[Any, float] | None = None,
+    ) -> None:
         self.net = net
-        self.loss = loss
-        self.task = task
-        self.examples: np.ndarray | None = None  # all targets that there are, where they are known
+        self.heads: dict[Any, Head] = {}
+        if isinstance(loss, Loss):
+            self.heads[None] = Head(loss, 1.0, task or Task())
+            return
+        for name, each in loss.items():
+            told = Task(each.kind, each.outputs)
+            self.heads[name] = Head(each, (weights or {}).get(name, 1.0), told)
 
-    def __call__(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+    @property
+    def several(self) -> bool:
+        """Whether there are several outputs."""
+        return None not in self.heads
+
+    @property
+    def task(self) -> Task:
+        """What a single output is for."""
+        return Task() if self.several else self.heads[None].task
+
+    def __call__(self, x: Any, y: Any) -> tuple[float, Any]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 
         Parameters
         ----------
-        x : array_like, shape (N, ...), or Lanes
+        x : array_like, shape (N, ...), or Lanes; a tuple of them for several inputs
         y : array_like, shape (N,) of class numbers or (N, K) of targets
+            A dictionary or a tuple of them for several outputs, which come in the same form.
         """
-        loss = self.loss
-        begun = start(self.net, None, [x])
-        cost = loss.cost
-        if isinstance(cost, FunctionType) and cost in KERNELS and begun.pays:
-            program = begun.program(KERNELS[cost])
+        begun = start(self.net, None, inputs_of(x))
+        heads = list(self.heads.values())
+        kernels = [head.kernel for head in heads]
+        if begun.pays and None not in kernels:
+            costs = tuple((kernel, h.weight) for kernel, h in zip(kernels, heads, strict=True))
+            self._check(begun.trace.form)
+            program = begun.program(costs)
             if program is not None:
-                shape = begun.images, *program.outputs
-                task, targets = self._targets(y, shape, begun.dtype)
-                answer = program.train(begun.batches[0], targets)
-                self.task = task
-                return answer
-        tape, (outputs,) = begun.forward(back=True)
-        assert tape is not None
-        task, targets = self._targets(y, outputs.shape, begun.dtype)
-        value, gradient = loss.cost(outputs, targets)
-        self.task = task
-        tape.run.backward([gradient])
+                shapes = [(begun.images, *shape) for shape in program.outputs]
+                tasks, targets = self._targets(y, shapes, begun.dtype)
+                values, rows = program.train(begun.batches, targets)
+                return self._done(tasks, values), self._formed(rows)
+        tape, outputs = begun.forward(back=True)
+        self._check(tape.form)
+        tasks, targets = self._targets(y, tape.shapes, begun.dtype)
+        values, gradients = [], []
+        for head, output, target in zip(heads, outputs, targets, strict=True):
+            value, gradient = head.loss.cost(output, target)
+            values.append(value)
+            gradients.append(gradient if head.weight == 1 else weighted(gradient, head.weight))
+        cost = self._done(tasks, values)
+        tape.run.backward(gradients)
         tape.run.give()
-        return value, outputs.unpack()
+        return cost, self._formed([output.unpack() for output in outputs])
 
-    def _targets(self, y: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Task, Any]:
-        # the task that it is, and the targets as the cost takes them
-        targets, task = plain_array(y, "y"), self.task
-        if task.kind is None:
-            known = targets if self.examples is None else self.examples
-            task = replace(task, kind=kind_for(task.outputs, (len(known), *shape[1:]), known))
-        return task, targets_for(task, self.loss, targets, shape, dtype)
+    def _check(self, form: Any) -> None:
+        # that there is a loss for each output and no other
+        names = form if isinstance(form, list) else None
+        if (form is None) is not (None in self.heads) or (
+            names is not None and set(names) != set(self.heads)
+        ):
+            have = "one output" if form is None else f"outputs {names or 'in a tuple'}"
+            raise ValueError(
+                f"loss: expected a loss for each output, got {', '.join(map(str, self.heads))} for "
+                f"a network with {have}"
+            )
+        if names is not None:
+            self.heads = {name: self.heads[name] for name in names}
+
+    def _targets(
+        self, y: Any, shapes: Sequence[tuple[int, ...]], dtype: np.dtype
+    ) -> tuple[list[Task], list[Any]]:
+        if len(shapes) != len(self.heads):
+            raise ValueError(f"loss: expected {len(shapes)} losses, got {len(self.heads)}")
+        tasks, targets = [], []
+        for (name, head), shape in zip(self.heads.items(), shapes, strict=True):
+            task, target = head.targets(part_of(y, name), shape, dtype)
+            tasks.append(task)
+            targets.append(target)
+        return tasks, targets
+
+    def _done(self, tasks: Sequence[Task], values: Sequence[float]) -> float:
+        # the weighted sum, and what targets have told
+        for head, task in zip(self.heads.values(), tasks, strict=True):
+            head.task = task
+        pairs = zip(self.heads.values(), values, strict=True)
+        return float(sum(head.weight * value for head, value in pairs))
+
+    def _formed(self, rows: list[np.ndarray]) -> Any:
+        if None in self.heads:
+            return rows[0]
+        return dict(zip(self.heads, rows, strict=True))
+
+
+def inputs_of(x: Any) -> list[Any]:
+    """The inputs of a network: a tuple has several."""
+    return list(x) if isinstance(x, tuple) else [x]
+
+
+def part_of(y: Any, name: Any) -> Any:
+    """The targets of one output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are none for it.
+    """
+    if name is None:
+        return y
+    if isinstance(name, int) and isinstance(y, (tuple, list)) and name < len(y):
+        return y[name]
+    if isinstance(y, Mapping) and name in y:
+        return y[name]
+    raise ValueError(f"y: expected targets for the output {name!r}, got {type(y).__name__}")
+
+
+def weighted(gradient: Lanes, weight: float) -> Lanes:
+    """A gradient times a number, in its own memory."""
+    np.multiply(gradient.data, gradient.dtype.type(weight), out=gradient.data)
+    return gradient
 
 
 def targets_for(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from . import _check as check
 from ._dispatch import threads
-from .backpropagation import Backpropagation, targets_for
+from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet, refuse_no_images
 from .layers import Module
 from .layers.modes import evaluation_mode
-from .losses import LOSSES, Cost, Loss, loss_of
+from .losses import LOSSES, Loss, loss_of
 from .task import Task, kind_for, task_of
 
 
@@ -24,9 +26,10 @@ class Evaluator:
     def __init__(
         self,
         net: Module,
-        loss: str | Loss | Cost,
+        loss: Any,
         num_threads: int | None,
         task: str | Task | None,
+        loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
     ) -> None:
         if not isinstance(net, Module):
             raise TypeError(f"net: expected a Module, got {type(net).__name__}")
@@ -34,6 +37,27 @@ class Evaluator:
         if len(dtypes) > 1:
             raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
         self.net = net
+        self.num_threads = num_threads
+        with self._threads():  # an error now rather than later
+            pass
+        self._evaluated: Task | None = None
+        if isinstance(loss, (Mapping, list, tuple)):
+            losses = {name: loss_of(each) for name, each in named(loss)}
+            weights = {
+                name: check.number(weight, f"loss_weights[{name!r}]")
+                for name, weight in named(loss_weights or {})
+            }
+            if not losses or weights.keys() - losses.keys():
+                raise ValueError(
+                    f"loss_weights: expected weights of {sorted(map(str, losses))}, got "
+                    f"{sorted(map(str, weights))}"
+                )
+            if task is not None:
+                raise ValueError("task: expected None with several losses")
+            self._backpropagate = Backpropagation(net, losses, None, weights)
+            return
+        if loss_weights is not None:
+            raise ValueError("loss_weights: expected None with a single loss")
         self.loss = loss_of(loss)
         ending = net.ending
         for last, name in (("Softmax", "cross_entropy"), ("Sigmoid", "binary_cross_entropy")):
@@ -42,11 +66,7 @@ class Evaluator:
                     f"loss: {name!r} takes logits and contains the last layer, {last}; leave that "
                     "layer out"
                 )
-        self.num_threads = num_threads
-        with self._threads():  # an error now rather than later
-            pass
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
-        self._evaluated: Task | None = None
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
@@ -99,34 +119,49 @@ class Evaluator:
         -------
         dict
             "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
+            Of several outputs the weighted sum, "cost", and both for each, "NAME_cost".
 
         Raises
         ------
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
-        targets = LabelledSet(x, y).y
+        back = self._backpropagate
+        targets = LabelledSet(x, y, several=back.several).y
         outputs = self.outputs(x, batch_size)
-        task = self._task_for(outputs, targets)
-        cost = 0.0
-        for indices in batches(len(outputs), batch_size):
-            here = outputs[indices]
-            wanted = targets_for(task, self.loss, targets[indices], here.shape, here.dtype)
-            part, _ = self.loss.cost(here, wanted)
-            cost += part * len(indices)
-        scores = {"cost": cost / len(outputs)}
-        right = task.right(outputs, targets)
-        self._evaluated = task
-        return scores if right is None else {**scores, "accuracy": right}
+        if not back.several:
+            task = self._task_for(outputs, targets)
+            scores = scored(self.loss, task, outputs, targets, batch_size)
+            self._evaluated = task
+            return scores
+        scores = {"cost": 0.0}
+        for name, head in back.heads.items():
+            here, wanted = part_of(outputs, name), targets.parts[name]
+            task, _ = head.targets(wanted, here.shape, here.dtype)
+            each = scored(head.loss, task, here, wanted, batch_size)
+            scores["cost"] += head.weight * each["cost"]
+            scores |= {f"{name}_{key}": value for key, value in each.items()}
+        return scores
 
-    def outputs(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Outputs of the network in evaluation mode, (N, K, ...), batch by batch."""
-        refuse_no_images(x, "x")
+    def outputs(self, x: Any, batch_size: int = 256) -> Any:
+        """Outputs of the network in evaluation mode, (N, K, ...), batch by batch.
+
+        Of several outputs a dictionary or a tuple of them.
+        """
+        inputs = inputs_of(x)
+        for part in inputs:
+            refuse_no_images(part, "x")
         with self._threads(), self._weights(), evaluation_mode(self.net):
-            return np.concatenate(
-                [self.net(gather(x, indices)) for indices in batches(len(x), batch_size)]
-                or [self.net(np.asarray(x))]
-            )
+            parts = [
+                self.net(*(gather(part, indices) for part in inputs))
+                for indices in batches(len(inputs[0]), batch_size)
+            ] or [self.net(*map(np.asarray, inputs))]
+        first = parts[0]
+        if isinstance(first, dict):
+            return {name: np.concatenate([part[name] for part in parts]) for name in first}
+        if isinstance(first, tuple):
+            return tuple(map(np.concatenate, zip(*parts, strict=True)))
+        return np.concatenate(parts)
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
         """Probabilities of the classes or labels, (N, K, ...).
@@ -155,3 +190,23 @@ class Evaluator:
         """
         outputs = self.outputs(x, batch_size)
         return self._task_for(outputs, None).predictions(outputs)
+
+
+def named(losses: Any) -> list[tuple[Any, Any]]:
+    """Names or numbers of outputs, and what is given for each."""
+    return list(losses.items()) if isinstance(losses, Mapping) else list(enumerate(losses))
+
+
+def scored(
+    loss: Loss, task: Task, outputs: np.ndarray, targets: np.ndarray, batch_size: int
+) -> dict[str, float]:
+    """Mean cost and, unless the task is numbers, accuracy of one output."""
+    cost = 0.0
+    for indices in batches(len(outputs), batch_size):
+        here = outputs[indices]
+        wanted = targets_for(task, loss, targets[indices], here.shape, here.dtype)
+        part, _ = loss.cost(here, wanted)
+        cost += part * len(indices)
+    scores = {"cost": cost / len(outputs)}
+    right = task.right(outputs, targets)
+    return scores if right is None else {**scores, "accuracy": right}

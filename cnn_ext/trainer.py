@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import setitem
 from typing import Any
@@ -19,7 +19,6 @@ from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History
 from .layers import Dropout, Module
 from .layers.running import first_numbers
-from .losses import Cost, Loss
 from .optim import ExponentialMovingAverage, Optimizer, at_once, optimizer_of
 from .optim.average import average_of
 from .parameter import Kept
@@ -46,7 +45,9 @@ class Trainer(Evaluator):
     net : Module
     loss : str, Loss or function (outputs, targets) -> (cost, gradient)
         "cross_entropy" and "binary_cross_entropy" (both take logits, the outputs before softmax or
-        sigmoid), "quadratic" or "mse".
+        sigmoid), "quadratic" or "mse".  For a network with several outputs one for each, in a
+        dictionary by their names or a list in their order; targets come in the same form then, and
+        the inputs of a network with several of them in a tuple.
     optimizer : Optimizer or str, optional
         "sgd", "adam", "adamw" or "rmsprop" are those of `optim` with their own defaults; without
         one it is ``SGD(net, lr=0.05, momentum=0.9)``.
@@ -88,14 +89,15 @@ class Trainer(Evaluator):
     def __init__(
         self,
         net: Module,
-        loss: str | Loss | Cost = "cross_entropy",
+        loss: Any = "cross_entropy",
         optimizer: str | Optimizer | None = None,
         seed: int | None = 0,
         num_threads: int | None = None,
         task: str | Task | None = None,
         average: float | ExponentialMovingAverage | None = None,
+        loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
     ) -> None:
-        super().__init__(net, loss, num_threads, task)
+        super().__init__(net, loss, num_threads, task, loss_weights)
         self._kind_is_given = task_of(task).kind is not None
         self.optimizer = optimizer_of(optimizer, net)
         self._check_optimizer()
@@ -198,7 +200,8 @@ class Trainer(Evaluator):
                 self._unscale()
             if self.average is not None:
                 self.average.update()
-            self.net.task = self.task
+            if not self._backpropagate.several:
+                self.net.task = self.task
             return cost, outputs
 
     def _unscale(self) -> None:
@@ -292,8 +295,10 @@ class Trainer(Evaluator):
         self._check_optimizer()
         callbacks = _callables(callbacks)
         training, validation = self._divide(x, y, validation_data, validation_split)
-        self._check_kind(training.y)
-        self._backpropagate.examples = training.y
+        if not self._backpropagate.several:
+            self._check_kind(training.y)
+        for name, head in self._backpropagate.heads.items():
+            head.examples = training.y if name is None else training.y.parts.get(name)
         stopping = _stopping(early_stopping, validation)
         factor_at = schedule_of(schedule)
 
@@ -336,7 +341,8 @@ class Trainer(Evaluator):
         self, x: Any, y: Any, validation_data: tuple[Any, Any] | None, validation_split: float
     ) -> tuple[LabelledSet, LabelledSet | None]:
         # the images to train on, and those to validate on
-        training = LabelledSet(x, y)
+        several = self._backpropagate.several
+        training = LabelledSet(x, y, several=several)
         if not validation_split:
             if validation_data is None:
                 return training, None
@@ -344,7 +350,7 @@ class Trainer(Evaluator):
                 raise TypeError(f"validation_data: expected (x, y), got {validation_data!r:.99}")
             images, targets = validation_data
             return training, LabelledSet(
-                images, targets, "validation_data[0]", "validation_data[1]"
+                images, targets, "validation_data[0]", "validation_data[1]", several
             )
         if validation_data is not None:
             raise ValueError("validation_split: expected 0 with validation_data")
@@ -386,12 +392,15 @@ class Trainer(Evaluator):
                     f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
                     f"{rate:g}; the network has the last weights whose cost was finite"
                 ) from None
-            if self.net.input_shape is None and images.ndim in (2, 4):
+            single = isinstance(images, np.ndarray)
+            if single and self.net.input_shape is None and images.ndim in (2, 4):
                 with suppress(Exception):  # of layers that do not know their shapes
                     self.net.output_shape(images.shape[1:])
                     self.net.input_shape = images.shape[1:]
             costs += cost * len(indices)
-            part = self.task.right(outputs, np.asarray(targets))
+            part = None
+            if not self._backpropagate.several:
+                part = self.task.right(outputs, np.asarray(targets))
             right = None if part is None or right is None else right + part * len(indices)
             seen += len(indices)
             bar.advance(f"cost {costs / seen:.4f}")
@@ -413,7 +422,7 @@ class Trainer(Evaluator):
 
     def _look_at(self, images: np.ndarray, name: str) -> None:
         # warn once of numbers that first weights and learning rates are not made for
-        if name in self._looked:
+        if name in self._looked or isinstance(images, tuple):
             return
         self._looked.add(name)
         numbers = first_numbers(self.net, images)
@@ -429,7 +438,7 @@ class Trainer(Evaluator):
     def _validate(self, record: Epoch, validation: LabelledSet) -> None:
         if validation.indices is None:  # they are no part of the images trained on
             self._look_at(validation[np.arange(min(len(validation), 64))], "validation_data")
-        scores = self.evaluate(validation, validation.y)
+        scores = self.evaluate(validation.given(), validation.y)
         record.validation_cost = scores["cost"]
         record.validation_accuracy = scores.get("accuracy")
         if not math.isfinite(record.validation_cost):

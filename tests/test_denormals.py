@@ -65,7 +65,7 @@ def test_a_recorded_step_flushes_as_the_layers_do() -> None:
         parameter.data *= 1e-12  # products of these are denormal
     x, y = tiny(16, 1, 28, 28) * np.float32(1e12), np.arange(16) % 10
     program = training_program(net, LOSSES["cross_entropy"], x)
-    _, rows = program.train(x, y)
+    _, (rows,) = program.train([x], [y])
     recorded = [rows.copy(), *(parameter.grad.copy() for parameter in net.parameters())]
     assert_numpy_counts_on()
     outputs = net.forward(x)

@@ -83,10 +83,10 @@ def test_building_a_training_program(threads: int) -> None:
 def test_a_training_step(threads: int) -> None:
     net = network().train()
     trainer = Trainer(net, num_threads=2)
-    fresh = copy.deepcopy(trainer._backpropagate.__dict__)
+    loss = trainer.loss
 
     def step() -> None:
-        trainer._backpropagate = Backpropagation(net, fresh["loss"], Task())
+        trainer._backpropagate = Backpropagation(net, loss, Task())
         trainer.train_on_batch(X, Y)
 
     for _ in every_interrupt(step, step=7):

@@ -31,6 +31,7 @@ from cnn_ext import (
     ops,
 )
 from cnn_ext.layers.tracing import trace_of
+from cnn_ext.ops.loss import KERNELS
 
 X = np.random.default_rng(0).standard_normal((19, 3, 6, 6))
 Y = np.arange(19) % 4
@@ -184,7 +185,7 @@ def test_what_is_not_trained_costs_nothing_and_stays() -> None:
     assert_array_equal(after["0.weight"], before["0.weight"])
     assert (after["2.weight"] != before["2.weight"]).any()
     trace = trace_of(net, None, [(3, 6, 6)], np.dtype("f4"))
-    program = trace.program(X.astype("f4"), ops.loss.KERNELS[ops.cross_entropy])
+    program = trace.program([X.astype("f4")], ((KERNELS[ops.cross_entropy], 1.0),))
     assert program is not None and len(program.parameters) == 4
 
 
@@ -326,3 +327,81 @@ def test_a_summary_of_a_module(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line[0] for line in lines[1:]] == ["first", "blocks.0", "blocks.1", "last", "total"]
     assert lines[-1][-2:] == [f"{sum(p.data.size for p in net.parameters()):,}", "24,640"]
     assert net.multiply_adds((3, 6, 6)) == 24_640
+
+
+# ------------------------------------------------------------ several outputs in training
+
+
+class Heads(Module):
+    """Two inputs and two outputs, classes and numbers."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+        rng = np.random.default_rng(3)
+        self.body = Sequential(Conv2d(3, 4, 3, rng=rng), ReLU(), Flatten())
+        self.a = Linear(64, 4, rng=rng)
+        self.b = Linear(66, 2, rng=rng)
+
+    def forward(self, x: Any, more: Any) -> Any:
+        y = self.body(x)
+        outputs = {"kind": self.a(y), "size": self.b(ops.concat([y, more]))}
+        return outputs if self.form == "dict" else tuple(outputs.values())
+
+
+MORE = np.random.default_rng(5).standard_normal((19, 2))
+SIZES = np.random.default_rng(6).standard_normal((19, 2))
+
+
+def in_form(form: str, kind: Any, size: Any) -> Any:
+    return {"kind": kind, "size": size} if form == "dict" else [kind, size]
+
+
+@pytest.mark.parametrize("form", ["dict", "tuple"])
+def test_a_network_with_several_inputs_and_outputs_trains(form: str) -> None:
+    net = Heads(form).astype("float64")
+    losses = in_form(form, "cross_entropy", "mse")
+    options: Any = {"loss_weights": in_form(form, 1.0, 0.5)}
+    trainer = Trainer(net, losses, SGD(net.parameters(), 0.05), **options)
+    targets = in_form(form, Y, SIZES)
+    # the gradient is the weighted sum of those of both
+    outputs = net((X), MORE)
+    kind, size = outputs.values() if form == "dict" else outputs
+    first, second = ops.cross_entropy(kind, Y), ops.mse(size, SIZES)
+    net.backward(in_form(form, first[1], 0.5 * second[1]), need_dx=False)
+    wanted = [parameter.grad.copy() for parameter in net.parameters() if parameter.grad is not None]
+    before = [parameter.data.copy() for parameter in net.parameters()]
+    cost = trainer.train_on_batch((X, MORE), targets)
+    assert cost == pytest.approx(first[0] + 0.5 * second[0], rel=1e-12)
+    for parameter, gradient, data in zip(net.parameters(), wanted, before, strict=True):
+        assert_allclose(parameter.data, data - 0.05 * gradient, rtol=1e-10, atol=1e-13)
+    history = trainer.fit(
+        (X, MORE), targets, 12, 5, validation_data=((X, MORE), targets), progress=False
+    )
+    assert history["cost"][-1] < history["cost"][0]
+    assert len(history) == 12
+    trainer.fit((X, MORE), targets, 1, 5, validation_split=0.2, progress=False)
+    scores = trainer.evaluate((X, MORE), targets)
+    names = ("kind", "size") if form == "dict" else (0, 1)
+    assert scores["cost"] == pytest.approx(
+        scores[f"{names[0]}_cost"] + 0.5 * scores[f"{names[1]}_cost"]
+    )
+    assert 0 <= scores[f"{names[0]}_accuracy"] <= 1 and f"{names[1]}_accuracy" not in scores
+    outputs = trainer.outputs((X, MORE))
+    assert [y.shape for y in (outputs.values() if form == "dict" else outputs)] == [
+        (19, 4), (19, 2),
+    ]  # fmt: skip
+
+
+def test_losses_that_do_not_fit_the_outputs() -> None:
+    net = Heads("dict")
+    with pytest.raises(ValueError, match="loss: expected a loss for each output"):
+        Trainer(net, {"kind": "cross_entropy"}).train_on_batch((X, MORE), {"kind": Y})
+    with pytest.raises(ValueError, match="loss: expected a loss for each output"):
+        Trainer(net).train_on_batch((X, MORE), Y)
+    both = {"kind": "cross_entropy", "size": "mse"}
+    with pytest.raises(ValueError, match="y: expected targets for the output 'size'"):
+        Trainer(net, both).train_on_batch((X, MORE), {"kind": Y})
+    with pytest.raises(ValueError, match="loss_weights: expected weights of"):
+        Trainer(net, both, loss_weights={"other": 1})
+    with pytest.raises(ValueError, match="x: expected as many images in each"):
+        Trainer(net, both).fit((X, MORE[1:]), {"kind": Y, "size": SIZES}, progress=False)

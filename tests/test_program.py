@@ -309,7 +309,7 @@ def test_streams_of_another_size_are_refused():
     short = [np.zeros(1)] * (4 + len(net.parameters()))
     with pytest.raises(ValueError, match="too few"):
         recorder.run(short, 8, 1.0)
-    assert np.isfinite(program.train(x, y)[0])
+    assert np.isfinite(program.train([x], [y])[0][0])
 
 
 class TestForward:

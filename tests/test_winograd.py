@@ -154,7 +154,7 @@ def test_the_recorded_step_transforms_changed_weights():
     for scale in (1.0, 2.0):
         for parameter in net.parameters():
             parameter.data *= scale
-        cost, outputs = program.train(x, target)
+        (cost,), (outputs,) = program.train([x], [target])
         gradients = [parameter.grad.copy() for parameter in net.parameters()]
         wanted = net.forward(x)
         wanted_cost, dz = LOSSES["mse"].cost(wanted, target)

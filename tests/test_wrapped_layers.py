@@ -163,7 +163,7 @@ def test_programs_refuse_what_is_not_theirs() -> None:
     net = network()
     forward = forward_program(copy.deepcopy(net).eval(), X)
     training = training_program(net.train(), LOSSES["cross_entropy"], X)
-    for run in (forward, lambda x: training.train(x, Y)):
+    for run in (forward, lambda x: training.train([x], [Y])):
         with pytest.raises(TypeError, match="x: expected float32, as recorded, got float64"):
             run(X.astype("f8"))
         with pytest.raises(TypeError, match="x: expected float32, as recorded, got uint8"):
@@ -174,4 +174,4 @@ def test_programs_refuse_what_is_not_theirs() -> None:
             run(np.ones((40, 1, 8, 9), np.float32))
     net[0].weight.data = net[0].weight.data.copy()
     with pytest.raises(RuntimeError, match="other weights"):
-        training.train(X, Y)
+        training.train([X], [Y])

@@ -44,14 +44,14 @@ def training_program(net: Sequential, loss: Loss, x: np.ndarray) -> Program:
         raise _core.RecordingError("a layer of one's own")
     if loss.cost not in KERNELS:
         raise _core.RecordingError("a cost of one's own")
-    return Program(trace.graph, x, KERNELS[loss.cost])
+    return Program(trace.graph, [x], ((KERNELS[loss.cost], 1.0),))
 
 
 def forward_program(net: Sequential, x: np.ndarray) -> Program:
     """The recorded forward pass for such images."""
     trace = trace_of(net.eval(), None, [x.shape[1:]], net.dtype)
     assert trace.graph is not None
-    return Program(trace.graph, x)
+    return Program(trace.graph, [x])
 
 
 def recorded(net: Sequential) -> list[Program]:
@@ -61,7 +61,8 @@ def recorded(net: Sequential) -> list[Program]:
 
 def programmed(net: Sequential, loss: str, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
     program = training_program(net, LOSSES[loss], x)
-    cost, outputs = program.train(x, targets_of(net, loss, y, (len(x), 4)))
+    targets = targets_of(net, loss, y, (len(x), 4))
+    (cost,), (outputs,) = program.train([x], [targets])
     return [
         np.array(cost),
         outputs,

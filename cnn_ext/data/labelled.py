@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,22 @@ class LabelledSet:
         If there is no image, or not one target for each.
     """
 
-    def __init__(self, x: Any, y: Any, name: str = "x", y_name: str = "y") -> None:
+    def __init__(
+        self, x: Any, y: Any, name: str = "x", y_name: str = "y", several: bool = False
+    ) -> None:
+        if isinstance(x, tuple):
+            x = Columns({i: part for i, part in enumerate(x)}, name, tuple)
         refuse_no_images(x, name)
-        self.x, self.y = x, plain_array(y, y_name)
+        self.x: Any = x
+        self.y: Any
+        if isinstance(y, Columns):
+            self.y = y
+        elif several:
+            keys = y.items() if isinstance(y, Mapping) else enumerate(y)
+            arrays = {key: plain_array(part, f"{y_name}[{key!r}]") for key, part in keys}
+            self.y = Columns(arrays, y_name, dict if isinstance(y, Mapping) else tuple)
+        else:
+            self.y = plain_array(y, y_name)
         self.indices: np.ndarray | None = None
         if not len(x):
             raise ValueError(f"{name}: expected at least one image, got none")
@@ -41,15 +56,74 @@ class LabelledSet:
 
     def part(self, indices: np.ndarray) -> LabelledSet:
         """The images and targets of these indices alone."""
-        part = LabelledSet(self.x, self.y)
-        part.indices, part.y = indices, self.y[indices]
+        part = copy.copy(self)
+        part.indices = indices
+        y = self.y
+        part.y = y.part(indices) if isinstance(y, Columns) else y[indices]
         return part
+
+    def given(self) -> Any:
+        """The images as `fit` takes them: of several inputs a tuple of sets."""
+        if not isinstance(self.x, Columns):
+            return self
+        sets = (LabelledSet(part, np.zeros(len(self.x))) for part in self.x.parts.values())
+        return tuple(s if self.indices is None else s.part(self.indices) for s in sets)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, chosen: np.ndarray) -> Any:
-        return gather(self.x, chosen if self.indices is None else self.indices[chosen])
+        wanted = chosen if self.indices is None else self.indices[chosen]
+        return self.x[wanted] if isinstance(self.x, Columns) else gather(self.x, wanted)
+
+
+class Columns:
+    """Several sets of images or targets that go together.
+
+    Parameters
+    ----------
+    parts : dict
+        Sets of one length, by name or number.
+    name : str
+        What messages call them.
+    form : tuple or dict
+        What a part of them is.
+
+    Raises
+    ------
+    ValueError
+        If they have not as many images each.
+    """
+
+    def __init__(self, parts: dict[Any, Any], name: str, form: type[Any]) -> None:
+        if not parts:
+            raise ValueError(f"{name}: expected at least one array, got none")
+        for key, part in parts.items():
+            refuse_no_images(part, f"{name}[{key!r}]")
+        lengths = {key: len(part) for key, part in parts.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"{name}: expected as many images in each, got {lengths}")
+        self.parts, self.name, self.form = parts, name, form
+
+    def part(self, indices: np.ndarray) -> Columns:
+        """Those of these indices alone."""
+        parts = {key: part[indices] for key, part in self.parts.items()}
+        return Columns(parts, self.name, self.form)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self),)
+
+    @property
+    def ndim(self) -> int:
+        return 1
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parts.values())))
+
+    def __getitem__(self, indices: Any) -> Any:
+        found = {key: gather(part, indices) for key, part in self.parts.items()}
+        return found if self.form is dict else tuple(found.values())
 
 
 def refuse_no_images(x: Any, name: str) -> None:

@@ -49,9 +49,9 @@ class Begun(NamedTuple):
         lanes = _core.lanes(self.dtype.itemsize)
         return worth_it(len(first), lanes, self.trace.multiply_adds)
 
-    def program(self, cost: Any = None) -> Program | None:
+    def program(self, costs: Any = None) -> Program | None:
         """The recorded program for such images, if there can be one."""
-        return self.trace.program(self.batches[0], cost)
+        return self.trace.program(self.batches, costs)
 
     def forward(self, back: bool) -> tuple[Tape, list[Lanes]]:
         """The outputs in lanes, kernel by kernel, and the way back, if asked."""
@@ -86,6 +86,11 @@ def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[
         raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
     dtype = _dtype(module, batches)
     trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype)
+    for i, batch in enumerate(batches):
+        if len(batch.shape) and batch.shape[0] != batches[0].shape[0]:
+            raise ValueError(
+                f"inputs[{i}]: expected {batches[0].shape[0]} images, got {batch.shape[0]}"
+            )
     batches = [
         batch if isinstance(batch, Lanes) else as_numbers(batch, dtype, trace.byte_scale)
         for batch in batches
@@ -105,7 +110,7 @@ def run(module: Module, function: Callable[..., Any], inputs: Sequence[Any]) -> 
     if not module.training and begun.pays:
         program = begun.program()
         if program is not None:
-            return program(begun.batches[0])
+            return formed(begun.trace.form, program(*begun.batches))
     tape, outputs = begun.forward(module.training)
     if module.training:
         module._saved = tape

@@ -224,14 +224,14 @@ class Trace:
     packed: Packed = field(default_factory=lambda: Packed(EAGER_ROOM))
     programs: dict[Any, Program] = field(default_factory=dict)
 
-    def program(self, x: np.ndarray, cost: Any = None) -> Program | None:
-        """The recorded pass for such images, also back if a cost is given; None if none can be."""
-        if self.graph is None or len(self.graph.inputs) + len(self.graph.outputs) > 2:
+    def program(self, batches: Sequence[np.ndarray], costs: Any = None) -> Program | None:
+        """The recorded pass for such images, also back if costs are given; None if none can be."""
+        if self.graph is None:
             return None
-        key = x.dtype, cost, _core.get_winograd()
+        key = tuple(x.dtype for x in batches), costs, _core.get_winograd()
         if key not in self.programs:
             try:
-                self.programs[key] = Program(self.graph, x, cost, self.packed)
+                self.programs[key] = Program(self.graph, batches, costs, self.packed)
             except _core.RecordingError:  # or something else used its arrays meanwhile
                 return None
         return self.programs[key]

@@ -87,8 +87,8 @@ class Kernel(NamedTuple):
     to_lanes: Callable[[Any, Shape, np.dtype], Lanes]
     scale: Callable[[Shape], float]
 
-    def costs(self, z: Lanes, target: Lanes) -> tuple[np.ndarray, Lanes]:
-        """The unscaled cost of each image, (blocks, LANES), and the gradient at z, scaled."""
+    def costs(self, z: Lanes, target: Lanes, weight: float = 1.0) -> tuple[np.ndarray, Lanes]:
+        """The unscaled cost of each image, (blocks, LANES), and `weight` times the gradient."""
         dz = Lanes.empty(z.shape, target.dtype)
         cost = empty((z.blocks, target.data.shape[-1]), target.dtype)
         images, K, *rest = z.shape
@@ -97,7 +97,7 @@ class Kernel(NamedTuple):
             K, pixels = K * pixels, 1
         _core.loss(
             self.op, z.data, target.data, cost, dz.data, dz.dtype.itemsize, images, K,
-            self.scale(z.shape), pixels,
+            weight * self.scale(z.shape), pixels,
         )  # fmt: skip
         return cost, dz
 

@@ -8,6 +8,7 @@ gradients of the blocks are added up in a fixed order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,11 @@ class Program:
     Parameters
     ----------
     graph : Graph
-    x : ndarray, shape (N, ...)
-        A batch, for the shape and number type of its images.
-    cost : Kernel, optional
-        What computes cost and gradient from the outputs: then the program also goes back.
+    batches : sequence of ndarray, (N, ...)
+        One for each input, for the shape and number type of its images.
+    costs : sequence of (Kernel, float), optional
+        For each output what computes cost and gradient, and the weight of the cost in the sum: then
+        the program also goes back.
     packed : Packed, optional
         Constants and tables of the graph.
 
@@ -54,56 +56,68 @@ class Program:
     """
 
     def __init__(
-        self, graph: Graph, x: np.ndarray, cost: Kernel | None = None, packed: Packed | None = None
+        self,
+        graph: Graph,
+        batches: Sequence[np.ndarray],
+        costs: Sequence[tuple[Kernel, float]] | None = None,
+        packed: Packed | None = None,
     ) -> None:
         for node in graph.nodes:
             shapes = [graph.shapes[name] for name in node.inputs]
             if not OPERATORS[node.op].recordable(node, shapes):
                 raise _core.RecordingError(f"{node.op} cannot be recorded")
         self.graph = graph
-        self.cost = cost
+        self.costs = costs
         self.dtype = graph.dtype
         self.lanes: int = _core.lanes(self.dtype.itemsize)
-        self.block = np.zeros((self.lanes, *x.shape[1:]), x.dtype)
-        self.outputs = graph.shapes[graph.output]
-        self.multiply_adds = graph.multiply_adds() * (1 if cost is None else 3)
+        self.blocks = [np.zeros((self.lanes, *x.shape[1:]), x.dtype) for x in batches]
+        self.outputs = [graph.shapes[name] for name in graph.outputs]
         kept = [w for node in graph.nodes for w in node.weights.values() if isinstance(w, Kept)]
         self._weights = {id(weight): (weight, weight.data) for weight in kept}
         constants = [data for _, data in self._weights.values()]
         constants += [w for node in graph.nodes for w in node.weights.values()
                       if isinstance(w, np.ndarray)]  # fmt: skip
-        scale = scale_of(x.dtype, graph.byte_scale)
+        scales = [scale_of(block.dtype, graph.byte_scale) for block in self.blocks]
         packed = Packed(2**31) if packed is None else packed
-        run = ByBatch(graph, cost is not None, packed)
+        run = ByBatch(graph, costs is not None, packed)
         run.prepare()
         constants += [array for arrays in packed.values() for array in arrays]
         for node in graph.nodes:
             constants += OPERATORS[node.op].constants(node)
         self._run = run
-        target = None if cost is None else Lanes.empty((self.lanes, *self.outputs), self.dtype)
-        streams = [self.block] if target is None else [self.block, target.data]
+        targets = [Lanes.empty((self.lanes, *shape), self.dtype) for shape in self.outputs]
+        streams = [*self.blocks]
+        if costs is not None:
+            streams += [target.data for target in targets]
         self.parameters: list[Parameter] = []
 
         def pass_() -> list[Any]:
-            (outputs,) = run.forward([Lanes.pack(self.block, self.dtype, scale)])
-            rows = outputs.unpack()
-            if cost is None or target is None:
-                return [rows]
-            costs, gradient = cost.costs(outputs, target)
-            del outputs
-            run.backward([gradient], own=True)
+            outputs = run.forward([
+                Lanes.pack(block, self.dtype, scale)
+                for block, scale in zip(self.blocks, scales, strict=True)
+            ])  # fmt: skip
+            rows = [output.unpack() for output in outputs]
+            if costs is None:
+                return rows
+            parts, gradients = [], []
+            for (kernel, weight), output, target in zip(costs, outputs, targets, strict=True):
+                part, gradient = kernel.costs(output, target, weight)
+                parts.append(part)
+                gradients.append(gradient)
+            del outputs, output, gradient
+            run.backward(gradients, own=True)
             self.parameters = [parameter for parameter, _, _ in run.gradients.values()]
             statistics = [array for _, mean, var in run.observed for array in (mean, var)]
-            if len(self.parameters) + len(statistics) > _core.MOST_STREAMS - 4:
+            if len(self.parameters) + len(statistics) > _core.MOST_STREAMS - 4 * len(rows):
                 raise _core.RecordingError(
                     f"more than {_core.MOST_STREAMS - 4} parameters and statistics of batches, "
                     "which are streams"
                 )
-            gradients = [
+            learned = [
                 gradient if whole else whole_of(gradient)
                 for _, gradient, whole in run.gradients.values()
             ]
-            return [rows, costs, *gradients, *statistics]
+            return [*rows, *parts, *learned, *statistics]
 
         self._recorder = _core.record(pass_, streams, constants, self.dtype.itemsize)
         observed, run.observed = run.observed, []
@@ -114,8 +128,8 @@ class Program:
             for node, mean, var in observed
         ]
 
-    def check(self, x: np.ndarray) -> np.ndarray:
-        """`x` in C order, if its images and the weights are those that were recorded.
+    def check(self, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The batches in C order, if images and weights are those that were recorded.
 
         Raises
         ------
@@ -124,54 +138,67 @@ class Program:
         RuntimeError
             If the network has other arrays of weights now.
         """
-        if x.dtype != self.block.dtype:
-            raise TypeError(f"x: expected {self.block.dtype}, as recorded, got {x.dtype}")
-        shape = self.block.shape[1:]
-        if x.shape[1:] != shape:
-            raise ValueError(f"x: expected images of {shape}, as recorded, got {x.shape[1:]}")
+        for x, block in zip(batches, self.blocks, strict=True):
+            if x.dtype != block.dtype:
+                raise TypeError(f"x: expected {block.dtype}, as recorded, got {x.dtype}")
+            if x.shape[1:] != block.shape[1:]:
+                raise ValueError(
+                    f"x: expected images of {block.shape[1:]}, as recorded, got {x.shape[1:]}"
+                )
+            if len(x) != len(batches[0]):
+                raise ValueError(f"inputs: expected {len(batches[0])} images, got {len(x)}")
         for weight, data in self._weights.values():
             if weight.data is not data:
                 raise RuntimeError("the network has other weights than when it was recorded")
-        return contiguous(x)
+        return [contiguous(x) for x in batches]
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def _rows(self, blocks: int) -> list[np.ndarray]:
+        return [empty((blocks * self.lanes, *shape), self.dtype) for shape in self.outputs]
+
+    def __call__(self, *batches: np.ndarray) -> list[np.ndarray]:
         """Outputs, (N, ...), of a batch; safe in many Python threads at once."""
-        x = self.check(x)
-        images = x.shape[0]
+        images = len(batches[0])
+        checked = self.check(batches)
         self._run.begin(images)
-        rows = empty((-(-images // self.lanes) * self.lanes, *self.outputs), self.dtype)
-        self._recorder.run([x, rows], images, 1.0)
-        return rows[:images]
+        rows = self._rows(-(-images // self.lanes))
+        self._recorder.run([*checked, *rows], images, 1.0)
+        return [row[:images] for row in rows]
 
-    def train(self, x: np.ndarray, target: Any) -> tuple[float, np.ndarray]:
-        """Cost and outputs of a batch; the gradients go to the parameters.
+    def train(
+        self, batches: Sequence[np.ndarray], targets: Sequence[Any]
+    ) -> tuple[list[float], list[np.ndarray]]:
+        """Costs and outputs of a batch; the gradients go to the parameters.
 
         Parameters
         ----------
-        x : ndarray, shape (N, ...), of the images that were recorded
-        target : array_like or Lanes
-            As the cost takes it.
+        batches : sequence of ndarray, (N, ...), of the images that were recorded
+        targets : sequence of array_like or Lanes
+            As the costs take them.
 
         Returns
         -------
-        cost : float
-        outputs : ndarray, shape (N, K, ...)
+        costs : list of float
+            Without their weights.
+        outputs : list of ndarray, (N, K, ...)
         """
-        assert self.cost is not None
-        images, dtype = x.shape[0], self.dtype
-        x = self.check(x)
-        shape = (images, *self.outputs)
-        target = self.cost.to_lanes(target, shape, dtype)
-        blocks = target.blocks
-        rows = empty((blocks * self.lanes, *self.outputs), dtype)
-        cost = empty((blocks, self.lanes), dtype)
-        scale = self.cost.scale(shape)
-        relative = scale / self.cost.scale((self.lanes, *self.outputs))
+        assert self.costs is not None
+        images, dtype = len(batches[0]), self.dtype
+        checked = self.check(batches)
+        lanes, scales = [], []
+        for (kernel, _), shape, target in zip(self.costs, self.outputs, targets, strict=True):
+            lanes.append(kernel.to_lanes(target, (images, *shape), dtype))
+            scales.append(kernel.scale((images, *shape)))
+            # the same for all of them: every cost is a mean over images
+            relative = scales[-1] / kernel.scale((self.lanes, *shape))
+        blocks = lanes[0].blocks
+        rows = self._rows(blocks)
+        parts = [empty((blocks, self.lanes), dtype) for _ in rows]
         self._run.begin(images)
         statistics = [array for _, mean, var in self._observed for array in (mean, var)]
-        streams = [x, target.data, rows, cost, *self._sums, *statistics]
-        self._recorder.run(streams, images, relative)
+        streams = [*checked, *(target.data for target in lanes), *rows, *parts]
+        self._recorder.run([*streams, *self._sums, *statistics], images, relative)
         settle(self.graph, self._observed, images)
         for parameter, result in zip(self.parameters, self._sums, strict=True):
             parameter.grad = result
-        return total(cost, images) * scale, rows[:images]
+        costs = [total(part, images) * scale for part, scale in zip(parts, scales, strict=True)]
+        return costs, [row[:images] for row in rows]
