@@ -14,8 +14,8 @@ from test_graph_simplify import DRAW, random
 
 from cnn_ext import _core
 from cnn_ext.graph import Graph
+from cnn_ext.operators.conv2d import winograd_pays
 from cnn_ext.run.plan import Plan
-from cnn_ext.run.rules import winograd_pays
 
 BATCHES = (1, 2, 10, 11, 16, 17, 40)
 LANES = _core.lanes(4)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
+from ..graph.layout import SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes
+from .c_text import function
 
 
 class Softmax(Operator):
@@ -42,6 +44,43 @@ class Softmax(Operator):
         logarithm = self.name == "log_softmax"
         _core.softmax(y.data, dy.data, dx.data, size, y.blocks, K, math.prod(rest), logarithm)
         return (dx,)
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        y, vectors = run.rows(inputs[0])
+        logarithm = self.name == "log_softmax"
+        run.kernels.softmax(y.data, None, y.data, SIZE, 1, y.shape[0], vectors, logarithm)
+        found: Placed = y
+        return found
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        classes, *rest = writer.graph.shapes[node.output]
+        text = softmax_text(classes, math.prod(rest), self.name == "log_softmax")
+        writer.call(self.name, text, [*inputs, y])
+
+
+def softmax_text(classes: int, pixels: int, logarithm: bool) -> str:
+    """Softmax over the first axis, or its logarithm."""
+    at = f"[k * {pixels} + i]"
+    whole, result = "sum", f"y{at} / whole"
+    if logarithm:
+        whole, result = "logf(sum)", f"x{at} - most - whole"
+    return function(
+        "x",
+        f"""\
+    for (int i = 0; i < {pixels}; i++) {{
+        float most = x[i], sum = 0.0f;
+        for (int k = 1; k < {classes}; k++)
+            most = x{at} > most ? x{at} : most;
+        for (int k = 0; k < {classes}; k++) {{
+            y{at} = expf(x{at} - most);
+            sum += y{at};
+        }}
+        const float whole = {whole};
+        for (int k = 0; k < {classes}; k++)
+            y{at} = {result};
+    }}
+""",
+    )
 
 
 Softmax("softmax")

@@ -14,13 +14,13 @@ import numpy as np
 
 from .. import _core
 from ..graph.graph import Graph
+from ..graph.layout import Packed
 from ..graph.operator import OPERATORS
 from ..lanes import Lanes, contiguous, empty
 from ..ops.loss import Kernel, total
 from ..parameter import Kept, Parameter
 from ..scale import scale_of
 from .by_batch import ByBatch
-from .layout import Packed
 
 WAVE = 16  # blocks whose gradients are kept before they are added up
 ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by the threads

@@ -12,7 +12,7 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
     cdef Py_ssize_t first, block = channels_of(a, task, &first), c, i, start
     cdef const vec* x
     cdef vec* y
-    cdef vec w = vec_all(1), b = VEC_ZERO
+    cdef vec w = vec_all(1), b = -VEC_ZERO  # x - 0 is x, also for -0
     cdef real low = <real> a.low, high = <real> a.high
     for c in range(first, min(first + a.channels, a.C)):
         start = (block * a.C + c) * a.pixels
