@@ -21,6 +21,7 @@ from cnn_ext.c import write_c
 from cnn_ext.graph import OPERATORS, Graph
 from cnn_ext.graph.rewrite import simplify
 from cnn_ext.lanes import Lanes
+from cnn_ext.operators.__main__ import table
 from cnn_ext.run.by_batch import ByBatch
 from cnn_ext.run.plan import Plan
 
@@ -35,6 +36,14 @@ def test_every_operator_has_a_case_and_a_truth() -> None:
     cases = {case.op for case in CASES}
     assert cases == set(OPERATORS) - NEVER_INFERRED
     assert cases == set(graph_reference.OPERATORS)
+
+
+def test_the_table_in_the_documentation_is_up_to_date() -> None:
+    file = Path(__file__).parents[1] / "docs/operators.md"
+    if not file.exists():
+        pytest.skip("no documentation beside the tests")
+    text = file.read_text(encoding="utf-8")
+    assert text == table(), "python -m cnn_ext.operators > docs/operators.md"
 
 
 # ------------------------------------------------------------------------------ forward, backward

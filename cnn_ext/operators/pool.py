@@ -111,7 +111,10 @@ class Pool(Operator):
 
 
 class MaxPool(Pool):
-    """The gradient goes to the first of the greatest numbers of each window."""
+    """The greatest number of each window.
+
+    The gradient goes to the first that is as great.
+    """
 
     attributes = {"kernel": ..., "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
 
@@ -172,7 +175,10 @@ def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lane
 
 
 class AvgPool(Pool):
-    """The gradient is spread evenly over each window."""
+    """The mean of each window.
+
+    The gradient is spread evenly over it.
+    """
 
     attributes = {
         "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,

@@ -18,9 +18,10 @@ from .arithmetic import binary_c, with_spread
 
 
 class PReLU(Operator):
-    """`x` where it is at least 0, else ``slope[c] x``; the gradient of a slope is the sum of dy x.
+    """``x`` where x is at least 0, else ``slope[c] x``.
 
-    K. He et al., "Delving deep into rectifiers", 2015.
+    The gradient of a slope is the sum of dy x where x is at most 0.  K. He et al., "Delving deep
+    into rectifiers", 2015.
     """
 
     weights = ("slope",)
