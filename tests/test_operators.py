@@ -166,6 +166,18 @@ def test_plans(case: OperatorCase, shape: Any) -> None:
         assert_same_bits(plan(images[0]), expected[0])
 
 
+def test_what_is_never_inferred_is_refused_by_name(tmp_path: Path) -> None:
+    attributes = {"dropout": {"p": 0.5, "rng": None}, "opaque": {"layer": None, "shape": (4,)}}
+    assert attributes.keys() == NEVER_INFERRED
+    for op in attributes:
+        graph = Graph((4,))
+        graph.add(op, "x", **attributes[op])
+        with pytest.raises(ValueError, match=f"{op} has no kernels for one image"):
+            Plan(graph)
+        with pytest.raises(ValueError, match=f"{op} has no C text"):
+            write_c(graph, tmp_path / "net.c")
+
+
 @needs_compiler
 @everywhere
 def test_c(case: OperatorCase, shape: Any, tmp_path: Path) -> None:
