@@ -116,7 +116,8 @@ def _joined(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Gener
 
 MAKE: dict[str, Any] = {
     **DRAW, "wide": _wide, "depthwise": _depthwise, "residual": _residual, "attention": _attention,
-    "joined": _joined,
+    "joined": _joined, **dict.fromkeys(("gelu", "softplus"), DRAW["tanh"]),
+    **dict.fromkeys(("sub", "maximum"), DRAW["add"]),
 }  # fmt: skip
 WINDOWS = ["conv2d", "max_pool", "avg_pool"]
 ON_IMAGES = [
@@ -130,7 +131,7 @@ ON_IMAGES = [
     "attention",
     "joined",
 ]
-ANYWHERE = sorted(set(DRAW) - {*WINDOWS, "linear"})
+ANYWHERE = [*sorted(set(DRAW) - {*WINDOWS, "linear"}), "gelu", "softplus", "sub", "maximum"]
 
 
 @st.composite
