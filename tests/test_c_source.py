@@ -478,7 +478,7 @@ def test_bad_graphs(tmp_path: Path) -> None:
             write_c(graph, tmp_path / "net.c")
     graph = Graph((1,))
     graph.add("clip", "x", low=math.nan, high=1.0)
-    with pytest.raises(ValueError, match="graph: NaN among the attributes"):
+    with pytest.raises(ValueError, match=r"node 0 \(clip, .*\): NaN among the attributes"):
         write_c(graph, tmp_path / "net.c")
     with pytest.raises(TypeError, match="graph: expected a Graph, got Sequential"):
         write_c(architectures.build("tiny", (1, 8, 8), 10), tmp_path / "net.c")  # type: ignore[arg-type]

@@ -227,14 +227,15 @@ class Writer:
             self.call("copy", text, ["input", "output"])
 
     def _write(self, node: Node, functions: list[Node], inputs: list[str], y: str) -> None:
-        after = "{v}"
-        for then in functions:
-            operator: Any = OPERATORS[then.op]
-            after = operator.expression(self, then, after)
+        here, after = node, "{v}"
         try:
+            for here in functions:
+                operator: Any = OPERATORS[here.op]
+                after = operator.expression(self, here, after)
+            here = node
             OPERATORS[node.op].c(self, node, inputs, y, after)
         except ValueError as error:
-            raise ValueError(f"{self.graph.said(node)}: {error}") from error
+            raise ValueError(f"{self.graph.said(here)}: {error}") from error
 
 
 def _chains(graph: Graph) -> list[list[Node]]:

@@ -77,7 +77,7 @@ def number(value: float) -> str:
         If it is NaN.
     """
     if math.isnan(value):
-        raise ValueError("graph: NaN among the attributes of a node")
+        raise ValueError("NaN among the attributes")
     with np.errstate(over="ignore"):
         rounded = np.float32(value)
     if np.isinf(rounded):
