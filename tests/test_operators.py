@@ -1,4 +1,8 @@
-"""Every operator of the table: the naive truth, gradients, plans bit for bit, C."""
+"""Every operator of the table: the naive truth, gradients, plans bit for bit, C.
+
+What else is to hold for every operator, such as the way to ONNX and back, is one more function over
+`everywhere`, with the graphs of `two_graphs`.
+"""
 
 from __future__ import annotations
 
