@@ -75,6 +75,44 @@ def conv2d(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndar
     return y + weights.get("bias", np.zeros(K))[:, None, None]
 
 
+def conv1d(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    rows = {**weights, "weight": weights["weight"][:, :, None]}
+    return conv2d(node, rows, x[:, None])[:, 0]
+
+
+def conv_transpose2d(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    a, w = node.attributes, weights["weight"]
+    (C, H, W), (_, K, R, S), G = x.shape, w.shape, a["groups"]
+    (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
+    more, (top, bottom, left, right) = a["output_padding"], a["padding"]
+    size = [(n - 1) * step + gap * (kernel - 1) + 1 + extra
+            for n, step, gap, kernel, extra in zip((H, W), a["stride"], a["dilation"], (R, S), more,
+                                                   strict=True)]  # fmt: skip
+    y = np.zeros((G * K, *size))
+    for c, h, v in np.ndindex(C, H, W):
+        group = slice(c // (C // G) * K, (c // (C // G) + 1) * K)
+        for r, s in np.ndindex(R, S):
+            y[group, h * step_h + r * gap_h, v * step_w + s * gap_w] += w[c, :, r, s] * x[c, h, v]
+    y = y[:, top : size[0] - bottom, left : size[1] - right]
+    return y + weights.get("bias", np.zeros(G * K))[:, None, None]
+
+
+def batch_norm(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    w = {key: array.reshape(-1, *(1,) * (x.ndim - 1)) for key, array in weights.items()}
+    y = (x - w["mean"]) / np.sqrt(w["var"] + node.attributes["eps"])
+    return y * w.get("weight", 1.0) + w.get("bias", 0.0)
+
+
+def group_norm(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    a = node.attributes
+    rows = x.reshape(a["groups"], -1) if not a["across"] else x.reshape(len(x), -1).T
+    mean, var = rows.mean(1, keepdims=True), rows.var(1, keepdims=True)
+    rows = (rows - mean) / np.sqrt(var + a["eps"])
+    y = (rows.T if a["across"] else rows).reshape(x.shape)
+    w = {key: array.reshape(-1, *(1,) * (x.ndim - 1)) for key, array in weights.items()}
+    return y * w.get("weight", 1.0) + w.get("bias", 0.0)
+
+
 def linear(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     return weights["weight"] @ x + weights.get("bias", 0.0)
 
@@ -102,6 +140,35 @@ def clip(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarra
     return np.minimum(np.maximum(x, node.attributes["low"]), node.attributes["high"])
 
 
+def elu(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, node.attributes["alpha"] * np.expm1(np.minimum(x, 0)))
+
+
+def selu(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    alpha, scale = 1.6732632423543772848, 1.0507009873554804934
+    return scale * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def gelu_tanh(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def hardsigmoid(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    return np.clip(node.attributes["alpha"] * x + node.attributes["beta"], 0, 1)
+
+
+def softplus(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    z = node.attributes["beta"] * x
+    return np.where(
+        z > node.attributes["threshold"], x, np.logaddexp(0, z) / node.attributes["beta"]
+    )
+
+
+def prelu(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+    slope = weights["slope"].reshape(-1, *(1,) * (x.ndim - 1))
+    return np.where(x < 0, x * slope, x)
+
+
 def leaky_relu(node: Node, weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, x * node.attributes["negative_slope"])
 
@@ -117,19 +184,58 @@ def gather(node: Node, weights: dict[str, np.ndarray], *inputs: np.ndarray) -> n
     return np.where(index < 0, node.attributes["fill"], joined[np.maximum(index, 0)])
 
 
+erf = np.vectorize(math.erf, otypes=[float])
+ELEMENTWISE: dict[str, Any] = {
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "abs": np.abs,
+    "neg": np.negative,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "reciprocal": lambda x: 1 / x,
+    "square": np.square,
+    "erf": erf,
+}
+ARITHMETIC: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
+    "minimum": np.minimum, "maximum": np.maximum, "pow": np.power,
+}  # fmt: skip
+
+
+def of_one(function: Any) -> Any:
+    return lambda node, weights, x: function(x)
+
+
+def of_two(function: Any) -> Any:
+    return lambda node, weights, x, *y: function(x, y[0] if y else weights["constant"])
+
+
 OPERATORS: dict[str, Any] = {
-    "conv2d": conv2d,
+    "conv2d": lambda node, weights, x: (conv2d if x.ndim == 3 else conv1d)(node, weights, x),
+    "conv_transpose2d": conv_transpose2d,
+    "batch_norm": batch_norm,
+    "group_norm": group_norm,
     "linear": linear,
     "max_pool": pool,
     "avg_pool": pool,
     "clip": clip,
     "leaky_relu": leaky_relu,
-    "sigmoid": lambda node, weights, x: 1 / (1 + np.exp(-x)),
-    "tanh": lambda node, weights, x: np.tanh(x),
+    **{op: of_one(function) for op, function in ELEMENTWISE.items()},
+    "elu": elu,
+    "selu": selu,
+    "gelu_tanh": gelu_tanh,
+    "hardsigmoid": hardsigmoid,
+    "softplus": softplus,
+    "power": lambda node, weights, x: x ** node.attributes["exponent"],
+    "prelu": prelu,
     "softmax": lambda node, weights, x: np.exp(log_softmax(node, weights, x)),
     "log_softmax": log_softmax,
-    "add": lambda node, weights, x, *y: x + (y[0] if y else weights["constant"]),
-    "mul": lambda node, weights, x, *y: x * (y[0] if y else weights["constant"]),
+    **{op: of_two(function) for op, function in ARITHMETIC.items()},
     "gather": gather,
     "reshape": lambda node, weights, x: x.reshape(node.attributes["shape"]),
 }

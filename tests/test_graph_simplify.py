@@ -107,7 +107,7 @@ def _two(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Generato
         if all(a == b or 1 in (a, b) for a, b in pairs):
             fitting.append(name)
     pair = [x, draw(st.sampled_from(fitting))]
-    graph.add(op[:3], *draw(st.permutations(pair)))
+    graph.add(op, *draw(st.permutations(pair)))
 
 
 def _gather(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Generator) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,15 @@ def test_data_sets_load_at_first_use():
 def test_python_without_its_lock_stays_without():
     code = "import sys, cnn_ext; cnn_ext.ops; sys.exit(sys._is_gil_enabled())"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+ROOMS = ("graph", "operators", "run", "layers")
+
+
+def test_imports_run_down() -> None:
+    package = Path(cnn_ext.__file__).parent
+    for number, room in enumerate(ROOMS):
+        above = ROOMS[number + 1 :]
+        for file in (package / room).glob("*.py"):
+            found = re.findall(r"^ *from \.\.(\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert not {*found} & {*above}, file

@@ -84,6 +84,7 @@ FUNCTIONS = {
 PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
     "minimum": np.minimum, "maximum": np.maximum, "pow": np.power,
+    "prelu": lambda a, b: np.where(a < 0, a * b, a),
 }  # fmt: skip
 ACTIVATIONS = [name for name, function in FUNCTIONS.items() if function.op]
 

@@ -305,7 +305,11 @@ def test_operators_with_branches(make: Any, bytes_: bool) -> None:
 @pytest.mark.parametrize("isa", [isa for isa in _dispatch.supported_isas() if isa != _dispatch.ISA])
 def test_every_other_instruction_set_passes(isa: str) -> None:
     path = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
-    files = ["tests/test_plan.py", "tests/test_plan_graphs.py"]
+    files = [
+        "tests/test_plan.py",
+        "tests/test_plan_graphs.py",
+        "tests/test_operators.py::test_plans",
+    ]
     arguments = ["-p", "no:cacheprovider", "-k", "operators or drawn or finite", *files]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],

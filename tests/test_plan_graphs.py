@@ -14,8 +14,8 @@ from test_graph_simplify import DRAW, random
 
 from cnn_ext import _core
 from cnn_ext.graph import Graph
+from cnn_ext.operators.conv2d import winograd_pays
 from cnn_ext.run.plan import Plan
-from cnn_ext.run.rules import winograd_pays
 
 BATCHES = (1, 2, 10, 11, 16, 17, 40)
 LANES = _core.lanes(4)
@@ -116,7 +116,8 @@ def _joined(draw: st.DrawFn, graph: Graph, op: str, x: str, rng: np.random.Gener
 
 MAKE: dict[str, Any] = {
     **DRAW, "wide": _wide, "depthwise": _depthwise, "residual": _residual, "attention": _attention,
-    "joined": _joined,
+    "joined": _joined, **dict.fromkeys(("gelu", "softplus"), DRAW["tanh"]),
+    **dict.fromkeys(("sub", "maximum"), DRAW["add"]),
 }  # fmt: skip
 WINDOWS = ["conv2d", "max_pool", "avg_pool"]
 ON_IMAGES = [
@@ -130,7 +131,7 @@ ON_IMAGES = [
     "attention",
     "joined",
 ]
-ANYWHERE = sorted(set(DRAW) - {*WINDOWS, "linear"})
+ANYWHERE = [*sorted(set(DRAW) - {*WINDOWS, "linear"}), "gelu", "softplus", "sub", "maximum"]
 
 
 @st.composite

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .layout import NO_BORDER, Border
 from .node import Node, Shape
+
+if TYPE_CHECKING:
+    from .graph import Graph
 
 OPERATORS: dict[str, Operator] = {}
 
 
 class Operator:
-    """One operator: shape, kernels, gradient.
+    """One operator: shape, kernels, gradient, C text.
 
     A family of operators is a file of `cnn_ext.operators`, and each has one object of its class in
-    `OPERATORS`.
+    `OPERATORS`.  The first line of the docstring is the formula.
     """
 
+    #: the values that it takes
+    inputs: ClassVar[str] = "x"
     #: attributes, and what each is where it is not given; `...` where it must be
     attributes: ClassVar[Mapping[str, Any]] = {}
     #: names of the weights that it may have
@@ -27,9 +33,12 @@ class Operator:
     in_place: ClassVar[bool] = False
     #: whether the output is the first input's memory
     same_memory: ClassVar[bool] = False
+    #: whether its C function also works out the elementwise functions that follow
+    c_goes_on: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.formula = (self.__doc__ or "").partition("\n")[0]
         OPERATORS[name] = self
 
     def filled(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +113,32 @@ class Operator:
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
         """Add what is equal to a node to a graph; its value."""
         raise NotImplementedError(f"{self.name}.lower")
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
+        """The output for one image, whose values are `Placed`; `run` is a `ByImage`.
+
+        Every sum is taken in the order of `forward`: the answer is the same, bit for bit.
+        """
+        raise ValueError(f"{self.name} has no kernels for one image")
+
+    def keeps_zero(self, node: Node) -> bool:
+        """Whether zeros become zeros in `image`, so that a border of them stays one."""
+        return False
+
+    def padding(self, graph: Graph, node: Node) -> Border:
+        """The border of zeros that `image` wants around its inputs."""
+        return NO_BORDER
+
+    def reads_beyond(self, graph: Graph, node: Node, lanes: int) -> bool:
+        """Whether `image` reads whole vectors of a plain input, also behind its last number."""
+        return False
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        """Write C for one image, from the buffers `inputs` to the buffer `y`.
+
+        `after` is an expression of ``{v}``, the functions that follow, for those with `c_goes_on`.
+        """
+        raise ValueError(f"{self.name} has no C text")
 
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         """Multiplications with additions that one image costs, for that shape of the output."""

@@ -11,13 +11,13 @@ import numpy as np
 
 from .. import _core
 from ..graph.graph import Graph
+from ..graph.layout import Packed
 from ..graph.node import Node, Shape
 from ..graph.operator import OPERATORS
 from ..graph.rewrite import clips_behind_pools, fused
 from ..graph.value import Value
 from ..parameter import Kept
 from ..run.by_batch import EAGER_ROOM, ByBatch
-from ..run.layout import Packed
 from ..run.program import Program
 
 if TYPE_CHECKING:

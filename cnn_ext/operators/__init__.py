@@ -1,4 +1,8 @@
-"""The operators of networks, a file for each family; together they are `OPERATORS`."""
+"""The operators of networks, a file for each family; together they are `OPERATORS`.
+
+`conv2d_c` is the C text of convolutions and linear layers, `packing` the order of their weights for
+one image, `c_text` what C texts have in common.
+"""
 
 from ..graph.operator import OPERATORS, Operator
 from . import (

@@ -9,19 +9,41 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.layout import FLOAT, NO_BORDER, SIZE, Placed, constant, room
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
 from ..parameter import Kept
+from .c_text import check_rows, function
 from .elementwise import apply
 from .movement import gathered
 
 
 class Binary(Operator):
-    """Two values that broadcast, by the kernel of the operator's name."""
+    """Two values that broadcast, by the kernel of the operator's name.
 
+    Parameters
+    ----------
+    name : str
+        As in src/kernels/functions.h, which has its formula and those of its derivatives.
+    formula : str
+        For people.
+    c : str
+        For compilers, of ``{a}`` and ``{b}``.
+    keeps_zero : bool
+        Whether it makes zero of two zeros.
+    """
+
+    inputs = "a, b"
     in_place = True
     reads = "x"
+    c_goes_on = True
+
+    def __init__(self, name: str, formula: str, c: str, keeps_zero: bool = True) -> None:
+        super().__init__(name)
+        self.formula = formula
+        self._c = c
+        self._keeps_zero = keeps_zero
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         if len(shapes) != 2:
@@ -52,10 +74,28 @@ class Binary(Operator):
                 gradients[-1] = summed(dx, run.graph.shapes[name])
         return gradients
 
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        shape = run.graph.shapes[node.output]
+        keeps = self.keeps_zero(node)
+        a = run.broadcast(inputs[0], shape, run.border[node.output] if keeps else NO_BORDER)
+        b = run.broadcast(inputs[1], shape, a.border if keeps else NO_BORDER)
+        if not keeps or (a.lanes, a.border) != (b.lanes, b.border):
+            a, b = run.borderless(a), run.borderless(b)
+        y: Placed = a.like(room(a.data.size))
+        run.kernels.elementwise(self.name, a.data, b.data, y.data, SIZE, a.data.size)
+        return y
+
+    def keeps_zero(self, node: Node) -> bool:
+        return self._keeps_zero
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        binary_c(writer, node, inputs, y, after, self._c, node.weights.get("constant"))
+
 
 class WithConstant(Binary):
     """Two values, or one value and the weight "constant", which does not enlarge it."""
 
+    inputs = "a, b or x"
     weights = ("constant",)
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
@@ -83,6 +123,11 @@ class WithConstant(Binary):
         y = Lanes.empty(x.shape, x.dtype) if over is None else over
         by_constant(run, node, x, y, self.name)
         return y
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        if "constant" not in node.weights:
+            return super().image(run, node, *inputs)
+        return with_spread(run, node, inputs[0], node.weights["constant"], self.name)
 
 
 class Add(WithConstant):
@@ -117,6 +162,35 @@ class Mul(WithConstant):
         dx = run.over(dy)
         by_constant(run, node, dy, dx, self.name)
         return (dx,)
+
+
+def with_spread(run: Any, node: Node, x: Placed, operand: np.ndarray, op: str) -> Placed:
+    """One image and a constant that broadcasts over it; in the border it is zero."""
+    name, shape = node.output, run.graph.shapes[node.output]
+    x = run.broadcast(x, shape, run.border[name])
+    if name not in run.packed:
+        run.packed.need(x.data.size)
+        spread = np.zeros(x.data.shape, FLOAT)
+        spread[x.at(run.packed)] = np.broadcast_to(operand, shape).reshape(-1)
+        run.packed[name] = [constant(spread)]
+    y = x.like(room(x.data.size))
+    run.kernels.elementwise(op, x.data, run.packed[name][0], y.data, SIZE, x.data.size)
+    return y
+
+
+def binary_c(
+    writer: Any, node: Node, inputs: Sequence[str], y: str, after: str, of: str,
+    weight: np.ndarray | None,
+) -> None:  # fmt: skip
+    """Write an expression of two values, or of one and a constant."""
+    operands = [writer.graph.shapes[name] for name in node.inputs]
+    arguments = list(inputs)
+    if weight is not None:
+        check_rows(weight.size)
+        arguments.append(writer.constant("c", weight))
+        operands.append(weight.shape)
+    text = binary_text(of, writer.graph.shapes[node.output], operands, after)
+    writer.call(node.op, text, [*inputs, y], *arguments, y)
 
 
 def by_constant(run: Any, node: Node, x: Lanes, y: Lanes, op: str) -> None:
@@ -188,7 +262,43 @@ def axis_sum(x: Lanes, axis: int) -> Lanes:
     return y
 
 
-Add("add")
-Mul("mul")
-for name in ("sub", "div", "minimum", "maximum", "pow"):
-    Binary(name)
+def _merged(shape: Shape, operands: Sequence[Shape]) -> tuple[list[int], list[list[int]]]:
+    """Axes of a broadcast, as few as will do, and the steps of each operand along them."""
+    steps = []
+    for operand in operands:
+        wide = (1,) * (len(shape) - len(operand)) + tuple(operand)
+        steps.append([math.prod(wide[i + 1 :]) if n > 1 else 0 for i, n in enumerate(wide)])
+    sizes: list[int] = []
+    columns: list[list[int]] = []
+    for size, column in zip(shape, zip(*steps, strict=True), strict=True):
+        if sizes and columns[-1] == [step * size for step in column]:
+            sizes[-1] *= size
+            columns[-1] = list(column)
+        elif size > 1:
+            sizes.append(size)
+            columns.append(list(column))
+    return sizes, [list(row) for row in zip(*columns, strict=True)] or [[], []]
+
+
+def binary_text(of: str, shape: Shape, operands: Sequence[Shape], after: str) -> str:
+    """C of an expression of ``{a}`` and ``{b}`` for operands that broadcast to `shape`."""
+    sizes, steps = _merged(shape, operands)
+    body = ""
+    for axis, size in enumerate(sizes):
+        body += f"{'    ' * (axis + 1)}for (int i{axis} = 0; i{axis} < {size}; i{axis}++)\n"
+    places = [
+        " + ".join(f"i{axis} * {step}" for axis, step in enumerate(row) if step) or "0"
+        for row in (*steps, [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))])
+    ]
+    both = of.format(a=f"a[{places[0]}]", b=f"b[{places[1]}]")
+    value = after.format(v=f"({both})")
+    return function("ab", f"{body}{'    ' * (len(sizes) + 1)}y[{places[2]}] = {value};\n")
+
+
+Add("add", "a + b, or x + constant", "{a} + {b}")
+Mul("mul", "a b, or x constant", "{a} * {b}")
+Binary("sub", "a - b", "{a} - {b}")
+Binary("div", "a / b", "{a} / {b}", keeps_zero=False)
+Binary("minimum", "the smaller of a and b", "{b} > {a} || {a} != {a} ? {a} : {b}")
+Binary("maximum", "the greater of a and b", "{a} > {b} || {a} != {a} ? {a} : {b}")
+Binary("pow", "a^b", "powf({a}, {b})", keeps_zero=False)

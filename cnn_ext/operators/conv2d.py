@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _check as check
 from .. import _core
 from ..graph import windows
+from ..graph.graph import Graph
+from ..graph.layout import FLOAT, NO_BORDER, SIZE, Border, Placed, constant
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
+from . import conv2d_c
+from .packing import block_places, filters, in_blocks, parts, winograd_blocks
 
 
 class ConvSizes(NamedTuple):
@@ -93,6 +100,20 @@ def sizes_of(node: Node, x_shape: Shape) -> ConvSizes:
     return conv_sizes(x_shape, shape, a["stride"], a["padding"], a["dilation"], a["groups"])
 
 
+def winograd_pays(graph: Graph, node: Node) -> bool:
+    """Whether a convolution goes Winograd's way: where it does so for a block of images."""
+    sizes = sizes_of(node, graph.shapes[node.inputs[0]])
+    return bool(_core.winograd_pays(SIZE, (1, *sizes)))
+
+
+def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
+    """Whether lanes over pixels have less to do than lanes over output channels."""
+    a, (K, Q) = node.attributes, (output_shape[0], output_shape[2])
+    if a["stride"] != (1, 1) or a["groups"] > 1:
+        return False
+    return K * -(-Q // lanes) < Q * -(-K // lanes)
+
+
 class Conv2d(Operator):
     """``y[k,p,q] = bias[k] + sum_{c,r,s} x[c, p stride + r dilation - padding, ...] w[k,c,r,s]``.
 
@@ -103,6 +124,7 @@ class Conv2d(Operator):
     attributes = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "clip": None}
     weights = ("weight", "bias")
     reads = "x"
+    c_goes_on = True
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -159,6 +181,98 @@ class Conv2d(Operator):
         K, _, Q = graph.shapes[y]
         made: str = graph.add("reshape", y, shape=(K, Q))
         return made
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        (x,) = inputs
+        shape = run.graph.shapes[node.output]
+        if winograd_pays(run.graph, node):
+            return self._winograd(run, node, x)
+        beyond = x.lanes == 1 and x.data.size > math.prod(x.shape)  # there is more room behind it
+        if beyond and pixels_pay(node, shape, run.lanes):
+            return self._pixels(run, node, x)
+        a, weight, clip = node.attributes, node.weights["weight"], node.attributes["clip"]
+        K, C_group, R, S = weight.shape
+        C, groups, grid = x.shape[0], a["groups"], run.packed.grid
+        depthwise = groups == C == K and C > 1
+        x = run.regular(x, a["padding"], run.lanes if depthwise else 0)
+        (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
+        top, _, left, _ = a["padding"]
+        _, P, Q = shape
+        y: Placed = run.make(shape, run.border[node.output])
+        first = x.first - top * x.row - left * x.lanes
+        pixels = grid(first, (P, step_h * x.row), (Q, step_w * x.lanes))
+        targets = grid(y.first, (P, y.row), (Q, y.lanes))
+        bias, window = node.weights.get("bias"), ((R, gap_h * x.row), (S, gap_w * x.lanes))
+        if depthwise:
+            w, b = in_blocks(run, node.output, lambda: weight.reshape(K, R * S), bias)
+            tables = pixels, targets, grid(0, *window), *block_places(run, w, y)
+            run.kernels.depthwise(x.data, w, b, y.data, SIZE, tables, x.plane, clip)
+            return y
+        taps = grid(0, *x.channels(), *window)
+        for block, k, own in parts(K, groups, run.lanes):
+            rows = partial(filters, weight, k, own, groups)
+            part = None if bias is None else bias[k.start : k.stop]
+            w, b = in_blocks(run, f"{node.output} from {block}", rows, part)
+            each = C_group * R * S
+            seen = taps[own.start * each : own.stop * each]
+            tables = pixels, targets, seen, *block_places(run, w, y, block)
+            run.kernels.channel_conv(x.data, w, b, y.data, SIZE, tables, clip)
+        return y
+
+    def _pixels(self, run: Any, node: Node, x: Placed) -> Placed:
+        # few channels: lanes over neighbouring pixels
+        a, weight = node.attributes, node.weights["weight"]
+        K, C, R, S = weight.shape
+        L = run.lanes
+        gap_h, gap_w = a["dilation"]
+        top, _, left, _ = a["padding"]
+        x = run.regular(x, a["padding"], 1)
+        _, P, Q = run.graph.shapes[node.output]
+        if node.output not in run.packed:
+            bias = np.zeros(K, FLOAT)
+            bias[:] = node.weights.get("bias", 0.0)
+            run.packed[node.output] = [constant(weight), constant(bias)]
+        w, bias = run.packed[node.output]
+        y: Placed = run.make((K, P, Q), lanes=1, row=-(-Q // L) * L)
+        grid, vectors = run.packed.grid, -(-Q // L)
+        tables = (
+            grid(0, (K, C * R * S)),
+            grid(0, (K, y.plane)),
+            grid(0, (C * R * S, 1)),
+            grid(0, (C, x.plane), (R, gap_h * x.row), (S, gap_w)),
+            grid(x.first - top * x.row - left, (P, x.row), (vectors, L)),
+            grid(0, (P, y.row), (vectors, L)),
+        )
+        run.kernels.pixel_conv(w, x.data, bias, y.data, SIZE, tables, a["clip"])
+        return y
+
+    def _winograd(self, run: Any, node: Node, x: Placed) -> Placed:
+        weight, L = node.weights["weight"], run.lanes
+        K, C, R, _ = weight.shape
+        if node.output not in run.packed:
+            run.packed[node.output] = winograd_blocks(weight, node.weights.get("bias"), L)
+        u, bias = run.packed[node.output]
+        x = run.borderless(x)
+        y: Placed = run.make(run.graph.shapes[node.output], run.border[node.output])
+        top, _, left, _ = node.attributes["padding"]
+        shape = (-(-C // L), C, -(-K // L), K, *x.shape[1:], *y.shape[1:], top, left, R)
+        clip = node.attributes["clip"]
+        run.kernels.channel_winograd(
+            x.data, u, weight, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
+        )
+        return y
+
+    def padding(self, graph: Graph, node: Node) -> Border:
+        if winograd_pays(graph, node):
+            return NO_BORDER  # its transforms see to the edges
+        sides: Border = node.attributes["padding"]
+        return sides
+
+    def reads_beyond(self, graph: Graph, node: Node, lanes: int) -> bool:
+        return pixels_pay(node, graph.shapes[node.output], lanes)
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        conv2d_c.conv2d(writer, node, inputs[0], y, after)
 
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         return math.prod(node.weights["weight"].shape) * math.prod(shape[1:])

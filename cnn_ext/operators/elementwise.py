@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
+from ..graph.layout import SIZE, Placed, room
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes
+from .c_text import clip, number, unary
+
+# v, as far as the other factor is not 0, since minus infinity times 0 is NaN
+FAR = "(v < -200.0f ? -200.0f : v)"
 
 
 class Elementwise(Operator):
@@ -19,6 +24,10 @@ class Elementwise(Operator):
     ----------
     name : str
         As in src/kernels/functions.h, which has its formula and that of its derivative.
+    formula : str
+        For people.
+    c : str
+        For compilers, of `v` and the attributes.
     keeps_zero : bool
         Whether it makes zero of zero.
     **attributes
@@ -26,16 +35,17 @@ class Elementwise(Operator):
     """
 
     in_place = True
+    c_goes_on = True
 
-    def __init__(self, name: str, keeps_zero: bool = False, **attributes: Any) -> None:
+    def __init__(
+        self, name: str, formula: str, c: str = "", keeps_zero: bool = False, **attributes: Any
+    ) -> None:
         super().__init__(name)
+        self.formula = formula
         self.reads = _core.SAVED[name]  # type: ignore[misc]
         self.attributes = attributes  # type: ignore[misc]
+        self._c = c
         self._keeps_zero = keeps_zero
-
-    def keeps_zero(self, node: Node) -> bool:
-        """Whether zeros become zeros, so that a border of them stays one."""
-        return self._keeps_zero
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -63,9 +73,35 @@ class Elementwise(Operator):
         apply(f"{name}_back", seen.data, dy.data, dx.data, parameters)
         return (dx,)
 
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        (x,) = inputs
+        if not self.keeps_zero(node):
+            x = run.borderless(x)
+        y = x.like(room(x.data.size))
+        name, parameters = self.kernel(node)
+        run.kernels.elementwise(name, x.data, None, y.data, SIZE, x.data.size, *parameters)
+        return y
+
+    def keeps_zero(self, node: Node) -> bool:
+        return self._keeps_zero
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        whole = after.format(v=self.expression(writer, node, "{v}"))
+        writer.call(
+            "unary", unary(math.prod(writer.graph.shapes[node.output]), whole), [*inputs, y]
+        )
+
+    def expression(self, writer: Any, node: Node, v: str) -> str:
+        """Its number for that of an expression, in C."""
+        name = f"{self.name}_of"  # libm has some of the others
+        parameters = ", ".join(f"float {key}" for key in ("v", *self.attributes))
+        writer.define(f"{name}({parameters})", self._c)
+        values = [number(node.attributes[key]) for key in self.attributes]
+        return f"{name}({', '.join([v, *values])})"
+
 
 class Clip(Elementwise):
-    """``min(max(x, low), high)``; ReLU is low 0 and high infinity."""
+    """Bounds, of which one may be missing."""
 
     def keeps_zero(self, node: Node) -> bool:
         return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
@@ -74,6 +110,9 @@ class Clip(Elementwise):
         low, high = node.attributes["low"], node.attributes["high"]
         return ("relu", ()) if (low, high) == (0.0, math.inf) else ("clip", (low, high))
 
+    def expression(self, writer: Any, node: Node, v: str) -> str:
+        return clip(writer, v, node.attributes["low"], node.attributes["high"])
+
 
 def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: Any = None) -> None:
     """One kernel over arrays of the same number of numbers, in any layout."""
@@ -81,25 +120,81 @@ def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: 
     _core.elementwise(op, a, b, y, a.dtype.itemsize, a.size, p, q, c)
 
 
-Clip("clip", low=-math.inf, high=math.inf)
-Elementwise("leaky_relu", keeps_zero=True, negative_slope=0.01)
-Elementwise("sigmoid")
-Elementwise("tanh", keeps_zero=True)
-Elementwise("elu", keeps_zero=True, alpha=1.0)
-Elementwise("selu", keeps_zero=True)
-Elementwise("gelu", keeps_zero=True)
-Elementwise("gelu_tanh", keeps_zero=True)
-Elementwise("silu", keeps_zero=True)
-Elementwise("hardsigmoid", alpha=1 / 6, beta=0.5)
-Elementwise("hardswish", keeps_zero=True)
-Elementwise("softplus", beta=1.0, threshold=20.0)
-Elementwise("softsign", keeps_zero=True)
-Elementwise("abs", keeps_zero=True)
-Elementwise("neg", keeps_zero=True)
-Elementwise("exp")
-Elementwise("log")
-Elementwise("sqrt", keeps_zero=True)
-Elementwise("reciprocal")
-Elementwise("square", keeps_zero=True)
-Elementwise("erf", keeps_zero=True)
-Elementwise("power", exponent=...)
+Clip(
+    "clip",
+    "min(max(x, low), high); ReLU is low 0 and high infinity",
+    low=-math.inf,
+    high=math.inf,
+)
+Elementwise(
+    "leaky_relu",
+    "x where x > 0, else negative_slope x",
+    "v > 0.0f ? v : v * negative_slope",
+    keeps_zero=True,
+    negative_slope=0.01,
+)
+Elementwise("sigmoid", "1 / (1 + e^-x)", "1.0f / (1.0f + expf(-v))")
+Elementwise("tanh", "tanh x", "tanhf(v)", keeps_zero=True)
+Elementwise(
+    "elu",
+    "x where x > 0, else alpha (e^x - 1)",
+    "v > 0.0f ? v : alpha * expm1f(v)",
+    keeps_zero=True,
+    alpha=1.0,
+)
+Elementwise(
+    "selu",
+    "1.0507 x where x > 0, else 1.0507 1.67326 (e^x - 1)",
+    "1.05070099f * (v > 0.0f ? v : 1.67326324f * expm1f(v))",
+    keeps_zero=True,
+)
+Elementwise(
+    "gelu",
+    "x Phi(x), where Phi(x) = (1 + erf(x / sqrt 2)) / 2",
+    f"0.5f * {FAR} * erfcf(v * -0.707106781f)",
+    keeps_zero=True,
+)
+Elementwise(
+    "gelu_tanh",
+    "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
+    f"{FAR} / (1.0f + expf(v * (v * v * -0.0713548163f - 1.59576912f)))",
+    keeps_zero=True,
+)
+Elementwise("silu", "x / (1 + e^-x)", f"{FAR} / (1.0f + expf(-v))", keeps_zero=True)
+Elementwise(
+    "hardsigmoid",
+    "min(max(alpha x + beta, 0), 1)",
+    "v * alpha + beta < 0.0f ? 0.0f : v * alpha + beta > 1.0f ? 1.0f : v * alpha + beta",
+    alpha=1 / 6,
+    beta=0.5,
+)
+Elementwise(
+    "hardswish",
+    "x min(max(x + 3, 0), 6) / 6",
+    "v < -3.0f ? 0.0f : v * ((v > 3.0f ? 6.0f : v + 3.0f) / 6.0f)",
+    keeps_zero=True,
+)
+Elementwise(
+    "softplus",
+    "x where beta x > threshold, else ln(1 + e^(beta x)) / beta",
+    "v * beta > threshold ? v : (fmaxf(v * beta, 0.0f) + log1pf(expf(-fabsf(v * beta)))) / beta",
+    beta=1.0,
+    threshold=20.0,
+)
+Elementwise(
+    "softsign",
+    "x / (1 + |x|)",
+    "fabsf(v) > 1e30f ? copysignf(1.0f, v) : v / (1.0f + fabsf(v))",
+    keeps_zero=True,
+)
+Elementwise("abs", "|x|", "fabsf(v)", keeps_zero=True)
+Elementwise("neg", "-x", "-v", keeps_zero=True)
+Elementwise("exp", "e^x", "expf(v)")
+Elementwise("log", "ln x", "logf(v)")
+Elementwise("sqrt", "sqrt x", "sqrtf(v)", keeps_zero=True)
+Elementwise("reciprocal", "1 / x", "1.0f / v")
+Elementwise("square", "x^2", "v * v", keeps_zero=True)
+Elementwise(
+    "erf", "2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x", "erff(v)", keeps_zero=True
+)
+Elementwise("power", "x^exponent", "powf(v, exponent)", exponent=...)

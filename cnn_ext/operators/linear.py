@@ -1,4 +1,4 @@
-"""Full connection, ``y = x weight' + bias``."""
+"""Full connection."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
+from ..graph.layout import SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, contiguous, empty
 from .conv2d import bias_fits
+from .conv2d_c import clipped, dense
+from .packing import block_places, in_blocks
 
 
 class Linear(Operator):
-    """Gradients: ``dx = dy weight``, ``dweight = dy' x``, ``dbias = sum of dy``."""
+    """``y = x weight' + bias``.
+
+    Gradients: ``dx = dy weight``, ``dweight = dy' x``, ``dbias = sum of dy``.
+    """
 
     attributes = {"clip": None}
     weights = ("weight", "bias")
     reads = "x"
+    c_goes_on = True
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -64,6 +71,20 @@ class Linear(Operator):
         dx = Lanes.empty((N, C), dy.dtype)
         _core.linear_input(dy.data, run.weight(node, "weight"), dx.data, size, dy.blocks, C, K)
         return (dx,)
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        (x,) = inputs
+        weight, grid = node.weights["weight"], run.packed.grid
+        w, bias = in_blocks(run, node.output, lambda: weight, node.weights.get("bias"))
+        y: Placed = run.make(run.graph.shapes[node.output])
+        origin = grid(0, (1, 1))
+        tables = (origin, origin, x.at(run.packed), *block_places(run, w, y))
+        run.kernels.channel_conv(x.data, w, bias, y.data, SIZE, tables, node.attributes["clip"])
+        return y
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        after = clipped(writer, node, after)
+        dense(writer, node.weights["weight"], node.weights.get("bias"), after, inputs[0], y)
 
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         K, C = node.weights["weight"].shape

@@ -9,10 +9,24 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.layout import FLOAT, SIZE, Placed, places
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes
+from .c_text import check_rows, number
 from .elementwise import apply
+
+GATHER = """\
+static void gather(const float *const *from, const int (*run)[4], int runs, float *restrict y)
+{
+    /* a run: which source, where it begins there, step, length */
+    for (int i = 0; i < runs; i++) {
+        const float *x = from[run[i][0]] + run[i][1];
+        for (int j = 0; j < run[i][3]; j++)
+            *y++ = x[j * run[i][2]];
+    }
+}
+"""
 
 
 class Gather(Operator):
@@ -21,6 +35,7 @@ class Gather(Operator):
     An index of -1 gives `fill`.  The gradient of a number is the sum of those of its copies.
     """
 
+    inputs = "x, ..."
     attributes = {"index": ..., "fill": 0.0}
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
@@ -54,6 +69,41 @@ class Gather(Operator):
                 gradients[-1] = scattered(run, key, flat, here, source, shape)
             start += count
         return gradients
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        name, tables = node.output, run.packed.tables
+        y: Placed = run.make(run.graph.shapes[name], run.border[name])
+        if name not in tables:
+            index = node.attributes["index"].reshape(-1)
+            run.packed.need(2 * index.size)
+            target, start = y.at(run.packed), 0
+            filled = places(target[index < 0])
+            tables[name] = [(np.zeros_like(filled), filled)]
+            for x in inputs:
+                count = math.prod(x.shape)
+                here = (start <= index) & (index < start + count)
+                source = x.at(run.packed)[index[here] - start]
+                tables[name].append((places(source), places(target[here])))
+                start += count
+            run.packed[name] = [np.full(1, node.attributes["fill"], FLOAT)]
+        sources = (run.packed[name][0], *(x.data for x in inputs))
+        for data, (source, target) in zip(sources, tables[name], strict=True):
+            if source.size:
+                run.kernels.move(data, y.data, SIZE, source, target, 1)
+        return y
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        sizes = [math.prod(writer.graph.shapes[name]) for name in node.inputs]
+        found = runs(node.attributes["index"], sizes)
+        table = writer.constant("t", found)
+        sources = ", ".join([*inputs, "&fill"])
+        writer.define_text(GATHER)
+        writer.line(
+            f"{{\n        static const float fill = {number(node.attributes['fill'])};\n"
+            f"        const float *const from[] = {{{sources}}};\n"
+            f"        gather(from, {table}, {len(found)}, {y});\n    }}",
+            *inputs, y,
+        )  # fmt: skip
 
 
 def gathered(run: Any, key: Any, inputs: Sequence[Lanes], index: np.ndarray, fill: float) -> Lanes:
@@ -114,6 +164,30 @@ def offsets(numbers: Any) -> np.ndarray:
     return np.ascontiguousarray(numbers, np.intp).reshape(-1)
 
 
+def runs(index: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """An index as runs (source, start, step, length); the last source is what fills."""
+    flat = index.ravel().astype(np.int64)
+    starts = np.cumsum([0, *sizes])
+    source = np.where(flat < 0, len(sizes), np.searchsorted(starts, flat, "right") - 1)
+    place = np.where(flat < 0, 0, flat - starts[source])
+    step = np.diff(place)
+    same = np.diff(source) == 0
+    changes = np.flatnonzero((step[1:] != step[:-1]) | ~same[1:] | ~same[:-1]) + 1
+    check_rows(len(changes) + 1)
+    ends = iter([*changes.tolist(), len(step)])
+    found, first, end = [], 0, next(ends)
+    while first < len(flat):
+        while end <= first < len(step):
+            end = next(ends)
+        if first < len(step) and same[first]:
+            found.append((source[first], place[first], step[first], end - first + 1))
+            first = end + 1
+        else:
+            found.append((source[first], place[first], 0, 1))
+            first += 1
+    return np.array(found, np.int64)
+
+
 class Reshape(Operator):
     """The same numbers in another shape."""
 
@@ -134,6 +208,9 @@ class Reshape(Operator):
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
     ) -> Sequence[Any]:
         return (dy.reshape(*run.graph.shapes[node.inputs[0]]),)
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        return inputs[0].as_shape(run.graph.shapes[node.output], run.packed)
 
 
 Gather("gather")

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from .. import _check as check
 from .. import _core
 from ..graph import windows
+from ..graph.layout import NO_BORDER, SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes
+from .c_text import Image, check_rows, function
 
 MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
 
@@ -84,6 +86,8 @@ def sizes_of(node: Node, x_shape: Shape) -> PoolSizes:
 class Pool(Operator):
     """What both poolings have in common."""
 
+    c_goes_on = True
+
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
         s = sizes_of(node, x)
@@ -95,9 +99,22 @@ class Pool(Operator):
         )
         return x[0], s.P, s.Q
 
+    def channels(self, run: Any, node: Node, x: Placed, count_include_pad: bool | None) -> Placed:
+        """Maxima, or means if it is said what they count, of one image in blocks of channels."""
+        x = run.regular(x, lanes=run.lanes)
+        y: Placed = run.make(run.graph.shapes[node.output], run.border[node.output])
+        shape = (-(-x.shape[0] // run.lanes), *sizes_of(node, x.shape))
+        steps = (x.plane, x.row, y.plane, y.row)
+        first = (x.first, y.first)
+        run.kernels.pool_channels(x.data, y.data, SIZE, shape, steps, first, count_include_pad)
+        return y
+
 
 class MaxPool(Pool):
-    """The gradient goes to the first of the greatest numbers of each window."""
+    """The greatest number of each window.
+
+    The gradient goes to the first that is as great.
+    """
 
     attributes = {"kernel": ..., "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
 
@@ -121,6 +138,27 @@ class MaxPool(Pool):
         _core.max_pool2d_input(dy.data, run.kept().data, dx.data, dy.dtype.itemsize, core)
         return (dx,)
 
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        (x,) = inputs
+        if x.lanes != 1 or not is_pairs(node) or x.data.size <= x.plane * x.shape[0]:
+            return self.channels(run, node, x, None)
+        y: Placed = run.make(run.graph.shapes[node.output], lanes=1)
+        steps = (x.plane, x.row), (y.plane, y.row)
+        run.kernels.pool_pairs(x.data, y.data, SIZE, y.shape, *steps)
+        return y
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        sizes = sizes_of(node, writer.graph.shapes[node.inputs[0]])
+        x, shape = padded(writer, node, inputs[0], sizes, "-INFINITY")
+        writer.call("max_pool", pool_text(shape, sizes, None, after), [x, y])
+
+
+def is_pairs(node: Node) -> bool:
+    """Whether a max pooling takes the maxima of 2 x 2 pixels, side by side."""
+    a = node.attributes
+    plain = a["padding"] == NO_BORDER and not a["ceil_mode"]
+    return plain and a["kernel"] == a["stride"] == (2, 2) and a["dilation"] == (1, 1)
+
 
 def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lanes | None]:
     """Maxima of the windows and, if asked, which tap of its window each one was."""
@@ -137,7 +175,10 @@ def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lane
 
 
 class AvgPool(Pool):
-    """The gradient is spread evenly over each window."""
+    """The mean of each window.
+
+    The gradient is spread evenly over it.
+    """
 
     attributes = {
         "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
@@ -160,6 +201,70 @@ class AvgPool(Pool):
         count = bool(node.attributes["count_include_pad"])
         _core.avg_pool2d_input(dy.data, dx.data, dy.dtype.itemsize, core, count)
         return (dx,)
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        return self.channels(run, node, inputs[0], bool(node.attributes["count_include_pad"]))
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        sizes = s = sizes_of(node, writer.graph.shapes[node.inputs[0]])
+        x, shape = padded(writer, node, inputs[0], sizes, "0.0f")
+        check_rows(s.P + s.Q)
+        rows = s.H, s.top, s.bottom, s.P, s.step_h, s.R
+        columns = s.W, s.left, s.right, s.Q, s.step_w, s.S
+        counts = []
+        for size, before, behind, windows_, step, kernel in (rows, columns):
+            low, high = before, before + size
+            if node.attributes["count_include_pad"]:
+                low, high = 0, high + behind
+            starts = [i * step for i in range(windows_)]
+            counts.append([min(start + kernel, high) - max(start, low) for start in starts])
+        text = pool_text(shape, sizes, (counts[0], counts[1]), after)
+        writer.call("avg_pool", text, [x, y])
+
+
+def padded(writer: Any, node: Node, x: str, sizes: PoolSizes, fill: str) -> tuple[str, Image]:
+    """The input in C with what the windows need around it."""
+    s = sizes
+    used = (windows.used(s.P, s.R, s.step_h, s.gap_h), windows.used(s.Q, s.S, s.step_w, s.gap_w))
+    shape = writer.graph.shapes[node.inputs[0]]
+    found: tuple[str, Image] = writer.padded(x, shape, (s.top, s.left), used, fill)
+    return found
+
+
+def pool_text(
+    x: Image, sizes: PoolSizes, counts: tuple[list[int], list[int]] | None, after: str
+) -> str:
+    """C of maxima, or of means by `counts` of rows and columns, in windows that lie within `x`."""
+    (C, H, W), s = x, sizes
+    tables, start, result = "", "0.0f", "m"
+    take = "m += v;"
+    if counts is None:
+        start, take = "-INFINITY", "m = v > m || v != v ? v : m;"  # NaN stays
+    elif len(set(counts[0])) == len(set(counts[1])) == 1:
+        result = f"m / {counts[0][0] * counts[1][0]}.0f"
+    else:
+        for name, numbers in zip(("rows", "columns"), counts, strict=True):
+            text = ", ".join(f"{number}.0f" for number in numbers)
+            tables += f"    static const float {name}[] = {{{text}}};\n"
+        result = "m / (rows[p] * columns[q])"
+    return function(
+        "x",
+        f"""\
+{tables}\
+    for (int c = 0; c < {C}; c++, x += {H * W})
+        for (int p = 0; p < {s.P}; p++, y += {s.Q})
+            for (int q = 0; q < {s.Q}; q++) {{
+                const float *u = x + p * {s.step_h * W} + q * {s.step_w};
+                float m = {start};
+                for (int r = 0; r < {s.R}; r++)
+                    for (int s = 0; s < {s.S}; s++) {{
+                        const float v = u[r * {s.gap_h * W} + s * {s.gap_w}];
+                        {take}
+                    }}
+                y[q] = {after.format(v=result if result == "m" else f"({result})")};
+            }}
+""",
+    )
 
 
 MaxPool("max_pool")

@@ -6,20 +6,27 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import _core
+from ..graph.graph import Graph
+from ..graph.layout import Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
+from .arithmetic import binary_c, with_spread
 
 
 class PReLU(Operator):
-    """`x` where it is at least 0, else ``slope[c] x``; the gradient of a slope is the sum of dy x.
+    """``x`` where x is at least 0, else ``slope[c] x``.
 
-    K. He et al., "Delving deep into rectifiers", 2015.
+    The gradient of a slope is the sum of dy x where x is at most 0.  K. He et al., "Delving deep
+    into rectifiers", 2015.
     """
 
     weights = ("slope",)
     reads = "x"
+    c_goes_on = True
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -53,6 +60,22 @@ class PReLU(Operator):
         dx = run.over(dy)
         _core.prelu_back(dy.data, x_lanes.data, slope, dx.data, size, dy.blocks, C, pixels)
         return (dx,)
+
+    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+        return with_spread(run, node, inputs[0], _slope(run.graph, node), "prelu")
+
+    def keeps_zero(self, node: Node) -> bool:
+        return True
+
+    def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
+        text = "{a} < 0.0f ? {a} * {b} : {a}"
+        binary_c(writer, node, inputs, y, after, text, _slope(writer.graph, node))
+
+
+def _slope(graph: Graph, node: Node) -> np.ndarray:
+    # of a shape that broadcasts over the input
+    slope: np.ndarray = node.weights["slope"]
+    return slope.reshape(-1, *(1,) * (len(graph.shapes[node.output]) - 1))
 
 
 PReLU("prelu")

@@ -12,11 +12,11 @@ import numpy as np
 
 from .. import _core
 from ..graph.graph import Graph
+from ..graph.layout import Packed, constant
 from ..graph.node import Node
 from ..graph.operator import OPERATORS, Operator
 from ..lanes import Lanes, empty
 from ..parameter import Parameter
-from .layout import Packed, constant
 
 EAGER_ROOM = 2**31  # numbers in tables and constants of a network that is not a plan
 

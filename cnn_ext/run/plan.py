@@ -14,13 +14,13 @@ from .. import _check as check
 from .. import _core
 from .._arrays import plain_array
 from ..graph.graph import Graph
+from ..graph.layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
 from ..graph.rewrite import frozen, fused, lowered, simplify
 from ..lanes import Lanes, contiguous
 from ..scale import as_numbers, scale_of
 from ..task import meaning_of
 from .by_batch import ByBatch
 from .by_image import ByImage
-from .layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
 from .rules import most_at_once
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image

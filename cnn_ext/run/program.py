@@ -15,13 +15,13 @@ import numpy as np
 
 from .. import _core
 from ..graph.graph import Graph
+from ..graph.layout import Packed
 from ..graph.operator import OPERATORS
 from ..lanes import Lanes, contiguous, empty
 from ..ops.loss import Kernel, total
 from ..parameter import Kept, Parameter
 from ..scale import scale_of
 from .by_batch import ByBatch, settle, whole_of
-from .layout import Packed
 
 ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by the threads
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing

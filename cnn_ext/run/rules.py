@@ -1,51 +1,16 @@
-"""Which nodes of a graph are done together, and which way a convolution goes."""
+"""What holds for a graph as a whole: the order of its nodes, borders, what lives at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from .. import _core
 from ..graph.graph import Graph
-from ..graph.node import Node, Shape
+from ..graph.layout import MOST, MOST_BORDER, NO_BORDER, Border, NoRoom, image
+from ..graph.node import Node
 from ..graph.operator import OPERATORS
-from ..operators.conv2d import sizes_of
-from ..operators.elementwise import Elementwise
-from .layout import MOST, MOST_BORDER, NO_BORDER, SIZE, Border, NoRoom, image
 
 Value = TypeVar("Value")
-KEEP_ZERO = {"add", "mul"}  # what makes zeros of zeros
-
-
-def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
-    """Whether lanes over pixels have less to do than lanes over output channels."""
-    a, (K, Q) = node.attributes, (output_shape[0], output_shape[2])
-    if a["stride"] != (1, 1) or a["groups"] > 1:
-        return False
-    return K * -(-Q // lanes) < Q * -(-K // lanes)
-
-
-def is_pairs(node: Node) -> bool:
-    """Whether a pooling takes the maxima of 2 x 2 pixels, side by side."""
-    a = node.attributes
-    plain = a["padding"] == NO_BORDER and not a["ceil_mode"] and node.op == "max_pool"
-    return plain and a["kernel"] == a["stride"] == (2, 2) and a["dilation"] == (1, 1)
-
-
-def winograd_pays(graph: Graph, node: Node) -> bool:
-    """Whether a convolution goes Winograd's way: where it does so for a block of images."""
-    return bool(_core.winograd_pays(SIZE, conv_shape(graph, node)))
-
-
-def conv_shape(graph: Graph, node: Node) -> tuple[int, ...]:
-    """The sizes of a convolution of one block of images, as `_core.conv2d` takes them."""
-    return 1, *sizes_of(node, graph.shapes[node.inputs[0]])
-
-
-def keeps_zero(node: Node) -> bool:
-    """Whether zeros become zeros, so that a border stays one."""
-    operator: Any = OPERATORS[node.op]
-    return node.op in KEEP_ZERO or (isinstance(operator, Elementwise) and operator.keeps_zero(node))
 
 
 def in_order(graph: Graph, first: Value, step: Callable[[Node, list[Value]], Value]) -> Value:
@@ -63,7 +28,7 @@ def in_order(graph: Graph, first: Value, step: Callable[[Node, list[Value]], Val
 
 
 def borders(graph: Graph) -> dict[str, Border]:
-    """The padding that the convolutions want around each value."""
+    """The padding that its users want around each value."""
     border = dict.fromkeys(graph.shapes, NO_BORDER)
 
     def want(name: str, sides: Border) -> None:
@@ -71,12 +36,11 @@ def borders(graph: Graph) -> dict[str, Border]:
         border[name] = top, bottom, left, right
 
     for node in reversed(graph.nodes):
+        operator = OPERATORS[node.op]
+        passed = operator.keeps_zero(node)
         for name in node.inputs:
-            if node.op == "conv2d":
-                if winograd_pays(graph, node):
-                    continue  # its transforms see to the edges
-                want(name, node.attributes["padding"])
-            elif keeps_zero(node) and graph.shapes[name] == graph.shapes[node.output]:
+            want(name, operator.padding(graph, node))
+            if passed and graph.shapes[name] == graph.shapes[node.output]:
                 want(name, border[node.output])
     return border
 

@@ -6,7 +6,7 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
     cdef Py_ssize_t c, i, start
     cdef const vec* x
     cdef vec* y
-    cdef vec w = vec_all(1), b = VEC_ZERO
+    cdef vec w = vec_all(1), b = -VEC_ZERO  # x - 0 is x, also for -0
     cdef real low = <real> a.low, high = <real> a.high
     for c in range(part.first, part.last):
         start = (part.n * a.C + c) * a.pixels
@@ -15,15 +15,12 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
             w = vec_all((<const real*> a.w)[c])
         if a.b != NULL:
             b = vec_all((<const real*> a.b)[c])
-        if a.b == NULL:  # nothing is added, so that -0 stays what it is
+        if a.clip:
             for i in range(a.pixels):
-                y[i] = x[i] * w
+                y[i] = vec_clip(x[i] * w + b, low, high)
         else:
             for i in range(a.pixels):
                 y[i] = x[i] * w + b
-        if a.clip:
-            for i in range(a.pixels):
-                y[i] = vec_clip(y[i], low, high)
 
 
 cdef void prelu(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

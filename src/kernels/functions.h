@@ -47,6 +47,7 @@
     TWO(sub, a - b, c, -c) \
     TWO(mul, a * b, c * b, c * a) \
     TWO(div, a / b, c / b, -c * (a / b) / b) \
+    TWO(prelu, where(below(a, 0), a * b, a), where(above(a, 0), c, c * b), where(above(a, 0), zero, c * a)) \
     TWO(minimum, where(mask_or(vec_above(b, a), vec_nan(a)), a, b), share(c, b, a), share(c, a, b)) \
     TWO(maximum, where(mask_or(vec_above(a, b), vec_nan(a)), a, b), share(c, a, b), share(c, b, a)) \
     TWO(pow, vec_pow(a, b), c * pow_slope(a, b), c * vec_pow(a, b) * log_of_base(a, b))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.node import Shape
+from ..lanes import empty
+from .node import Shape
 
 FLOAT = np.dtype(np.float32)
 SIZE = FLOAT.itemsize
@@ -85,7 +86,7 @@ class Packed(dict[str, list[np.ndarray]]):
 
 
 @dataclass
-class Value:
+class Placed:
     """The numbers of one activation, and where each lies in `data`.
 
     If it lies in the usual way, channel c of pixel (h, w) is at ``first + c // lanes * plane
@@ -102,7 +103,7 @@ class Value:
     row: int = 0
     border: Border = NO_BORDER
 
-    def like(self, data: np.ndarray) -> Value:
+    def like(self, data: np.ndarray) -> Placed:
         """Another one that lies in the same way."""
         return replace(self, data=data)
 
@@ -119,11 +120,18 @@ class Value:
         pixels = (H, self.row), (W, self.lanes)
         return packed.grid(self.first, *self.channels(), *pixels)[: C * H * W]
 
-    def as_shape(self, shape: Shape, packed: Packed) -> Value:
+    def as_shape(self, shape: Shape, packed: Packed) -> Placed:
         """The same numbers, shaped otherwise."""
         if image(shape) == image(self.shape):
             return replace(self, shape=shape)
-        return Value(self.data, shape, self.at(packed))
+        return Placed(self.data, shape, self.at(packed))
+
+
+def room(count: int) -> np.ndarray:
+    """Memory for so many numbers of a value."""
+    if count > MOST:
+        raise NoRoom(f"{count} numbers in whole vectors; a plan may have {MOST}")
+    return empty((count,), FLOAT)
 
 
 def image(shape: Shape) -> tuple[int, int, int]:

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .. import _core
-from .layout import FLOAT, SIZE, constant
+from ..graph.layout import FLOAT, SIZE, Placed, constant
+
+
+def in_blocks(
+    run: Any, name: str, rows: Callable[[], np.ndarray], bias: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `blocks` makes of weights and bias; the run keeps it under `name`."""
+    if name not in run.packed:
+        run.packed[name] = blocks(rows(), bias, run.lanes)
+    return run.packed[name][0], run.packed[name][1]
+
+
+def block_places(run: Any, w: np.ndarray, y: Placed, first: int = 0) -> tuple[np.ndarray, ...]:
+    """Places of the taps and blocks of weights, and of the blocks of `y` from one on."""
+    grid, (count, taps, L) = run.packed.grid, w.shape
+    return (
+        grid(0, (taps, L)),
+        grid(0, (count, taps * L)),
+        grid(first * y.plane, (count, y.plane)),
+    )
 
 
 def blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.ndarray]:
