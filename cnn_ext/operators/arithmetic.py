@@ -52,6 +52,16 @@ class Binary(Operator):
                 gradients[-1] = summed(dx, run.graph.shapes[name])
         return gradients
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        # axes are aligned from the back, so the batch must not meet any other axis
+        shapes = [model.graph.shapes[name] for name in node.inputs]
+        rank = max(map(len, shapes))
+        fitting = [
+            x if len(shape) == rank else model.reshape(x, (1,) * (rank - len(shape)) + shape)
+            for x, shape in zip(inputs, shapes, strict=True)
+        ]
+        return str(model.node(ONNX[self.name], *fitting))
+
 
 class WithConstant(Binary):
     """Two values, or one value and the weight "constant", which does not enlarge it."""
@@ -78,6 +88,11 @@ class WithConstant(Binary):
         y = Lanes.empty(x.shape, x.dtype) if over is None else over
         by_constant(run, node, x, y, self.name)
         return y
+
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        if "constant" not in node.weights:
+            return super().onnx(model, node, *inputs)
+        return str(model.node(ONNX[self.name], *inputs, model.weight(node, "constant")))
 
 
 class Add(WithConstant):
@@ -182,6 +197,12 @@ def axis_sum(x: Lanes, axis: int) -> Lanes:
     apply("mul", y.data, factor, y.data)
     return y
 
+
+#: their names in ONNX
+ONNX = {
+    "add": "Add", "mul": "Mul", "sub": "Sub", "div": "Div", "minimum": "Min", "maximum": "Max",
+    "pow": "Pow",
+}  # fmt: skip
 
 Add("add")
 Mul("mul")

@@ -146,5 +146,14 @@ class Conv2d(Operator):
         K, C, R, S = node.weights["weight"].shape
         return K * C * R * S * shape[1] * shape[2]
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a = node.attributes
+        y = model.node(
+            "Conv", *inputs, *model.weights(node), kernel_shape=node.weights["weight"].shape[2:],
+            strides=a["stride"], pads=model.pads(a["padding"]), dilations=a["dilation"],
+            group=a["groups"],
+        )  # fmt: skip
+        return model.clip(y, a["clip"])
+
 
 Conv2d("conv2d")

@@ -44,5 +44,8 @@ class Dropout(Operator):
         apply("mul", dy.data, run.kept().data, dx.data)
         return (dx,)
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        return inputs[0]  # as in inference
+
 
 Dropout("dropout")

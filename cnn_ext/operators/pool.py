@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .. import _check as check
 from .. import _core
@@ -84,6 +85,8 @@ def sizes_of(node: Node, x_shape: Shape) -> PoolSizes:
 class Pool(Operator):
     """What both poolings have in common."""
 
+    form: ClassVar[str]  # its name in ONNX
+
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
         s = sizes_of(node, x)
@@ -95,11 +98,31 @@ class Pool(Operator):
         )
         return x[0], s.P, s.Q
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a, (x,) = node.attributes, inputs
+        (_, *size), output = model.graph.shapes[node.inputs[0]], model.graph.shapes[node.output]
+        top, bottom, left, right = a["padding"]
+        gaps = a.get("dilation", (1, 1))
+        if (*a["kernel"], *gaps, *a["padding"]) == (*size, 1, 1, 0, 0, 0, 0):
+            return model.node(f"Global{self.form}", x)
+        # programs disagree about ceil_mode; padding behind the image says the same
+        more = [
+            max((output[i + 1] - 1) * a["stride"][i] + (a["kernel"][i] - 1) * gaps[i] + 1 - whole,
+                0)
+            for i, whole in enumerate((size[0] + top + bottom, size[1] + left + right))
+        ]  # fmt: skip
+        return self.window(model, node, x, more)
+
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        """As `onnx`, with so much more padding below and at the right."""
+        raise NotImplementedError
+
 
 class MaxPool(Pool):
     """The gradient goes to the first of the greatest numbers of each window."""
 
     attributes = {"kernel": ..., "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+    form = "MaxPool"
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         node.attributes["dilation"] = check.pair(node.attributes["dilation"], "dilation", 1)
@@ -120,6 +143,17 @@ class MaxPool(Pool):
         core = (dx.blocks * x_shape[1], *sizes_of(node, x_shape[1:]))
         _core.max_pool2d_input(dy.data, run.kept().data, dx.data, dy.dtype.itemsize, core)
         return (dx,)
+
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        a = node.attributes
+        top, bottom, left, right = a["padding"]
+        pads = [top, bottom + more[0], left, right + more[1]]
+        if any(n >= a["kernel"][i // 2] for i, n in enumerate(pads)):  # few programs take that
+            x, pads = model.pad(x, pads, -math.inf), [0, 0, 0, 0]
+        return str(model.node(
+            "MaxPool", x, kernel_shape=a["kernel"], strides=a["stride"], pads=model.pads(pads),
+            dilations=a["dilation"],
+        ))  # fmt: skip
 
 
 def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lanes | None]:
@@ -142,6 +176,7 @@ class AvgPool(Pool):
     attributes = {
         "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
     }  # fmt: skip
+    form = "AveragePool"
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         (x,) = inputs
@@ -160,6 +195,17 @@ class AvgPool(Pool):
         count = bool(node.attributes["count_include_pad"])
         _core.avg_pool2d_input(dy.data, dx.data, dy.dtype.itemsize, core, count)
         return (dx,)
+
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        a = node.attributes
+        top, bottom, left, right = a["padding"]
+        pads, count = [top, bottom + more[0], left, right + more[1]], a["count_include_pad"]
+        if count and any(more):  # the padding that counts becomes part of the image
+            x, pads, count = model.pad(x, a["padding"], 0.0), [0, more[0], 0, more[1]], False
+        return str(model.node(
+            "AveragePool", x, kernel_shape=a["kernel"], strides=a["stride"],
+            pads=model.pads(pads), count_include_pad=int(count),
+        ))  # fmt: skip
 
 
 MaxPool("max_pool")

@@ -54,5 +54,9 @@ class PReLU(Operator):
         _core.prelu_back(dy.data, x_lanes.data, slope, dx.data, size, dy.blocks, C, pixels)
         return (dx,)
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        (x,), rank = inputs, len(model.graph.shapes[node.output])
+        return str(model.node("PRelu", x, model.weight(node, "slope", (-1, *(1,) * (rank - 1)))))
+
 
 PReLU("prelu")

@@ -43,6 +43,10 @@ class Softmax(Operator):
         _core.softmax(y.data, dy.data, dx.data, size, y.blocks, K, math.prod(rest), logarithm)
         return (dx,)
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        op = "LogSoftmax" if self.name == "log_softmax" else "Softmax"
+        return str(model.node(op, *inputs, axis=1))
+
 
 Softmax("softmax")
 Softmax("log_softmax")
