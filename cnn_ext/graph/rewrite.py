@@ -83,6 +83,7 @@ def rebuilt(
         inputs = [names[name] for name in node.inputs]
         weights = _whole(node.weights)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
+        new.nodes[-1].names.update(node.names)
     new.outputs = tuple(names[same.get(name, name)] for name in graph.outputs)
     new.outer_shapes(graph.input_shape, graph.output_shape)
     return new

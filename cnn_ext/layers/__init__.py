@@ -5,6 +5,7 @@ from .activation import Dropout, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .as_graph import graph_of
 from .container import Add, Concat, Residual
 from .conv import Conv2d
+from .from_graph import GraphModule
 from .linear import Flatten, Linear
 from .module import Layer, Module
 from .normalize import Normalize
@@ -20,6 +21,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
+    "GraphModule",
     "Layer",
     "LeakyReLU",
     "Linear",

@@ -154,6 +154,7 @@ class _Reader:
         self.graph, self.folder = model.graph, folder
         self.opset = _opset(model)
         self.known: dict[str, Operand | None] = {}  # None: its node is not supported
+        self.names: dict[int, str] = {}  # of tensors, by where their numbers are
         count = 0
         if len(self.graph.sparse_initializer):
             raise ValueError("sparse tensors are not supported")
@@ -162,6 +163,7 @@ class _Reader:
                 raise ValueError(f"there are two tensors {tensor.name!r}")
             try:
                 self.known[tensor.name] = array = array_of(tensor, folder)
+                self.names[_address(array)] = tensor.name
             except FAULTS as error:
                 raise ValueError(f"tensor {tensor.name[:60]!r}: {error}") from error
             count += array.size
@@ -231,7 +233,13 @@ class _Reader:
         arrays = [array for array in step.inputs if isinstance(array, np.ndarray)]
         if arrays and len(arrays) == len(step.inputs) and step.op in FOLDED:
             return (folded(self.build, step, arrays),)
+        nodes = self.build.graph.nodes
+        start = len(nodes)
         made = READERS[step.op](self.build, step)
+        for node in nodes[start:]:
+            for key, array in node.weights.items():
+                if _address(array) in self.names:
+                    node.names[key] = self.names[_address(array)]
         return made if isinstance(made, tuple) else (made,)
 
     def _check(self, node: Any) -> None:
@@ -257,6 +265,10 @@ def _opset(model: Any) -> int:
     if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
         raise ValueError(f"expected an opset of {OLDEST} to {newest}, got {versions[:9]}")
     return versions[0]
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def _names(values: Any) -> str:
