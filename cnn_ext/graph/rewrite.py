@@ -32,7 +32,7 @@ def simplify(graph: Graph) -> Graph:
         linear layer before them, if nothing else takes its value; reshapes of reshapes, clips of
         clips and gathers of gathers are one.
     """
-    nodes = _needed(graph, {node.output: node for node in graph.nodes})
+    nodes = needed(graph, {node.output: node for node in graph.nodes})
     uses = dict.fromkeys(graph.shapes, 0)
     for name in (*graph.outputs, *(name for node in nodes.values() for name in node.inputs)):
         uses[name] += 1
@@ -61,8 +61,8 @@ def simplify(graph: Graph) -> Graph:
     return rebuilt(graph, made.values(), same)
 
 
-def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
-    # those that the output depends on, in their order
+def needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
+    """The nodes that the outputs depend on, in their order."""
     wanted = set(graph.outputs)
     for node in reversed(nodes.values()):
         if node.output in wanted:

@@ -13,6 +13,7 @@ from .. import _check as check
 from ..graph.graph import Graph
 from ..graph.node import Shape
 from ..graph.rewrite import simplify
+from ..graph.spelled import spelled
 from ..task import KEY as TASK
 from ..task import Task, meaning_of
 from ._package import BYTE_SCALE, onnx_package
@@ -137,7 +138,7 @@ def read(model: Any, name: str, folder: Path | None, asked: Asked = NOTHING) -> 
         with np.errstate(all="ignore"):  # what is not finite is found below
             reader = _Reader(model, folder, asked)
             output = reader.run()
-            graph = simplify(reader.build.graph)
+            graph = spelled(simplify(reader.build.graph))
     except (*FAULTS, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from error
     for node in graph.nodes:
