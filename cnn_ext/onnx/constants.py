@@ -124,6 +124,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log, "Reciprocal": np.reciprocal, "Pow": np.power,
     "Floor": np.floor, "Ceil": np.ceil, "Max": lambda *a: reduce(np.maximum, a),
     "Min": lambda *a: reduce(np.minimum, a), "Sum": lambda *a: reduce(np.add, a),
+    "Mean": lambda *a: reduce(np.add, a) / len(a),
 }  # fmt: skip
 
 

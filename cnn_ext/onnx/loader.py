@@ -245,7 +245,10 @@ class _Reader:
 
     def _check(self, node: Any) -> None:
         # inputs and attributes that the operator has not would be left out silently
-        schema = onnx_package().defs.get_schema(node.op_type, self.opset, "")
+        defs = onnx_package().defs
+        if not defs.has(node.op_type, self.opset, ""):
+            raise ValueError(f"opset {self.opset} has no such operator")
+        schema = defs.get_schema(node.op_type, self.opset, "")
         if not schema.min_input <= len(node.input) <= schema.max_input:
             raise ValueError(f"it does not take {len(node.input)} inputs")
         names = {attribute.name for attribute in node.attribute}

@@ -22,7 +22,7 @@ def binary(build: Builder, op: str, a: Operand, b: Operand) -> Value:
             a = build.constant(real(_beside_images(build, b, a)), like=b)
     if isinstance(b, np.ndarray) and op not in WITH_CONSTANT:
         b = build.constant(real(_beside_images(build, a, b)), like=a)
-    assert isinstance(a, Value)
+    a = value_of(a)
     if not isinstance(b, Value):
         b = _beside_images(build, a, real(np.asarray(b)))
         build.need(b.size)
@@ -47,6 +47,13 @@ def binary(build: Builder, op: str, a: Operand, b: Operand) -> Value:
     else:
         name = build.graph.add(op, name, build.form(b, fitting))
     return Value(name, build.outer(out))
+
+
+def value_of(operand: Operand) -> Value:
+    """The operand, where it must not be a constant."""
+    if not isinstance(operand, Value):
+        raise ValueError("expected a value that depends on the input")
+    return operand
 
 
 def _beside_images(build: Builder, value: Operand, constant: np.ndarray) -> np.ndarray:
@@ -88,8 +95,7 @@ def arithmetic(build: Builder, step: Step) -> Operand:
 def of_several(build: Builder, step: Step) -> Operand:
     op = {"Max": "maximum", "Min": "minimum"}.get(step.op, "add")
     first, *others = sorted(step.operands(), key=lambda part: isinstance(part, np.ndarray))
-    assert isinstance(first, Value)
-    whole = first
+    whole = value_of(first)
     for part in others:
         if op != "add" and isinstance(part, np.ndarray) and part.ndim == 0:
             if np.isnan(real(part)):

@@ -89,7 +89,8 @@ def gather(build: Builder, step: Step) -> Operand:
     x, index, axis = step.operand(0), step.constant(1), step.attribute("axis", "i", 0)
     if index.dtype.kind != "i":
         raise ValueError(f"indices: expected whole numbers, got {index.dtype}")
-    if build.counts(x, axis) and np.array_equal(index, np.arange(build.fixed or 0)) and index.size:
+    all_images = build.counts(x, axis) and index.ndim == 1 and 0 < index.size == build.fixed
+    if all_images and np.array_equal(index, np.arange(index.size)):
         return x  # every image in its place
     (axis,) = build.axes(x, (axis,))
     inner = x.shape if isinstance(x, np.ndarray) else build.inner(x)

@@ -79,6 +79,7 @@ def local_response_normalization(build: Builder, step: Step) -> Operand:
 
 def _behind(build: Builder, x: Value, axis: int) -> tuple[int, ...]:
     # this axis of the model and all behind it
+    build.axes(x, (axis,))
     return build.axes(x, range(axis, len(x.shape)))
 
 
