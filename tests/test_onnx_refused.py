@@ -214,6 +214,21 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "places of the greatest": (
         "(float[N, 3] x) => (int64[N, 1] y) { y = ArgMax (x) }", {}, "output= can take the value",
     ),
+    "an unknown condition": (
+        """(float[N, 3] x) => (float[N, 3] y) {
+        c = Cast <to = 9> (x)
+        y = If (c) <then_branch = g () => (float[N, 3] p) { p = Neg (x) },
+        else_branch = h () => (float[N, 3] q) { q = Sin (x) }> }""",
+        {},
+        "values other than constants stay float32",
+    ),
+    "a branch that is not known": (
+        """(float[N, 3] x) => (float[N, 3] y) {
+        y = If (c) <then_branch = g () => (float[N, 3] p) { p = Neg (x) },
+        else_branch = h () => (float[N, 3] q) { q = Sin (x) }> }""",
+        {"c": np.array(False)},
+        "If (Sin: this operator is not known)",
+    ),
     "images split": (
         "(float[N, 3] x) => (float[N, 3] y) { y, z = Split (x) }", {}, "axis 0 counts images",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,7 +190,7 @@ class _Reader:
         nodes = []
         for node in reversed(self.graph.node):
             if not needed.isdisjoint(node.output):
-                needed.update(node.input)
+                needed.update(_inputs(node))
                 nodes.append(node)
         faults = []
         for node in reversed(nodes):
@@ -213,7 +213,7 @@ class _Reader:
     def _read(self, node: Any, needed: set[str]) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"operators of {node.domain[:60]!r} are not known")
-        if node.op_type not in READERS:
+        if node.op_type not in READERS and node.op_type != "If":
             raise ValueError(NOT_KNOWN.get(node.op_type, "this operator is not known"))
         self._check(node)
         if not node.output or not node.output[0] or not self.known.keys().isdisjoint(node.output):
@@ -224,7 +224,8 @@ class _Reader:
         inputs = [self.known[name] if name else None for name in node.input]
         results: tuple[Operand | None, ...] = (None,) * len(node.output)
         if all(self.known[name] is not None for name in filter(None, node.input)):
-            results = self._made(Step(node, self.opset, inputs, self.folder))
+            step = Step(node, self.opset, inputs, self.folder)
+            results = self._branch(step, needed) if node.op_type == "If" else self._made(step)
         for name in node.output[len(results) :]:
             if name in needed:
                 raise ValueError(f"only its first output is supported, not {name[:60]!r}")
@@ -242,6 +243,19 @@ class _Reader:
                 if _address(array) in self.names:
                     node.names[key] = self.names[_address(array)]
         return made if isinstance(made, tuple) else (made,)
+
+    def _branch(self, step: Step, needed: set[str]) -> tuple[Operand | None, ...]:
+        # what is done if a condition holds that is known; the other branch is not looked at
+        chosen = step.constant(0).reshape(()).astype(bool)
+        graph = step.attribute("then_branch" if chosen else "else_branch", "g", None)
+        if len(graph.initializer) or len(graph.sparse_initializer):
+            raise ValueError("tensors of a branch are not supported")
+        for node in graph.node:
+            try:
+                self._read(node, needed)
+            except FAULTS as error:
+                raise ValueError(f"{node.op_type[:60]}: {str(error)[:300]}") from error
+        return tuple(self.known[value.name] for value in graph.output)
 
     def _check(self, node: Any) -> None:
         # inputs and attributes that the operator has not would be left out silently
@@ -269,6 +283,15 @@ def _opset(model: Any) -> int:
     if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
         raise ValueError(f"expected an opset of {OLDEST} to {newest}, got {versions[:9]}")
     return versions[0]
+
+
+def _inputs(node: Any) -> Iterator[str]:
+    # the names that a node takes, also within its branches
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _inputs(inner)
+        yield from (value.name for value in attribute.g.output)
 
 
 def _address(array: np.ndarray) -> int:

@@ -12,7 +12,15 @@ import numpy as np
 from .building import BATCH, Builder, Operand, Value
 from .tensors import array_of
 
-KINDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}  # field: AttributeProto.Type
+KINDS = {
+    "f": 1,
+    "i": 2,
+    "s": 3,
+    "t": 4,
+    "g": 5,
+    "floats": 6,
+    "ints": 7,
+}  # field: AttributeProto.Type
 
 
 # what reads an operator, by its name; the readers stand beside the operators of the graph
@@ -57,7 +65,7 @@ class Step:
         return name in self._attributes
 
     def attribute(self, name: str, field: str, default: Any) -> Any:
-        """The attribute of this name, of type "f", "i", "s", "t", "floats" or "ints"."""
+        """The attribute of this name, of type "f", "i", "s", "t", "g", "floats" or "ints"."""
         if name not in self._attributes:
             return default
         found = self._attributes[name]
