@@ -34,13 +34,6 @@ def identity(build: Builder, step: Step) -> Operand:
     return step.operand(0)
 
 
-@reads("Dropout")
-def dropout(build: Builder, step: Step) -> Operand:
-    if step.given(2) and step.constant(2).any():
-        raise ValueError("dropout of training is not supported")
-    return step.operand(0)
-
-
 @reads("Cast")
 def cast(build: Builder, step: Step) -> Operand:
     x, to = step.operand(0), step.attribute("to", "i", FLOAT)

@@ -3,6 +3,7 @@
 from ..operators import (
     arithmetic_onnx,
     conv2d_onnx,
+    dropout_onnx,
     elementwise_onnx,
     linear_onnx,
     movement_onnx,
@@ -20,6 +21,7 @@ __all__ = [
     "arithmetic_onnx",
     "constants",
     "conv2d_onnx",
+    "dropout_onnx",
     "elementwise_onnx",
     "linear_onnx",
     "movement_onnx",
