@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_operators
 from test_graph_simplify import random
 
 
@@ -391,6 +392,7 @@ MODELS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
+MODELS |= onnx_operators.MODELS
 for ceil in (0, 1):
     for count in (0, 1):
         options = f"ceil_mode = {ceil}, count_include_pad = {count}, pads = [1, 0, 2, 1]"

@@ -8,6 +8,7 @@ from typing import Any
 import graph_reference
 import numpy as np
 import pytest
+from onnx_cases import by_lanes
 
 from cnn_ext import onnx as cnn_onnx
 
@@ -117,3 +118,57 @@ def test_files_of_pytorch(tmp_path: Path, name: str, way: str) -> None:
     expected = net(x).detach().numpy()
     y = graph_reference.run(graph, x.numpy())
     assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def small_networks() -> dict[str, Any]:
+    """Layers of which the exporter makes other operators, for values of (4, 16, 16)."""
+    functional = nn.functional
+    layers = [
+        nn.ELU(0.5), nn.SELU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Hardswish(),
+        nn.Hardsigmoid(), nn.Softplus(), nn.Softplus(2.0), nn.Softsign(), nn.Mish(), nn.PReLU(4),
+        nn.CELU(0.5), nn.ReLU6(), nn.Tanhshrink(), nn.LogSigmoid(), nn.Softmax2d(),
+        nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.LayerNorm([16, 16]),
+        nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.PixelShuffle(2), nn.PixelUnshuffle(2),
+        nn.UpsamplingBilinear2d(scale_factor=2), nn.UpsamplingNearest2d(scale_factor=3),
+        nn.Upsample(scale_factor=1.5, mode="bicubic"), nn.ReflectionPad2d(2),
+        nn.AdaptiveAvgPool2d(4), nn.AdaptiveMaxPool2d(1), nn.LocalResponseNorm(3, 0.5),
+    ]  # fmt: skip
+    functions = {
+        "normalize": lambda h: functional.normalize(h, dim=1),
+        "chunk": lambda h: torch.cat([torch.relu(part) for part in h.chunk(2, 1)][::-1], 1),
+        "logsumexp": lambda h: h.logsumexp(1),
+        "deviation": lambda h: h.std((2, 3)),
+        "quotient": lambda h: h / (h.abs() + 1),
+        "greatest and least": lambda h: torch.maximum(h[:, :2], h[:, 2:]) - h.amin(1, True),
+        "power": lambda h: (h.abs() + 0.1) ** 1.5,
+        "attention": lambda h: h * torch.sigmoid(h.mean((2, 3), keepdim=True)),
+        "flip": lambda h: h.flip(3),
+        "squeeze": lambda h: h.amax(1, keepdim=True).squeeze(1),
+        "interpolate": lambda h: functional.interpolate(h, size=h.shape[-1] + 3, mode="bilinear"),
+    }
+
+    class Function(nn.Module):
+        def __init__(self, function: Any) -> None:
+            super().__init__()
+            self.function = function
+
+        def forward(self, x: Any) -> Any:
+            return self.function(x)
+
+    named = {repr(layer): layer for layer in layers}
+    return named | {name: Function(function) for name, function in functions.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", small_networks())
+def test_layers_of_pytorch(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), small_networks()[name]).eval()
+    x = torch.randn(3, 3, 16, 16)
+    more = {"dynamo": False, "input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
+    torch.onnx.export(net, (x,), tmp_path / "net.onnx", **more)
+    expected = net(x).detach().numpy()
+    graph = cnn_onnx.load(tmp_path / "net.onnx")
+    y = by_lanes(graph, x.numpy())
+    assert y.shape == expected.shape
+    assert np.abs(y - expected).max() <= 1e-5 * max(1, np.abs(expected).max())

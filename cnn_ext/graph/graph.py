@@ -8,8 +8,8 @@ formats know beside them is put together from these.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Graph:
     input_shape, output_shape : tuple of int
         As `shapes` has them, unless `outer_shapes` said how whoever calls sees these numbers.
     """
+
+    #: the graph as a network that can be trained; `cnn_ext.layers.from_graph` puts it here
+    module: ClassVar[Callable[[Graph], Any]]
 
     def __init__(
         self,

@@ -22,6 +22,8 @@ class Node:
     output: str
     weights: Mapping[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    #: what a file that the node was read from calls the weights
+    names: dict[str, str] = field(default_factory=dict)
 
     def weight(self, key: str) -> np.ndarray | None:
         """The array of a weight as it is now, or None if there is none."""

@@ -15,7 +15,7 @@ OPERATORS: dict[str, Operator] = {}
 
 
 class Operator:
-    """One operator: shape, kernels, gradient, C text.
+    """One operator: shape, kernels, gradient, C text, its form in ONNX.
 
     A family of operators is a file of `cnn_ext.operators`, and each has one object of its class in
     `OPERATORS`.  The first line of the docstring is the formula.
@@ -143,3 +143,15 @@ class Operator:
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         """Multiplications with additions that one image costs, for that shape of the output."""
         return 0
+
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        """Write it into an ONNX model, a `cnn_ext.onnx.exporter.Writer`; the name of the value.
+
+        What reads it stands in the file of the same name with ``_onnx``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such form.
+        """
+        raise ValueError(f"{self.name} has no form in ONNX")

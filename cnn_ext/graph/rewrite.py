@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ def simplify(graph: Graph) -> Graph:
         linear layer before them, if nothing else takes its value; reshapes of reshapes, clips of
         clips and gathers of gathers are one.
     """
-    nodes = _needed(graph, {node.output: node for node in graph.nodes})
+    nodes = needed(graph, {node.output: node for node in graph.nodes})
     uses = dict.fromkeys(graph.shapes, 0)
     for name in (*graph.outputs, *(name for node in nodes.values() for name in node.inputs)):
         uses[name] += 1
@@ -62,8 +62,8 @@ def simplify(graph: Graph) -> Graph:
     return rebuilt(graph, made.values(), same)
 
 
-def _needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
-    # those that the output depends on, in their order
+def needed(graph: Graph, nodes: dict[str, Node]) -> dict[str, Node]:
+    """The nodes that the outputs depend on, in their order."""
     wanted = set(graph.outputs)
     for node in reversed(nodes.values()):
         if node.output in wanted:
@@ -77,6 +77,7 @@ def rebuilt(
     same: Mapping[str, str],
     dtype: Any = None,
     lower: Sequence[str] = (),
+    known: Callable[[Node], bool] = lambda node: False,
 ) -> Graph:
     """A new graph of these nodes; `same` says what outputs that are gone were the same as."""
     first, *others = (graph.shapes[name] for name in graph.inputs)
@@ -86,11 +87,12 @@ def rebuilt(
         names[name] = new.add_input(shape)
     for node in nodes:
         inputs = [names[name] for name in node.inputs]
-        if OPERATORS[node.op].lowers(node) in lower:
+        if OPERATORS[node.op].lowers(node) in lower and not known(node):
             names[node.output] = OPERATORS[node.op].lower(new, node, inputs)
             continue
         weights = _whole(node.weights)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
+        new.nodes[-1].names.update(node.names)
     new.outputs = tuple(names[same.get(name, name)] for name in graph.outputs)
     new.outer_shapes(graph.input_shape, graph.output_shape)
     return new
@@ -105,9 +107,12 @@ def frozen(graph: Graph) -> Graph:
     return rebuilt(graph, nodes, {}, np.dtype(np.float32), ("constants",))
 
 
-def lowered(graph: Graph) -> Graph:
-    """The graph with operators of training replaced by those that one image and files know."""
-    return rebuilt(graph, graph.nodes, {}, lower=("constants", "image"))
+def lowered(graph: Graph, known: Callable[[Node], bool] = lambda node: False) -> Graph:
+    """The graph with operators of training replaced by those that one image and files know.
+
+    `known` says of which nodes more is known than that.
+    """
+    return rebuilt(graph, graph.nodes, {}, None, ("constants", "image"), known)
 
 
 def fused(graph: Graph) -> Graph:

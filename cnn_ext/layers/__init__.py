@@ -23,6 +23,7 @@ from .as_graph import graph_of as graph_of
 from .container import Add, Concat, Residual
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .dropout import Dropout, Dropout2d, DropPath
+from .from_graph import GraphModule
 from .linear import Flatten, Linear
 from .module import Layer, Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
@@ -60,6 +61,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "GraphModule",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",

@@ -10,6 +10,7 @@ import numpy as np
 from ..initializers import Initializer
 from .built_in import BUILT_IN
 from .container import SAME, Container
+from .from_graph import GraphModule
 from .module import Module, WeightedLayer
 from .tracing import named
 
@@ -74,7 +75,7 @@ def _build(
     unknown = arguments.keys() - set(kind.arguments)
     if unknown:
         raise ValueError(f"unknown arguments {', '.join(sorted(unknown))}")
-    if issubclass(kind, WeightedLayer) and kind in BUILT_IN.values():
+    if issubclass(kind, (WeightedLayer, GraphModule)) and kind in BUILT_IN.values():
         arguments.update(rng=rng, initializer=initializer)
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "type" in value:

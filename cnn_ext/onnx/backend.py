@@ -16,7 +16,8 @@ from ..graph.graph import Graph
 from ..graph.node import Shape
 from ..run.plan import Plan
 from .building import BATCH
-from .loader import read
+from .loader import Asked, read
+from .tensors import FLOAT
 
 Executor = Callable[[Graph, np.ndarray], np.ndarray]
 
@@ -33,7 +34,7 @@ class Prepared(base.BackendRep):
         self.executor = executor
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[np.ndarray, ...]:
-        """The output for these inputs.
+        """The outputs for these inputs.
 
         Parameters
         ----------
@@ -42,7 +43,7 @@ class Prepared(base.BackendRep):
 
         Returns
         -------
-        tuple of one ndarray
+        tuple of ndarray
 
         Raises
         ------
@@ -54,14 +55,21 @@ class Prepared(base.BackendRep):
         if not isinstance(x, np.ndarray) or x.dtype != np.float32:
             got = getattr(x, "dtype", type(x).__name__)
             raise TypeError(f"inputs: expected an array of float32 first, got {got}")
-        graph, shape, images = self._read(x, inputs[1:])
-        result = self.executor(graph, images.reshape(-1, *graph.input_shape))
-        shape = tuple(len(images) if size == BATCH else size for size in shape)
-        return (np.asarray(result, np.float32).reshape(shape),)
+        outputs = []
+        for place in range(len(self.model.graph.output)):
+            graph, shape, images = self._read(x, inputs[1:], place)
+            result = self.executor(graph, images.reshape(-1, *graph.input_shape))
+            shape = tuple(len(images) if size == BATCH else size for size in shape)
+            outputs.append(np.asarray(result, np.float32).reshape(shape))
+        return tuple(outputs)
 
-    def _read(self, x: np.ndarray, weights: Sequence[Any]) -> tuple[Graph, Shape, np.ndarray]:
+    def _read(
+        self, x: np.ndarray, weights: Sequence[Any], place: int
+    ) -> tuple[Graph, Shape, np.ndarray]:
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
+        if any(value.type.tensor_type.elem_type != FLOAT for value in model.graph.output):
+            raise ValueError("outputs stay float32")
         known = {tensor.name for tensor in model.graph.initializer}
         first, *others = (value for value in model.graph.input if value.name not in known)
         if len(others) != len(weights):
@@ -75,10 +83,10 @@ class Prepared(base.BackendRep):
         for axis, size in zip(axes, x.shape, strict=True):
             axis.dim_value = size
         try:
-            graph, shape = read(model, "model", None)
+            graph, shape = read(model, "model", None, Asked(output=place))
         except ValueError as error:  # it may be that axis 0 does not count images
             try:
-                graph, shape = read(model, "model", None, one_image=True)
+                graph, shape = read(model, "model", None, Asked(output=place, one_image=True))
             except ValueError:
                 raise error from None
             return graph, shape, x[None]

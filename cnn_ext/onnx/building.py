@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Value:
 
 
 Operand = Value | np.ndarray  # arrays are constants
+Some = TypeVar("Some", Value, np.ndarray, Operand)
 
 
 def image_shape(shape: Shape) -> Shape:
@@ -110,19 +111,19 @@ class Builder:
         """Whether so many images are all that there are."""
         return count == BATCH or count >= (self.fixed or ENDLESS)
 
-    def reshape(self, operand: Operand, shape: Sequence[int]) -> Operand:
+    def reshape(self, operand: Some, shape: Sequence[int]) -> Some:
         """The same numbers in another shape."""
         shape = tuple(int(size) for size in shape)
         if math.prod(shape) != math.prod(operand.shape):
             raise ValueError(f"{said(operand.shape)} cannot become {said(shape)}")
         if isinstance(operand, np.ndarray):
-            return operand.reshape(shape)
+            return cast(Some, operand.reshape(shape))
         if self.batched and shape[:1] != (BATCH,):
             raise ValueError(f"{said(shape)} would mix the images of {said(operand.shape)}")
         table = operand.table
         if table is not None:
             table = table.reshape(shape[1:] if self.batched else shape)
-        return Value(operand.name, shape, table)
+        return cast(Some, Value(operand.name, shape, table))
 
     # ---------------------------------------------------------------------------------- tables
 
@@ -150,10 +151,14 @@ class Builder:
             return Value(operand.name, shape)
         return Value(operand.name, shape, np.ascontiguousarray(table))
 
-    def expand(self, operand: Operand, inner: Shape) -> Operand:
+    def moved(self, value: Value, change: Callable[[np.ndarray], np.ndarray]) -> Value:
+        """As `layout`, of a value."""
+        return cast(Value, self.layout(value, change))
+
+    def expand(self, operand: Some, inner: Shape) -> Some:
         """The operand broadcast to a shape (of one image)."""
         self.need(math.prod(inner))
-        return self.layout(operand, lambda table: np.broadcast_to(table, inner))
+        return cast(Some, self.layout(operand, lambda table: np.broadcast_to(table, inner)))
 
     # ------------------------------------------------------------------------ nodes of the graph
 
@@ -170,12 +175,29 @@ class Builder:
             self._formed[key] = name
         return self._formed[key]
 
-    def each(self, value: Value, op: str, **attributes: Any) -> Value:
-        """Add a node that works on every number by itself."""
+    def each(
+        self,
+        value: Value,
+        op: str,
+        weights: Mapping[str, np.ndarray] | None = None,
+        **attributes: Any,
+    ) -> Value:
+        """Add a node that works on every number by itself; weights are for each channel."""
         name = value.name
-        if value.table is not None:
+        if value.table is not None or weights:
             name = self.form(value, image_shape(self.inner(value)))
-        return Value(self.graph.add(op, name, **attributes), value.shape)
+        return Value(self.graph.add(op, name, weights=weights, **attributes), value.shape)
+
+    def constant(self, array: np.ndarray, like: Operand) -> Value:
+        """A value that is the same for every image, beside one of some number of axes."""
+        rank = len(like.shape) - self.batched
+        inner = (1,) * (rank - array.ndim) + array.shape
+        shape = image_shape(inner)
+        self.need(2 * array.size)
+        nothing = np.full(shape, -1, np.int32)
+        name = self.graph.add("gather", self.graph.input, index=nothing, fill=0.0)
+        name = self.graph.add("add", name, weights={"constant": array.reshape(shape)})
+        return Value(name, self.outer(inner))
 
     def finish(self, value: Value) -> None:
         """Make a value the output of the graph."""

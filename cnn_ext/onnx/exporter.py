@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from .. import __version__
 from .._files import atomic_write
 from ..graph.graph import Graph
 from ..graph.node import Node, Shape
+from ..graph.operator import OPERATORS, Operator
 from ..graph.rewrite import CLIP_NONE, lowered
 from ..layers import Module, graph_of
 from ..task import KEY as TASK
@@ -64,12 +65,17 @@ def export(
             raise ValueError(f"input_shape: the graph takes {graph.input_shape}, got {input_shape}")
     else:
         raise TypeError(f"net: expected a Module or a Graph, got {type(net).__name__}")
-    content = _Writer(onnx, lowered(graph), names).content()
+    content = Writer(onnx, lowered(graph, _has_form), names).content()
     with atomic_write(path) as file:
         file.write(content)
 
 
-class _Writer:
+def _has_form(node: Node) -> bool:
+    # whether the operator says itself what it is in ONNX
+    return type(OPERATORS[node.op]).onnx is not Operator.onnx
+
+
+class Writer:
     """The nodes and tensors of a model while they are made from a graph."""
 
     def __init__(self, onnx: Any, graph: Graph, names: dict[int, str]) -> None:
@@ -87,7 +93,7 @@ class _Writer:
         if graph.input_shape != graph.shapes[graph.input]:
             self.known[graph.input] = self.reshape("input", graph.shapes[graph.input])
         for node in graph.nodes:
-            self.known[node.output] = WRITE[node.op](self, node, *map(self.known.get, node.inputs))
+            self.known[node.output] = self.written(node)
         if graph.output_shape != graph.shapes[graph.output]:
             self.known[graph.output] = self.reshape(self.known[graph.output], graph.output_shape)
         self.node("Identity", self.known[graph.output], output="output")
@@ -126,129 +132,43 @@ class _Writer:
         self.tensors.append(self.onnx.numpy_helper.from_array(np.asarray(array, dtype), name))
         return name
 
-    def weights(self, node: Node) -> list[str]:
-        """Append weight and bias, under the names that the network has for them.
+    def written(self, node: Node) -> str:
+        """Append what the operator of a node says; returns the name of its value."""
+        return OPERATORS[node.op].onnx(self, node, *(self.known[name] for name in node.inputs))
+
+    # ------------------------------------------------------------ what the operators put together
+
+    def weight(self, node: Node, key: str, shape: Sequence[int] | None = None) -> str:
+        """Append a weight, perhaps in another shape, under the name that the network has for it.
 
         What stands again is written again without its name.
         """
-        return [
-            self.tensor(node.weight(key), name=self.names.pop(id(node.weights[key]), None))
-            for key in ("weight", "bias")
-            if key in node.weights
-        ]
+        array = np.asarray(node.weight(key))
+        name = self.names.pop(id(node.weights[key]), None)
+        return self.tensor(array if shape is None else array.reshape(shape), name=name)
+
+    def weights(self, node: Node) -> list[str]:
+        """Append weight and bias, as far as there are such."""
+        return [self.weight(node, key) for key in ("weight", "bias") if key in node.weights]
+
+    def pads(self, padding: Sequence[int]) -> list[int]:
+        """Padding in the order of ONNX."""
+        top, bottom, left, right = padding
+        return [top, left, bottom, right]
 
     def pad(self, x: str, padding: Sequence[int], value: float) -> str:
         """Pad images (N, C, H, W)."""
         begin, end = [0, 0, *padding[::2]], [0, 0, *padding[1::2]]
         return self.node("Pad", x, self.tensor([*begin, *end], np.int64), self.tensor(value))
 
+    def clip(self, x: str, bounds: tuple[float, float] | None) -> str:
+        """Clip, if there are bounds."""
+        if bounds is None:
+            return x
+        if bounds == (0.0, math.inf):
+            return self.node("Relu", x)
+        pairs = zip(bounds, CLIP_NONE, strict=True)
+        return self.node("Clip", x, *("" if b == none else self.tensor(b) for b, none in pairs))
+
     def reshape(self, x: str, shape: Shape) -> str:
         return self.node("Reshape", x, self.tensor([0, *shape], np.int64))
-
-
-def _conv2d(model: _Writer, node: Node, x: str) -> str:
-    a = node.attributes
-    return model.node(
-        "Conv", x, *model.weights(node), kernel_shape=node.weights["weight"].shape[2:],
-        strides=a["stride"], pads=_pads(a["padding"]), dilations=a["dilation"], group=a["groups"],
-    )  # fmt: skip
-
-
-def _pads(padding: Sequence[int]) -> list[int]:
-    top, bottom, left, right = padding
-    return [top, left, bottom, right]
-
-
-def _linear(model: _Writer, node: Node, x: str) -> str:
-    return model.node("Gemm", x, *model.weights(node), transB=1)
-
-
-def _pool(model: _Writer, node: Node, x: str) -> str:
-    a = dict(node.attributes)
-    (_, *size), output = model.graph.shapes[node.inputs[0]], model.graph.shapes[node.output]
-    top, bottom, left, right = a["padding"]
-    gaps = a.get("dilation", (1, 1))
-    if (*a["kernel"], *gaps, *a["padding"]) == (*size, 1, 1, 0, 0, 0, 0):
-        return model.node("GlobalMaxPool" if node.op == "max_pool" else "GlobalAveragePool", x)
-    # programs disagree about ceil_mode; padding behind the image says the same
-    more = [
-        max((output[i + 1] - 1) * a["stride"][i] + (a["kernel"][i] - 1) * gaps[i] + 1 - whole, 0)
-        for i, whole in enumerate((size[0] + top + bottom, size[1] + left + right))
-    ]
-    pads = [top, bottom + more[0], left, right + more[1]]
-    common = {"kernel_shape": a["kernel"], "strides": a["stride"]}
-    if node.op == "max_pool":
-        if any(n >= a["kernel"][i // 2] for i, n in enumerate(pads)):  # few programs take that
-            x, pads = model.pad(x, pads, -math.inf), [0, 0, 0, 0]
-        return model.node("MaxPool", x, **common, pads=_pads(pads), dilations=gaps)
-    count = a["count_include_pad"]
-    if count and any(more):  # the padding that counts becomes part of the image
-        x, pads, count = model.pad(x, a["padding"], 0.0), [0, more[0], 0, more[1]], False
-    return model.node("AveragePool", x, **common, pads=_pads(pads), count_include_pad=int(count))
-
-
-def _clip(model: _Writer, node: Node, x: str) -> str:
-    low, high = node.attributes["low"], node.attributes["high"]
-    if (low, high) == (0.0, math.inf):
-        return model.node("Relu", x)
-    bounds = [
-        "" if bound == none else model.tensor(bound)
-        for bound, none in zip((low, high), CLIP_NONE, strict=True)
-    ]
-    return model.node("Clip", x, *bounds)
-
-
-def _binary(op: str) -> Callable[..., str]:
-    def add(model: _Writer, node: Node, *inputs: str) -> str:
-        if len(inputs) == 1:
-            return model.node(op, inputs[0], model.tensor(node.weight("constant")))
-        # axes are aligned from the back, so the batch must not meet any other axis
-        shapes = [model.graph.shapes[name] for name in node.inputs]
-        rank = max(map(len, shapes))
-        fitting = [
-            x if len(shape) == rank else model.reshape(x, (1,) * (rank - len(shape)) + shape)
-            for x, shape in zip(inputs, shapes, strict=True)
-        ]
-        return model.node(op, *fitting)
-
-    return add
-
-
-def _gather(model: _Writer, node: Node, *inputs: str) -> str:
-    index, shapes = node.attributes["index"], [model.graph.shapes[name] for name in node.inputs]
-    size = sum(map(math.prod, shapes))
-    flat = [
-        x if len(shape) == 1 else model.node("Flatten", x)
-        for x, shape in zip(inputs, shapes, strict=True)
-    ]
-    x = flat[0] if len(flat) == 1 else model.node("Concat", *flat, axis=1)
-    if (index < 0).any():  # one more number at the end
-        x = model.node("Pad", x, model.tensor([0, 0, 0, 1], np.int64),
-                       model.tensor(node.attributes["fill"]))  # fmt: skip
-    where = np.where(index < 0, size, index).ravel()
-    x = model.node("Gather", x, model.tensor(where, np.int64), axis=1)
-    return x if index.ndim == 1 else model.reshape(x, index.shape)
-
-
-def _plain(op: str, **attributes: Any) -> Callable[..., str]:
-    return lambda model, node, x: model.node(op, x, **attributes)
-
-
-WRITE: dict[str, Callable[..., str]] = {
-    "conv2d": _conv2d,
-    "linear": _linear,
-    "max_pool": _pool,
-    "avg_pool": _pool,
-    "clip": _clip,
-    "leaky_relu": lambda model, node, x: model.node(
-        "LeakyRelu", x, alpha=float(node.attributes["negative_slope"])
-    ),
-    "sigmoid": _plain("Sigmoid"),
-    "tanh": _plain("Tanh"),
-    "softmax": _plain("Softmax", axis=1),
-    "log_softmax": _plain("LogSoftmax", axis=1),
-    "add": _binary("Add"),
-    "mul": _binary("Mul"),
-    "gather": _gather,
-    "reshape": lambda model, node, x: model.reshape(x, tuple(node.attributes["shape"])),
-}

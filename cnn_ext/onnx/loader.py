@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,29 +13,45 @@ from .. import _check as check
 from ..graph.graph import Graph
 from ..graph.node import Shape
 from ..graph.rewrite import simplify
+from ..graph.spelled import spelled
 from ..task import KEY as TASK
 from ..task import Task, meaning_of
 from ._package import BYTE_SCALE, onnx_package
 from .building import BATCH, ROOM, Builder, Operand, Value
-from .operators import OPERATORS
+from .constants import FLOATS, FOLDED, folded
+from .operators import READERS
 from .step import Step
-from .tensors import FLOAT, array_of
+from .tensors import array_of
 
 OLDEST = 7  # opset: broadcasting as in NumPy, batch normalisation without the flag for testing
+NOT_KNOWN = {
+    "ArgMax": "it makes whole numbers: output= can take the value before it, of which they are the"
+    " places of the greatest",
+}
 FAULTS = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, MemoryError)
 
 
-def load(path: str | os.PathLike[str], byte_scale: float | None = None) -> Graph:
+def load(
+    path: str | os.PathLike[str],
+    byte_scale: float | None = None,
+    input_shape: Sequence[int] | None = None,
+    output: str | int | None = None,
+) -> Graph:
     """Read an ONNX file.
 
     Parameters
     ----------
     path : str or path
-        A model with one input, of which axis 0 counts images and the other sizes are known, and
-        one output, both float32; see docs/onnx.md for the operators.
+        A model with one input of floating point, of which axis 0 counts images; see docs/onnx.md
+        for the operators.
     byte_scale : float, optional
         What bytes (uint8) are multiplied by, 1 to take whole numbers as they are.  By default what
         the file says of it, as those of `export` do; another file takes no whole numbers.
+    input_shape : tuple of int, optional
+        Of one image, without N; needed where the file leaves sizes free.
+    output : str or int, optional
+        Which value is the output: the name of any value of the model, or the number of one of its
+        outputs, from 0.  Needed where the model has more than one output.
 
     Returns
     -------
@@ -57,10 +74,16 @@ def load(path: str | os.PathLike[str], byte_scale: float | None = None) -> Graph
         model = onnx.ModelProto.FromString(content)
     except Exception as error:  # DecodeError of whatever protobuf is there
         raise ValueError(f"{path}: not an ONNX file: {error}") from error
-    return _told(read(model, str(path), Path(path).parent)[0], model, str(path), byte_scale)
+    graph, _ = read(model, str(path), Path(path).parent, Asked(input_shape, output))
+    return _told(graph, model, str(path), byte_scale)
 
 
-def from_model(model: Any, byte_scale: float | None = None) -> Graph:
+def from_model(
+    model: Any,
+    byte_scale: float | None = None,
+    input_shape: Sequence[int] | None = None,
+    output: str | int | None = None,
+) -> Graph:
     """As `load`, of a ModelProto with all its data inside.
 
     Raises
@@ -68,7 +91,8 @@ def from_model(model: Any, byte_scale: float | None = None) -> Graph:
     ValueError
         If it is not a model of this kind.
     """
-    return _told(read(model, "model", None)[0], model, "model", byte_scale)
+    graph, _ = read(model, "model", None, Asked(input_shape, output))
+    return _told(graph, model, "model", byte_scale)
 
 
 def _told(graph: Graph, model: Any, name: str, byte_scale: float | None) -> Graph:
@@ -87,9 +111,18 @@ def _told(graph: Graph, model: Any, name: str, byte_scale: float | None) -> Grap
     return graph
 
 
-def read(
-    model: Any, name: str, folder: Path | None, one_image: bool = False
-) -> tuple[Graph, Shape]:
+class Asked(NamedTuple):
+    """What is asked of a model beside what its file says; `load` tells what it means."""
+
+    input_shape: Sequence[int] | None = None
+    output: str | int | None = None
+    one_image: bool = False  # whether the whole input, axis 0 and all, is one image
+
+
+NOTHING = Asked()
+
+
+def read(model: Any, name: str, folder: Path | None, asked: Asked = NOTHING) -> tuple[Graph, Shape]:
     """The graph of a model, and the shape of its output, where the batch is `BATCH`.
 
     Parameters
@@ -99,14 +132,13 @@ def read(
         Of the file, for messages.
     folder : Path or None
         Where data outside the model may lie.
-    one_image : bool
-        Whether the whole input, axis 0 and all, is one image.
+    asked : Asked
     """
     try:
         with np.errstate(all="ignore"):  # what is not finite is found below
-            reader = _Reader(model, folder, one_image)
+            reader = _Reader(model, folder, asked)
             output = reader.run()
-            graph = simplify(reader.build.graph)
+            graph = spelled(simplify(reader.build.graph))
     except (*FAULTS, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from error
     for node in graph.nodes:
@@ -119,10 +151,11 @@ def read(
 class _Reader:
     """What is known of a model while its nodes are read one after the other."""
 
-    def __init__(self, model: Any, folder: Path | None, one_image: bool) -> None:
+    def __init__(self, model: Any, folder: Path | None, asked: Asked) -> None:
         self.graph, self.folder = model.graph, folder
         self.opset = _opset(model)
         self.known: dict[str, Operand | None] = {}  # None: its node is not supported
+        self.names: dict[int, str] = {}  # of tensors, by where their numbers are
         count = 0
         if len(self.graph.sparse_initializer):
             raise ValueError("sparse tensors are not supported")
@@ -131,17 +164,16 @@ class _Reader:
                 raise ValueError(f"there are two tensors {tensor.name!r}")
             try:
                 self.known[tensor.name] = array = array_of(tensor, folder)
+                self.names[_address(array)] = tensor.name
             except FAULTS as error:
                 raise ValueError(f"tensor {tensor.name[:60]!r}: {error}") from error
             count += array.size
         inputs = [value for value in self.graph.input if value.name not in self.known]
-        if len(inputs) != 1 or len(self.graph.output) != 1:
-            names = ", ".join(repr(value.name[:60]) for value in inputs[:9])
-            raise ValueError(
-                f"expected one input and one output, got {len(inputs)} ({names}) and"
-                f" {len(self.graph.output)}"
-            )
-        shape, fixed = _shape(inputs[0])
+        if len(inputs) != 1:
+            raise ValueError(f"expected one input, got {len(inputs)} ({_names(inputs)})")
+        self.target = _target(self.graph, asked.output)
+        shape, fixed = _shape(inputs[0], asked.input_shape)
+        one_image = asked.one_image
         shape = (fixed, *shape[1:]) if fixed is not None and (one_image or fixed == 1) else shape
         if one_image and fixed is None:
             raise ValueError("the size of axis 0 is not known")
@@ -153,12 +185,12 @@ class _Reader:
 
     def run(self) -> Value:
         """Read all nodes that the output needs, and say what is not supported."""
-        target = self.graph.output[0].name
+        target = self.target
         needed = {target}
         nodes = []
         for node in reversed(self.graph.node):
             if not needed.isdisjoint(node.output):
-                needed.update(node.input)
+                needed.update(_inputs(node))
                 nodes.append(node)
         faults = []
         for node in reversed(nodes):
@@ -170,37 +202,67 @@ class _Reader:
                 self.known.update(dict.fromkeys(filter(None, node.output)))
         if faults:
             raise ValueError(f"not supported: {'; '.join(faults)}")
-        output = self.known.get(target)
+        if target not in self.known:
+            raise ValueError(f"output: there is no value {target[:60]!r}")
+        output = self.known[target]
         if not isinstance(output, Value):
             raise ValueError(f"the output {target[:60]!r} does not depend on the input")
         self.build.finish(output)
         return output
 
     def _read(self, node: Any, needed: set[str]) -> None:
-        constant = node.op_type == "Constant"
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"operators of {node.domain[:60]!r} are not known")
-        if node.op_type not in OPERATORS and not constant:
-            raise ValueError("this operator is not known")
+        if node.op_type not in READERS and node.op_type != "If":
+            raise ValueError(NOT_KNOWN.get(node.op_type, "this operator is not known"))
         self._check(node)
-        for name in node.output[1:]:
-            if name in needed:
-                raise ValueError(f"only its first output is supported, not {name[:60]!r}")
-        if not node.output or not node.output[0] or node.output[0] in self.known:
+        if not node.output or not node.output[0] or not self.known.keys().isdisjoint(node.output):
             raise ValueError("it makes no value of its own")
         for name in filter(None, node.input):
             if name not in self.known:
                 raise ValueError(f"there is no value {name[:60]!r} before it")
         inputs = [self.known[name] if name else None for name in node.input]
-        result: Operand | None = None  # if it takes what an unsupported node should make
+        results: tuple[Operand | None, ...] = (None,) * len(node.output)
         if all(self.known[name] is not None for name in filter(None, node.input)):
-            step = Step(node, self.opset, inputs)
-            result = self._constant(step) if constant else OPERATORS[node.op_type](self.build, step)
-        self.known[node.output[0]] = result
+            step = Step(node, self.opset, inputs, self.folder)
+            results = self._branch(step, needed) if node.op_type == "If" else self._made(step)
+        for name in node.output[len(results) :]:
+            if name in needed:
+                raise ValueError(f"only its first output is supported, not {name[:60]!r}")
+        self.known.update(zip(filter(None, node.output), results, strict=False))
+
+    def _made(self, step: Step) -> tuple[Operand, ...]:
+        arrays = [array for array in step.inputs if isinstance(array, np.ndarray)]
+        if arrays and len(arrays) == len(step.inputs) and step.op in FOLDED:
+            return (folded(self.build, step, arrays),)
+        nodes = self.build.graph.nodes
+        start = len(nodes)
+        made = READERS[step.op](self.build, step)
+        for node in nodes[start:]:
+            for key, array in node.weights.items():
+                if _address(array) in self.names:
+                    node.names[key] = self.names[_address(array)]
+        return made if isinstance(made, tuple) else (made,)
+
+    def _branch(self, step: Step, needed: set[str]) -> tuple[Operand | None, ...]:
+        # what is done if a condition holds that is known; the other branch is not looked at
+        chosen = step.constant(0).reshape(()).astype(bool)
+        graph = step.attribute("then_branch" if chosen else "else_branch", "g", None)
+        if len(graph.initializer) or len(graph.sparse_initializer):
+            raise ValueError("tensors of a branch are not supported")
+        for node in graph.node:
+            try:
+                self._read(node, needed)
+            except FAULTS as error:
+                raise ValueError(f"{node.op_type[:60]}: {str(error)[:300]}") from error
+        return tuple(self.known[value.name] for value in graph.output)
 
     def _check(self, node: Any) -> None:
         # inputs and attributes that the operator has not would be left out silently
-        schema = onnx_package().defs.get_schema(node.op_type, self.opset, "")
+        defs = onnx_package().defs
+        if not defs.has(node.op_type, self.opset, ""):
+            raise ValueError(f"opset {self.opset} has no such operator")
+        schema = defs.get_schema(node.op_type, self.opset, "")
         if not schema.min_input <= len(node.input) <= schema.max_input:
             raise ValueError(f"it does not take {len(node.input)} inputs")
         names = {attribute.name for attribute in node.attribute}
@@ -210,17 +272,6 @@ class _Reader:
         for name, attribute in schema.attributes.items():
             if attribute.required and name not in names:
                 raise ValueError(f"attribute {name} is missing")
-
-    def _constant(self, step: Step) -> np.ndarray:
-        if step.has("value"):
-            return array_of(step.attribute("value", "t", None), self.folder)
-        for name, field, dtype in (
-            ("value_float", "f", np.float32), ("value_floats", "floats", np.float32),
-            ("value_int", "i", np.int64), ("value_ints", "ints", np.int64),
-        ):  # fmt: skip
-            if step.has(name):
-                return np.array(step.attribute(name, field, None), dtype)
-        raise ValueError("it has no value of a kind that is known")
 
 
 def _opset(model: Any) -> int:
@@ -234,16 +285,56 @@ def _opset(model: Any) -> int:
     return versions[0]
 
 
-def _shape(value: Any) -> tuple[Shape, int | None]:
+def _inputs(node: Any) -> Iterator[str]:
+    # the names that a node takes, also within its branches
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _inputs(inner)
+        yield from (value.name for value in attribute.g.output)
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _names(values: Any) -> str:
+    return ", ".join(repr(value.name[:60]) for value in values[:9])
+
+
+def _target(graph: Any, asked: str | int | None) -> str:
+    # the name of the value that shall be the output
+    if isinstance(asked, str):
+        return asked
+    outputs = graph.output
+    if asked is None and len(outputs) != 1:
+        raise ValueError(
+            f"expected one output, got {len(outputs)} ({_names(outputs)}): output= says which"
+        )
+    place = check.whole(0 if asked is None else asked, "output", 0)
+    if place >= len(outputs):
+        raise ValueError(f"output: expected one of {len(outputs)}, got {place}")
+    return str(outputs[place].name)
+
+
+def _shape(value: Any, asked: Sequence[int] | None) -> tuple[Shape, int | None]:
     # the shape of the input, with BATCH in front, and the size of the batch if it is known
     kind = value.type.tensor_type
-    if kind.elem_type != FLOAT:
+    if kind.elem_type not in FLOATS:
         raise ValueError(f"input {value.name[:60]!r}: expected float32, got type {kind.elem_type}")
     sizes = [size.dim_value if size.HasField("dim_value") else None for size in kind.shape.dim]
+    shown = [size.dim_param or size.dim_value for size in kind.shape.dim][:9]
+    if asked is not None:
+        own = [check.whole(size, "input_shape", 1) for size in asked]
+        if len(own) != len(sizes) - 1 or not all(
+            size in (None, new) for size, new in zip(sizes[1:], own, strict=True)
+        ):
+            raise ValueError(f"input_shape: {tuple(own)} does not fit {shown}")
+        sizes[1:] = own
     if not sizes or any(size is None or size < 1 for size in sizes[1:]):
-        shown = [size.dim_param or size.dim_value for size in kind.shape.dim]
         raise ValueError(
-            f"input {value.name[:60]!r}: expected images of one known size, got {shown[:9]}"
+            f"input {value.name[:60]!r}: expected images of one known size, got {shown};"
+            " input_shape= says which"
         )
     fixed = sizes[0] if sizes[0] and sizes[0] > 0 else None
     return (BATCH, *(int(size or 0) for size in sizes[1:])), fixed

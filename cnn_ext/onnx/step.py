@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .building import BATCH, Operand, Value
+from .building import BATCH, Builder, Operand, Value
+from .tensors import array_of
 
-KINDS = {"f": 1, "i": 2, "s": 3, "t": 4, "floats": 6, "ints": 7}  # field: AttributeProto.Type
+KINDS = {
+    "f": 1,
+    "i": 2,
+    "s": 3,
+    "t": 4,
+    "g": 5,
+    "floats": 6,
+    "ints": 7,
+}  # field: AttributeProto.Type
+
+
+# what reads an operator, by its name; the readers stand beside the operators of the graph
+READERS: dict[str, Callable[[Builder, Step], Operand | tuple[Operand, ...]]] = {}
+
+
+def reads(*names: str) -> Callable[[Any], Any]:
+    """Put a function into the table of what reads operators of ONNX, under these names."""
+
+    def register(function: Any) -> Any:
+        READERS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
 
 
 class Step:
@@ -22,19 +47,25 @@ class Step:
         The version of the operators.
     inputs : list of Value, array or None
         None where the node leaves an input out.
+    folder : Path or None
+        Where data outside the model may lie.
     """
 
-    def __init__(self, node: Any, opset: int, inputs: list[Operand | None]) -> None:
+    def __init__(
+        self, node: Any, opset: int, inputs: list[Operand | None], folder: Path | None = None
+    ) -> None:
         self.op = node.op_type
         self.opset = opset
         self.inputs = inputs
+        self.outputs = len(node.output)
+        self.folder = folder
         self._attributes = {attribute.name: attribute for attribute in node.attribute}
 
     def has(self, name: str) -> bool:
         return name in self._attributes
 
     def attribute(self, name: str, field: str, default: Any) -> Any:
-        """The attribute of this name, of type "f", "i", "s", "t", "floats" or "ints"."""
+        """The attribute of this name, of type "f", "i", "s", "t", "g", "floats" or "ints"."""
         if name not in self._attributes:
             return default
         found = self._attributes[name]
@@ -64,6 +95,12 @@ class Step:
             raise ValueError(f"attribute {name}: expected {len(default)} sizes, got {found}")
         return found
 
+    def tensor(self, name: str, default: np.ndarray) -> np.ndarray:
+        """An attribute that is a tensor."""
+        if not self.has(name):
+            return default
+        return array_of(self.attribute(name, "t", None), self.folder)
+
     # ---------------------------------------------------------------------------------- inputs
 
     def given(self, i: int) -> bool:
@@ -73,6 +110,10 @@ class Step:
         if not self.given(i):
             raise ValueError(f"input {i} is missing")
         return self.inputs[i]  # type: ignore[return-value]
+
+    def operands(self) -> list[Operand]:
+        """All of them, where none may be left out."""
+        return [self.operand(i) for i in range(len(self.inputs))]
 
     def value(self, i: int) -> Value:
         operand = self.operand(i)

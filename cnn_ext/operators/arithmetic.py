@@ -39,10 +39,10 @@ class Binary(Operator):
     reads = "x"
     c_goes_on = True
 
-    def __init__(self, name: str, formula: str, c: str, keeps_zero: bool = True) -> None:
+    def __init__(self, name: str, formula: str, c: str, onnx: str, keeps_zero: bool = True) -> None:
         super().__init__(name)
         self.formula = formula
-        self._c = c
+        self._c, self._onnx = c, onnx
         self._keeps_zero = keeps_zero
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
@@ -91,6 +91,16 @@ class Binary(Operator):
     def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:
         binary_c(writer, node, inputs, y, after, self._c, node.weights.get("constant"))
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        # axes are aligned from the back, so the batch must not meet any other axis
+        shapes = [model.graph.shapes[name] for name in node.inputs]
+        rank = max(map(len, shapes))
+        fitting = [
+            x if len(shape) == rank else model.reshape(x, (1,) * (rank - len(shape)) + shape)
+            for x, shape in zip(inputs, shapes, strict=True)
+        ]
+        return str(model.node(self._onnx, *fitting))
+
 
 class WithConstant(Binary):
     """Two values, or one value and the weight "constant", which does not enlarge it."""
@@ -128,6 +138,11 @@ class WithConstant(Binary):
         if "constant" not in node.weights:
             return super().image(run, node, *inputs)
         return with_spread(run, node, inputs[0], node.weights["constant"], self.name)
+
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        if "constant" not in node.weights:
+            return super().onnx(model, node, *inputs)
+        return str(model.node(self._onnx, *inputs, model.weight(node, "constant")))
 
 
 class Add(WithConstant):
@@ -295,10 +310,10 @@ def binary_text(of: str, shape: Shape, operands: Sequence[Shape], after: str) ->
     return function("ab", f"{body}{'    ' * (len(sizes) + 1)}y[{places[2]}] = {value};\n")
 
 
-Add("add", "a + b, or x + constant", "{a} + {b}")
-Mul("mul", "a b, or x constant", "{a} * {b}")
-Binary("sub", "a - b", "{a} - {b}")
-Binary("div", "a / b", "{a} / {b}", keeps_zero=False)
-Binary("minimum", "the smaller of a and b", "{b} > {a} || {a} != {a} ? {a} : {b}")
-Binary("maximum", "the greater of a and b", "{a} > {b} || {a} != {a} ? {a} : {b}")
-Binary("pow", "a^b", "powf({a}, {b})", keeps_zero=False)
+Add("add", "a + b, or x + constant", "{a} + {b}", "Add")
+Mul("mul", "a b, or x constant", "{a} * {b}", "Mul")
+Binary("sub", "a - b", "{a} - {b}", "Sub")
+Binary("div", "a / b", "{a} / {b}", "Div", keeps_zero=False)
+Binary("minimum", "the smaller of a and b", "{b} > {a} || {a} != {a} ? {a} : {b}", "Min")
+Binary("maximum", "the greater of a and b", "{a} > {b} || {a} != {a} ? {a} : {b}", "Max")
+Binary("pow", "a^b", "powf({a}, {b})", "Pow", keeps_zero=False)

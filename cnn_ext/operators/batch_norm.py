@@ -124,6 +124,17 @@ class BatchNorm(Operator):
         made: str = graph.add("add", scaled, weights={"constant": shift.reshape(form)})
         return made
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        if node.attributes["training"]:
+            raise ValueError("batch_norm: the statistics of a batch are no constants")
+        (C,), weights = node.weights["mean"].shape, []
+        for key, missing in (("weight", np.ones), ("bias", np.zeros)):
+            given = node.weight(key) is not None
+            weights.append(model.weight(node, key) if given else model.tensor(missing(C)))
+        weights += [model.weight(node, key) for key in ("mean", "var")]
+        y = model.node("BatchNormalization", *inputs, *weights, epsilon=node.attributes["eps"])
+        return str(model.clip(y, node.attributes["clip"]))
+
 
 def affine_of(node: Node) -> tuple[np.ndarray, np.ndarray]:
     """Factor and summand of each channel, of constant mean and variance."""

@@ -277,5 +277,16 @@ class Conv2d(Operator):
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         return math.prod(node.weights["weight"].shape) * math.prod(shape[1:])
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a, kernel = node.attributes, node.weights["weight"].shape[2:]
+        axes = slice(2 - len(kernel), None)  # sequences have the last alone
+        top, bottom, left, right = a["padding"]
+        y = model.node(
+            "Conv", *inputs, *model.weights(node), kernel_shape=kernel, strides=a["stride"][axes],
+            pads=[*(top, left)[axes], *(bottom, right)[axes]], dilations=a["dilation"][axes],
+            group=a["groups"],
+        )  # fmt: skip
+        return str(model.clip(y, a["clip"]))
+
 
 Conv2d("conv2d")

@@ -109,6 +109,16 @@ class ConvTranspose2d(Operator):
         inputs = _sizes(node, shape)
         return math.prod(node.weights["weight"].shape) * inputs.P * inputs.Q
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a = node.attributes
+        return str(
+            model.node(
+                "ConvTranspose", *inputs, *model.weights(node), strides=a["stride"],
+                kernel_shape=node.weights["weight"].shape[2:], pads=model.pads(a["padding"]),
+                output_padding=a["output_padding"], dilations=a["dilation"], group=a["groups"],
+            )
+        )  # fmt: skip
+
 
 def _sizes(node: Node, output: Shape) -> ConvSizes:
     # of the convolution whose way back it is

@@ -48,6 +48,9 @@ class Dropout(Operator):
         drop(node, dy, dx)
         return (dx,)
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        return inputs[0]  # as in inference
+
 
 def drop(node: Node, x: Lanes, y: Lanes) -> None:
     """Numbers that stay, divided, and zeros."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import _core
@@ -30,6 +30,8 @@ class Elementwise(Operator):
         For compilers, of `v` and the attributes.
     keeps_zero : bool
         Whether it makes zero of zero.
+    onnx : str or function of a Writer, the node and the name of x
+        Its operator in ONNX, which has the same attributes, or what writes it.
     **attributes
         Up to two numbers that the formulas have as p and q, with their defaults.
     """
@@ -38,7 +40,13 @@ class Elementwise(Operator):
     c_goes_on = True
 
     def __init__(
-        self, name: str, formula: str, c: str = "", keeps_zero: bool = False, **attributes: Any
+        self,
+        name: str,
+        formula: str,
+        c: str = "",
+        onnx: str | Callable[[Any, Node, str], str] = "",
+        keeps_zero: bool = False,
+        **attributes: Any,
     ) -> None:
         super().__init__(name)
         self.formula = formula
@@ -46,6 +54,7 @@ class Elementwise(Operator):
         self.attributes = attributes  # type: ignore[misc]
         self._c = c
         self._keeps_zero = keeps_zero
+        self.written = onnx
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -99,6 +108,11 @@ class Elementwise(Operator):
         values = [number(node.attributes[key]) for key in self.attributes]
         return f"{name}({', '.join([v, *values])})"
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        if callable(self.written):
+            return self.written(model, node, *inputs)
+        return str(model.node(self.written, *inputs, **node.attributes))
+
 
 class Clip(Elementwise):
     """Bounds, of which one may be missing."""
@@ -120,11 +134,66 @@ def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: 
     _core.elementwise(op, a, b, y, a.dtype.itemsize, a.size, p, q, c)
 
 
+# ------------------------------------------------------------------------------- forms in ONNX
+
+
+def _clip(model: Any, node: Node, x: str) -> str:
+    return str(model.clip(x, (node.attributes["low"], node.attributes["high"])))
+
+
+def _leaky_relu(model: Any, node: Node, x: str) -> str:
+    return str(model.node("LeakyRelu", x, alpha=node.attributes["negative_slope"]))
+
+
+def _silu(model: Any, node: Node, x: str) -> str:
+    return str(model.node("Mul", x, model.node("Sigmoid", x)))
+
+
+def _gelu(model: Any, node: Node, x: str) -> str:
+    # x/2 (1 + erf(x / sqrt 2))
+    erf = model.node("Erf", model.node("Mul", x, model.tensor(math.sqrt(0.5))))
+    return _half(model, x, erf)
+
+
+def _gelu_tanh(model: Any, node: Node, x: str) -> str:
+    # x/2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+    cube = model.node("Mul", model.node("Mul", x, x), x)
+    inner = model.node("Add", x, model.node("Mul", cube, model.tensor(0.044715)))
+    scaled = model.node("Mul", inner, model.tensor(math.sqrt(2 / math.pi)))
+    return _half(model, x, model.node("Tanh", scaled))
+
+
+def _half(model: Any, x: str, part: str) -> str:
+    half = model.node("Mul", x, model.tensor(0.5))
+    return str(model.node("Mul", half, model.node("Add", part, model.tensor(1.0))))
+
+
+def _softplus(model: Any, node: Node, x: str) -> str:
+    beta, threshold = node.attributes["beta"], node.attributes["threshold"]
+    scaled = x if beta == 1 else model.node("Mul", x, model.tensor(beta))
+    y = model.node("Softplus", scaled)
+    y = y if beta == 1 else model.node("Mul", y, model.tensor(1 / beta))
+    if threshold >= EQUAL:
+        return str(y)
+    return str(model.node("Where", model.node("Greater", scaled, model.tensor(threshold)), x, y))
+
+
+def _square(model: Any, node: Node, x: str) -> str:
+    return str(model.node("Mul", x, x))
+
+
+def _power(model: Any, node: Node, x: str) -> str:
+    return str(model.node("Pow", x, model.tensor(node.attributes["exponent"])))
+
+
+EQUAL = 17.0  # from here on softplus is x in float32
+
 Clip(
     "clip",
     "min(max(x, low), high); ReLU is low 0 and high infinity",
     low=-math.inf,
     high=math.inf,
+    onnx=_clip,
 )
 Elementwise(
     "leaky_relu",
@@ -132,47 +201,54 @@ Elementwise(
     "v > 0.0f ? v : v * negative_slope",
     keeps_zero=True,
     negative_slope=0.01,
+    onnx=_leaky_relu,
 )
-Elementwise("sigmoid", "1 / (1 + e^-x)", "1.0f / (1.0f + expf(-v))")
-Elementwise("tanh", "tanh x", "tanhf(v)", keeps_zero=True)
+Elementwise("sigmoid", "1 / (1 + e^-x)", "1.0f / (1.0f + expf(-v))", onnx="Sigmoid")
+Elementwise("tanh", "tanh x", "tanhf(v)", keeps_zero=True, onnx="Tanh")
 Elementwise(
     "elu",
     "x where x > 0, else alpha (e^x - 1)",
     "v > 0.0f ? v : alpha * expm1f(v)",
     keeps_zero=True,
     alpha=1.0,
+    onnx="Elu",
 )
 Elementwise(
     "selu",
     "1.0507 x where x > 0, else 1.0507 1.67326 (e^x - 1)",
     "1.05070099f * (v > 0.0f ? v : 1.67326324f * expm1f(v))",
     keeps_zero=True,
+    onnx="Selu",
 )
 Elementwise(
     "gelu",
     "x Phi(x), where Phi(x) = (1 + erf(x / sqrt 2)) / 2",
     f"0.5f * {FAR} * erfcf(v * -0.707106781f)",
     keeps_zero=True,
+    onnx=_gelu,
 )
 Elementwise(
     "gelu_tanh",
     "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
     f"{FAR} / (1.0f + expf(v * (v * v * -0.0713548163f - 1.59576912f)))",
     keeps_zero=True,
+    onnx=_gelu_tanh,
 )
-Elementwise("silu", "x / (1 + e^-x)", f"{FAR} / (1.0f + expf(-v))", keeps_zero=True)
+Elementwise("silu", "x / (1 + e^-x)", f"{FAR} / (1.0f + expf(-v))", keeps_zero=True, onnx=_silu)
 Elementwise(
     "hardsigmoid",
     "min(max(alpha x + beta, 0), 1)",
     "v * alpha + beta < 0.0f ? 0.0f : v * alpha + beta > 1.0f ? 1.0f : v * alpha + beta",
     alpha=1 / 6,
     beta=0.5,
+    onnx="HardSigmoid",
 )
 Elementwise(
     "hardswish",
     "x min(max(x + 3, 0), 6) / 6",
     "v < -3.0f ? 0.0f : v * ((v > 3.0f ? 6.0f : v + 3.0f) / 6.0f)",
     keeps_zero=True,
+    onnx="HardSwish",
 )
 Elementwise(
     "softplus",
@@ -180,21 +256,27 @@ Elementwise(
     "v * beta > threshold ? v : (fmaxf(v * beta, 0.0f) + log1pf(expf(-fabsf(v * beta)))) / beta",
     beta=1.0,
     threshold=20.0,
+    onnx=_softplus,
 )
 Elementwise(
     "softsign",
     "x / (1 + |x|)",
     "fabsf(v) > 1e30f ? copysignf(1.0f, v) : v / (1.0f + fabsf(v))",
     keeps_zero=True,
+    onnx="Softsign",
 )
-Elementwise("abs", "|x|", "fabsf(v)", keeps_zero=True)
-Elementwise("neg", "-x", "-v", keeps_zero=True)
-Elementwise("exp", "e^x", "expf(v)")
-Elementwise("log", "ln x", "logf(v)")
-Elementwise("sqrt", "sqrt x", "sqrtf(v)", keeps_zero=True)
-Elementwise("reciprocal", "1 / x", "1.0f / v")
-Elementwise("square", "x^2", "v * v", keeps_zero=True)
+Elementwise("abs", "|x|", "fabsf(v)", keeps_zero=True, onnx="Abs")
+Elementwise("neg", "-x", "-v", keeps_zero=True, onnx="Neg")
+Elementwise("exp", "e^x", "expf(v)", onnx="Exp")
+Elementwise("log", "ln x", "logf(v)", onnx="Log")
+Elementwise("sqrt", "sqrt x", "sqrtf(v)", keeps_zero=True, onnx="Sqrt")
+Elementwise("reciprocal", "1 / x", "1.0f / v", onnx="Reciprocal")
+Elementwise("square", "x^2", "v * v", keeps_zero=True, onnx=_square)
 Elementwise(
-    "erf", "2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x", "erff(v)", keeps_zero=True
+    "erf",
+    "2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x",
+    "erff(v)",
+    keeps_zero=True,
+    onnx="Erf",
 )
-Elementwise("power", "x^exponent", "powf(v, exponent)", exponent=...)
+Elementwise("power", "x^exponent", "powf(v, exponent)", exponent=..., onnx=_power)

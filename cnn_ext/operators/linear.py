@@ -90,5 +90,9 @@ class Linear(Operator):
         K, C = node.weights["weight"].shape
         return K * C
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        y = model.node("Gemm", *inputs, *model.weights(node), transB=1)
+        return model.clip(y, node.attributes["clip"])
+
 
 Linear("linear")

@@ -105,6 +105,21 @@ class Gather(Operator):
             *inputs, y,
         )  # fmt: skip
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        index, shapes = node.attributes["index"], [model.graph.shapes[name] for name in node.inputs]
+        size = sum(map(math.prod, shapes))
+        flat = [
+            x if len(shape) == 1 else model.node("Flatten", x)
+            for x, shape in zip(inputs, shapes, strict=True)
+        ]
+        x = flat[0] if len(flat) == 1 else model.node("Concat", *flat, axis=1)
+        if (index < 0).any():  # one more number at the end
+            x = model.node("Pad", x, model.tensor([0, 0, 0, 1], np.int64),
+                           model.tensor(node.attributes["fill"]))  # fmt: skip
+        where = np.where(index < 0, size, index).ravel()
+        x = model.node("Gather", x, model.tensor(where, np.int64), axis=1)
+        return str(x if index.ndim == 1 else model.reshape(x, index.shape))
+
 
 def gathered(run: Any, key: Any, inputs: Sequence[Lanes], index: np.ndarray, fill: float) -> Lanes:
     """Numbers of inputs in lanes where the index says; the run keeps offsets under `key`."""
@@ -211,6 +226,9 @@ class Reshape(Operator):
 
     def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
         return inputs[0].as_shape(run.graph.shapes[node.output], run.packed)
+
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        return str(model.reshape(inputs[0], tuple(node.attributes["shape"])))
 
 
 Gather("gather")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .. import _check as check
 from .. import _core
@@ -88,6 +89,8 @@ class Pool(Operator):
 
     c_goes_on = True
 
+    form: ClassVar[str]  # its name in ONNX
+
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
         s = sizes_of(node, x)
@@ -109,6 +112,25 @@ class Pool(Operator):
         run.kernels.pool_channels(x.data, y.data, SIZE, shape, steps, first, count_include_pad)
         return y
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a, (x,) = node.attributes, inputs
+        (_, *size), output = model.graph.shapes[node.inputs[0]], model.graph.shapes[node.output]
+        top, bottom, left, right = a["padding"]
+        gaps = a.get("dilation", (1, 1))
+        if (*a["kernel"], *gaps, *a["padding"]) == (*size, 1, 1, 0, 0, 0, 0):
+            return model.node(f"Global{self.form}", x)
+        # programs disagree about ceil_mode; padding behind the image says the same
+        more = [
+            max((output[i + 1] - 1) * a["stride"][i] + (a["kernel"][i] - 1) * gaps[i] + 1 - whole,
+                0)
+            for i, whole in enumerate((size[0] + top + bottom, size[1] + left + right))
+        ]  # fmt: skip
+        return self.window(model, node, x, more)
+
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        """As `onnx`, with so much more padding below and at the right."""
+        raise NotImplementedError
+
 
 class MaxPool(Pool):
     """The greatest number of each window.
@@ -117,6 +139,7 @@ class MaxPool(Pool):
     """
 
     attributes = {"kernel": ..., "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+    form = "MaxPool"
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         node.attributes["dilation"] = check.pair(node.attributes["dilation"], "dilation", 1)
@@ -152,6 +175,17 @@ class MaxPool(Pool):
         x, shape = padded(writer, node, inputs[0], sizes, "-INFINITY")
         writer.call("max_pool", pool_text(shape, sizes, None, after), [x, y])
 
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        a = node.attributes
+        top, bottom, left, right = a["padding"]
+        pads = [top, bottom + more[0], left, right + more[1]]
+        if any(n >= a["kernel"][i // 2] for i, n in enumerate(pads)):  # few programs take that
+            x, pads = model.pad(x, pads, -math.inf), [0, 0, 0, 0]
+        return str(model.node(
+            "MaxPool", x, kernel_shape=a["kernel"], strides=a["stride"], pads=model.pads(pads),
+            dilations=a["dilation"],
+        ))  # fmt: skip
+
 
 def is_pairs(node: Node) -> bool:
     """Whether a max pooling takes the maxima of 2 x 2 pixels, side by side."""
@@ -183,6 +217,7 @@ class AvgPool(Pool):
     attributes = {
         "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
     }  # fmt: skip
+    form = "AveragePool"
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         (x,) = inputs
@@ -220,6 +255,17 @@ class AvgPool(Pool):
             counts.append([min(start + kernel, high) - max(start, low) for start in starts])
         text = pool_text(shape, sizes, (counts[0], counts[1]), after)
         writer.call("avg_pool", text, [x, y])
+
+    def window(self, model: Any, node: Node, x: str, more: Sequence[int]) -> str:
+        a = node.attributes
+        top, bottom, left, right = a["padding"]
+        pads, count = [top, bottom + more[0], left, right + more[1]], a["count_include_pad"]
+        if count and any(more):  # the padding that counts becomes part of the image
+            x, pads, count = model.pad(x, a["padding"], 0.0), [0, more[0], 0, more[1]], False
+        return str(model.node(
+            "AveragePool", x, kernel_shape=a["kernel"], strides=a["stride"],
+            pads=model.pads(pads), count_include_pad=int(count),
+        ))  # fmt: skip
 
 
 def padded(writer: Any, node: Node, x: str, sizes: PoolSizes, fill: str) -> tuple[str, Image]:

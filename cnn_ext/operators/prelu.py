@@ -71,6 +71,10 @@ class PReLU(Operator):
         text = "{a} < 0.0f ? {a} * {b} : {a}"
         binary_c(writer, node, inputs, y, after, text, _slope(writer.graph, node))
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        (x,), rank = inputs, len(model.graph.shapes[node.output])
+        return str(model.node("PRelu", x, model.weight(node, "slope", (-1, *(1,) * (rank - 1)))))
+
 
 def _slope(graph: Graph, node: Node) -> np.ndarray:
     # of a shape that broadcasts over the input

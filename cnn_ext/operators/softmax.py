@@ -55,6 +55,10 @@ class Softmax(Operator):
         text = softmax_text(classes, math.prod(rest), self.logarithm)
         writer.call(self.name, text, [*inputs, y])
 
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        op = "LogSoftmax" if self.name == "log_softmax" else "Softmax"
+        return str(model.node(op, *inputs, axis=1))
+
 
 class LogSoftmax(Softmax):
     """``x[k] - ln sum_j e^x[j]`` over the channels, for every pixel.

@@ -1,55 +1,24 @@
-"""Operators of ONNX models that compute nothing: shapes, and numbers that change their places.
+"""What only moves numbers in ONNX models: reshaping, slicing, joining, padding, repeating.
 
-What moves numbers of a value is done by NumPy on the table of their positions, and the same
-functions work on constants.  Shapes that a model computes while it runs are such constants.
+It is done by NumPy on the table of their positions, and the same functions work on constants.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .arithmetic import binary
-from .building import BATCH, Builder, Operand, Value, image_shape, said
-from .step import Step, free, real
-from .tensors import FLOAT, STORED
-
-
-def identity(build: Builder, step: Step) -> Operand:
-    return step.operand(0)
-
-
-def dropout(build: Builder, step: Step) -> Operand:
-    if step.given(2) and step.constant(2).any():
-        raise ValueError("dropout of training is not supported")
-    return step.operand(0)
-
-
-def cast(build: Builder, step: Step) -> Operand:
-    x, to = step.operand(0), step.attribute("to", "i", FLOAT)
-    if isinstance(x, Value):
-        if to != FLOAT:
-            raise ValueError("values other than constants stay float32")
-        return x
-    if to not in STORED or to == 16:
-        raise ValueError(f"constants cannot become type {to}")
-    if x.dtype.kind in "iu" and (x[x != 0] % BATCH == 0).any() and to not in (6, 7):
-        raise ValueError("the number of images cannot be used as a number")
-    build.need(x.size)
-    return x.astype(np.dtype(STORED[to][0]).newbyteorder("="))
-
-
-def shape_of(build: Builder, step: Step) -> Operand:
-    shape = step.operand(0).shape
-    start = step.attribute("start", "i", 0)
-    return np.array(shape[start : step.attribute("end", "i", len(shape))], np.int64)
-
+from ..onnx.building import BATCH, Builder, Operand, Value, image_shape, said
+from ..onnx.step import Step, free, reads, real
+from .arithmetic_onnx import binary
 
 # ----------------------------------------------------------------------------------- reshaping
 
 
+@reads("Reshape")
 def reshape(build: Builder, step: Step) -> Operand:
     x, asked = step.operand(0), step.constant(1)
     if asked.dtype != np.int64 or asked.ndim != 1 or asked.size > 32:
@@ -70,12 +39,14 @@ def reshape(build: Builder, step: Step) -> Operand:
     return build.reshape(x, shape)
 
 
+@reads("Flatten")
 def flatten(build: Builder, step: Step) -> Operand:
     x, axis = step.operand(0), step.attribute("axis", "i", 1)
     axis += len(x.shape) if axis < 0 else 0
     return build.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
+@reads("Squeeze")
 def squeeze(build: Builder, step: Step) -> Operand:
     x, axes = step.operand(0), step.integers(1, "axes", since=13)
     if axes is None:
@@ -86,6 +57,7 @@ def squeeze(build: Builder, step: Step) -> Operand:
     return build.reshape(x, [size for i, size in enumerate(x.shape) if i not in gone])
 
 
+@reads("Unsqueeze")
 def unsqueeze(build: Builder, step: Step) -> Operand:
     x, axes = step.operand(0), step.integers(1, "axes", since=13) or ()
     rank = len(x.shape) + len(axes)
@@ -99,6 +71,7 @@ def unsqueeze(build: Builder, step: Step) -> Operand:
 # --------------------------------------------------------------------------------------- moving
 
 
+@reads("Transpose")
 def transpose(build: Builder, step: Step) -> Operand:
     x = step.operand(0)
     order = step.attribute("perm", "ints", tuple(reversed(range(len(x.shape)))))
@@ -111,11 +84,13 @@ def transpose(build: Builder, step: Step) -> Operand:
     return build.layout(x, lambda table: table.transpose(order))
 
 
+@reads("Gather")
 def gather(build: Builder, step: Step) -> Operand:
     x, index, axis = step.operand(0), step.constant(1), step.attribute("axis", "i", 0)
     if index.dtype.kind != "i":
         raise ValueError(f"indices: expected whole numbers, got {index.dtype}")
-    if build.counts(x, axis) and np.array_equal(index, np.arange(build.fixed or 0)) and index.size:
+    all_images = build.counts(x, axis) and index.ndim == 1 and 0 < index.size == build.fixed
+    if all_images and np.array_equal(index, np.arange(index.size)):
         return x  # every image in its place
     (axis,) = build.axes(x, (axis,))
     inner = x.shape if isinstance(x, np.ndarray) else build.inner(x)
@@ -123,6 +98,7 @@ def gather(build: Builder, step: Step) -> Operand:
     return build.layout(x, lambda table: np.take(table, index, axis))
 
 
+@reads("Slice")
 def slices(build: Builder, step: Step) -> Operand:
     x = step.operand(0)
     starts, ends = step.integers(1, "starts", 10), step.integers(2, "ends", 10, counting=True)
@@ -147,6 +123,7 @@ def slices(build: Builder, step: Step) -> Operand:
     return build.layout(x, lambda table: table[tuple(cut[: len(cut) - skip])])
 
 
+@reads("Tile")
 def tile(build: Builder, step: Step) -> Operand:
     x, repeats = step.operand(0), step.integers(1, "repeats", since=0) or ()
     if len(repeats) != len(x.shape) or min(repeats, default=1) < 0:
@@ -160,6 +137,7 @@ def tile(build: Builder, step: Step) -> Operand:
     return build.layout(x, lambda table: np.tile(table, repeats))
 
 
+@reads("Expand")
 def expand(build: Builder, step: Step) -> Operand:
     x, shape = step.operand(0), step.integers(1, "shape", since=0, counting=True) or ()
     inner = x.shape
@@ -173,6 +151,7 @@ def expand(build: Builder, step: Step) -> Operand:
     return build.expand(x, np.broadcast_shapes(inner, shape))
 
 
+@reads("Concat")
 def concat(build: Builder, step: Step) -> Operand:
     parts = [step.operand(i) for i in range(len(step.inputs))]
     axis = step.attribute("axis", "i", 1)
@@ -212,6 +191,7 @@ def concat(build: Builder, step: Step) -> Operand:
     return binary(build, "add", whole, np.concatenate(zeros, axis))
 
 
+@reads("Pad")
 def pad(build: Builder, step: Step) -> Operand:
     x = step.value(0)
     pads = step.integers(1, "pads", since=11) or ()
@@ -241,3 +221,67 @@ def pad(build: Builder, step: Step) -> Operand:
         "gather", x.name, index=index.reshape(image_shape(index.shape)), fill=fill
     )
     return Value(name, build.outer(index.shape))
+
+
+@reads("Split")
+def split(build: Builder, step: Step) -> tuple[Operand, ...]:
+    x, sizes = step.operand(0), step.integers(1, "split", since=13)
+    count = step.attribute("num_outputs", "i", step.outputs)
+    (axis,) = build.axes(x, (step.attribute("axis", "i", 0),))
+    whole = (x.shape if isinstance(x, np.ndarray) else build.inner(x))[axis]
+    if sizes is None:  # the last part may be smaller
+        each = -(-whole // max(count, 1))
+        sizes = tuple(min(each, whole - i * each) for i in range(step.outputs))
+    if len(sizes) != step.outputs or sum(sizes) != whole or min(sizes) < 1:
+        raise ValueError(f"parts of {sizes} do not make up {whole}")
+    starts = np.cumsum((0, *sizes)).tolist()
+    return tuple(
+        build.layout(x, partial(np.take, indices=np.arange(start, start + size), axis=axis))
+        for start, size in zip(starts, sizes, strict=False)
+    )
+
+
+@reads("DepthToSpace")
+def depth_to_space(build: Builder, step: Step) -> Operand:
+    x, b = step.value(0), step.attribute("blocksize", "i", 1)
+    C, H, W = _image(build, x)
+    if b < 1 or C % (b * b):
+        raise ValueError(f"blocksize: {b} squared is no divisor of {C}")
+    if _by_columns(step):
+        form, order = (-1, b, b, H, W), (0, 3, 1, 4, 2)
+    else:
+        form, order = (b, b, -1, H, W), (2, 3, 0, 4, 1)
+    return _turned(build, x, form, order, (C // (b * b), H * b, W * b))
+
+
+@reads("SpaceToDepth")
+def space_to_depth(build: Builder, step: Step) -> Operand:
+    x, b = step.value(0), step.attribute("blocksize", "i", 1)
+    C, H, W = _image(build, x)
+    if b < 1 or H % b or W % b:
+        raise ValueError(f"blocksize: {b} is no divisor of {H} and {W}")
+    order = (0, 2, 4, 1, 3) if _by_columns(step) else (2, 4, 0, 1, 3)
+    form = C, H // b, b, W // b, b
+    return _turned(build, x, form, order, (C * b * b, H // b, W // b))
+
+
+def _by_columns(step: Step) -> bool:
+    # whether the channels of a block lie side by side
+    mode = step.attribute("mode", "s", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise ValueError(f"mode: {mode!r} is not known")
+    return bool(mode == "CRD")
+
+
+def _turned(
+    build: Builder, x: Value, form: tuple[int, ...], order: tuple[int, ...], to: tuple[int, ...]
+) -> Operand:
+    whole = (*build.inner(x)[:-3], *to)
+    return build.layout(x, lambda table: table.reshape(form).transpose(order).reshape(whole))
+
+
+def _image(build: Builder, x: Value) -> tuple[int, int, int]:
+    if len(build.image(x)) != 3:
+        raise ValueError(f"expected images (N, C, H, W), got {said(x.shape)}")
+    C, H, W = build.image(x)
+    return C, H, W
