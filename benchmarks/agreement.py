@@ -24,6 +24,7 @@ import numpy as np
 
 import cnn_ext
 from cnn_ext.c.source import write_c
+from cnn_ext.layers import graph_of
 from cnn_ext.run.plan import Plan
 
 SHAPE = (1, 28, 28)
@@ -84,7 +85,7 @@ def by_batches(plan: Any, images: np.ndarray, size: int) -> np.ndarray:
 
 def c_function(net: cnn_ext.Sequential, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """The network as a C file, compiled and loaded."""
-    graph = cnn_ext.inference.graph_of(net, SHAPE)
+    graph = graph_of(net, SHAPE)
     write_c(graph, folder / "net.c")
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O3", "-shared", "-fPIC"]
     library = folder / "net.so"

@@ -26,7 +26,7 @@ import cnn_ext
 from cnn_ext import _core
 from cnn_ext._dispatch import ISA
 from cnn_ext.lanes import Lanes, empty
-from cnn_ext.ops.conv import conv2d_shape
+from cnn_ext.operators.conv2d import conv_sizes
 
 FLOAT32 = np.dtype(np.float32)
 # C, K, kernel, height, padding; where they are not 1, stride and groups
@@ -91,14 +91,14 @@ def random_lanes(shape: tuple[int, ...]) -> Lanes:
 def convolution(case: tuple[int, ...], N: int) -> dict[str, tuple[float, Callable[[], object]]]:
     """Operations and calls of the three passes."""
     C, K, R, H, padding, stride, groups = (*case, 1, 1)[:7]
-    shape = conv2d_shape((C, H, H), (K, C // groups, R, R), stride, padding, 1, groups)
-    x, dy = random_lanes((N, C, H, H)), random_lanes((N, K, *shape.output))
+    sizes = conv_sizes((C, H, H), (K, C // groups, R, R), stride, padding, 1, groups)
+    x, dy = random_lanes((N, C, H, H)), random_lanes((N, *sizes.output))
     y, dx = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32)
     w = np.random.default_rng(0).standard_normal((K, C // groups, R, R)).astype(np.float32)
-    dw, bias, core = np.empty_like(w), np.zeros(K, np.float32), (x.blocks, *shape.core)
+    dw, bias, core = np.empty_like(w), np.zeros(K, np.float32), (x.blocks, *sizes)
     # of the multiplications that padding and edges leave
     rows = sum(
-        1 for p in range(shape.output[0]) for r in range(R) if 0 <= p * stride + r - padding < H
+        1 for p in range(sizes.P) for r in range(R) if 0 <= p * stride + r - padding < H
     )
     work = 2.0 * N * K * (C // groups) * rows * rows
     return {

@@ -47,11 +47,7 @@ def cases() -> list[Any]:
 
 
 def planned(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """What a plan makes, or kernel by kernel where there is no plan for an operator yet."""
-    try:
-        return Plan(graph, max(len(images), 1))(images)
-    except (AttributeError, NotImplementedError, KeyError):
-        return by_lanes(graph, images)
+    return Plan(graph, max(len(images), 1))(images)
 
 
 @pytest.fixture(params=["plan", "lanes"])
