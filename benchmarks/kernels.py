@@ -97,9 +97,7 @@ def convolution(case: tuple[int, ...], N: int) -> dict[str, tuple[float, Callabl
     w = np.random.default_rng(0).standard_normal((K, C // groups, R, R)).astype(np.float32)
     dw, bias, core = np.empty_like(w), np.zeros(K, np.float32), (x.blocks, *sizes)
     # of the multiplications that padding and edges leave
-    rows = sum(
-        1 for p in range(sizes.P) for r in range(R) if 0 <= p * stride + r - padding < H
-    )
+    rows = sum(1 for p in range(sizes.P) for r in range(R) if 0 <= p * stride + r - padding < H)
     work = 2.0 * N * K * (C // groups) * rows * rows
     return {
         "forward": (work, lambda: _core.conv2d(x.data, w, bias, y.data, 4, core)),

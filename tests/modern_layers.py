@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cnn_ext
 from cnn_ext import (
     GELU,
+    Activation,
     Add,
     Concat,
     Conv2d,
@@ -63,6 +64,8 @@ MODERN: list[Modern] = [
     ),
     Modern(lambda: GELU("tanh"), IMAGE, "nn.GELU(approximate='tanh')"),
     Modern(Hardsigmoid, IMAGE),  # PyTorch's own derivative has a sixth in float32
+    Modern(lambda: Activation("leaky_relu", {"negative_slope": 0.3}), IMAGE, "nn.LeakyReLU(0.3)"),
+    Modern(lambda: Activation("erf"), VECTOR),
     Modern(lambda: LogSoftmax(), IMAGE, "nn.LogSoftmax(1)"),
     _same("PReLU(4)", IMAGE),
     _same("BatchNorm2d(4)", IMAGE),

@@ -405,3 +405,32 @@ def test_losses_that_do_not_fit_the_outputs() -> None:
         Trainer(net, both, loss_weights={"other": 1})
     with pytest.raises(ValueError, match="x: expected as many images in each"):
         Trainer(net, both).fit((X, MORE[1:]), {"kind": Y, "size": SIZES}, progress=False)
+
+
+# ------------------------------------------------------------------------- functions by name
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("conv2d", None, "expected one of"),
+        ("softsigh", None, "softsign"),
+        (3, None, "expected a name"),
+        ("abs", {"alpha": 1.0}, "alpha"),
+        ("power", None, "exponent"),
+        ("elu", {"alpha": "much"}, "expected a number"),
+        ("elu", [1.0], "dict"),
+    ],
+)
+def test_functions_that_there_are_not(name: Any, options: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        cnn_ext.Activation(name, options)
+
+
+def test_a_bend_upwards_is_inferred_and_not_trained() -> None:
+    layer = cnn_ext.Activation("leaky_relu", {"negative_slope": -1.0})
+    x = np.array([[-2.0, 3.0]])
+    assert_array_equal(layer(x), [[2.0, 3.0]])
+    layer.train()(x)
+    with pytest.raises(ValueError, match="negative_slope: training expects 0 or more"):
+        layer.backward(x)

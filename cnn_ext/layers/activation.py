@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import DTypeLike
 
 from .. import _check as check
 from .. import ops
+from ..graph.operator import OPERATORS
+from ..operators.elementwise import Elementwise
 from ..parameter import Parameter
 from .module import BuiltIn, float_dtype
 
@@ -203,6 +206,42 @@ class Softsign(BuiltIn):
 
     def forward(self, x: Any) -> Any:
         return ops.softsign(x)
+
+
+class Activation(BuiltIn):
+    """Any elementwise function of the operators, also those that have no layer of their own.
+
+    Parameters
+    ----------
+    name : str
+        As in docs/operators.md, such as "softsign" or "abs".
+    options : dict, optional
+        Its attributes, such as ``{"negative_slope": 0.2}``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If no elementwise function has that name, or an option is none of its attributes.
+    """
+
+    arguments = ("name", "options")
+    keeps = ()
+
+    def __init__(self, name: str, options: Mapping[str, float] | None = None) -> None:
+        if not isinstance(name, str) or not isinstance(options, (Mapping, type(None))):
+            raise TypeError(f"expected a name and a dict of options, got {name!r}, {options!r}")
+        if not isinstance(OPERATORS.get(name), Elementwise):
+            functions = [key for key, kind in OPERATORS.items() if isinstance(kind, Elementwise)]
+            raise ValueError(f"name: expected one of {', '.join(functions)}, got {name!r}")
+        known, given = OPERATORS[name].attributes, options or {}
+        self.name = name
+        self.options = {key: check.number(given[key], key, -np.inf, np.inf) for key in given}
+        missing = [key for key, default in known.items() if default is ...]
+        if self.options.keys() - known.keys() or set(missing) - self.options.keys():
+            raise ValueError(f"options: expected {list(known)} of {name}, got {options!r}")
+
+    def forward(self, x: Any) -> Any:
+        return x.emit(self.name, **self.options)
 
 
 class LogSoftmax(BuiltIn):

@@ -128,6 +128,17 @@ class Clip(Elementwise):
         return clip(writer, v, node.attributes["low"], node.attributes["high"])
 
 
+class LeakyReLU(Elementwise):
+    """A line with a bend at 0; its gradient takes the sign of x from y."""
+
+    def backward(
+        self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
+    ) -> Sequence[Any]:
+        if node.attributes["negative_slope"] < 0:
+            raise ValueError("negative_slope: training expects 0 or more")
+        return super().backward(run, node, dy, x, y, wanted)
+
+
 def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: Any = None) -> None:
     """One kernel over arrays of the same number of numbers, in any layout."""
     p, q = (*parameters, 0.0, 0.0)[:2]
@@ -195,7 +206,7 @@ Clip(
     high=math.inf,
     onnx=_clip,
 )
-Elementwise(
+LeakyReLU(
     "leaky_relu",
     "x where x > 0, else negative_slope x",
     "v > 0.0f ? v : v * negative_slope",
