@@ -191,6 +191,7 @@ ELEMENTWISE: dict[str, Any] = {
     "gelu": lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x / (1 + np.exp(-x)),
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "softsign": lambda x: x / (1 + np.abs(x)),
     "abs": np.abs,
     "neg": np.negative,

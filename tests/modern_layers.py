@@ -66,6 +66,7 @@ MODERN: list[Modern] = [
     Modern(Hardsigmoid, IMAGE),  # PyTorch's own derivative has a sixth in float32
     Modern(lambda: Activation("leaky_relu", {"negative_slope": 0.3}), IMAGE, "nn.LeakyReLU(0.3)"),
     Modern(lambda: Activation("erf"), VECTOR),
+    Modern(lambda: Activation("mish"), IMAGE, "nn.Mish()"),
     Modern(lambda: LogSoftmax(), IMAGE, "nn.LogSoftmax(1)"),
     _same("PReLU(4)", IMAGE),
     _same("BatchNorm2d(4)", IMAGE),

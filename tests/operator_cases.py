@@ -174,6 +174,7 @@ CASES = [
     OperatorCase("hardsigmoid", low=-5, high=5, kinks=(-3.0, 3.0)),
     OperatorCase("hardswish", low=-5, high=5, kinks=(-3.0, 3.0)),
     OperatorCase("softplus", fixed(beta=2.0, threshold=3.0), kinks=(1.5,)),
+    OperatorCase("mish"),
     OperatorCase("softsign"),
     OperatorCase("abs", kinks=ZERO),
     OperatorCase("neg"),

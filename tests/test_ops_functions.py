@@ -70,6 +70,7 @@ FUNCTIONS = {
         lambda x: np.where(x > 10, x, np.maximum(x, 0) + np.log1p(np.exp(-abs(2 * x))) / 2),
         kinks=(10,), p=2.0, q=20.0, op="softplus", options=(("beta", 2.0),),
     ),
+    "mish": Function(lambda x: x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-abs(x))))),
     "softsign": Function(lambda x: x / (1 + abs(x)), op="softsign"),
     "abs": Function(np.abs, kinks=(0,)),
     "neg": Function(lambda x: -x),

@@ -17,7 +17,7 @@ MOST_FACTORS = 3
 
 
 def spelled(graph: Graph) -> Graph:
-    """The graph with one node for silu, hard sigmoid and swish and both forms of gelu."""
+    """The graph with one node for silu, mish, hard sigmoid and swish and both forms of gelu."""
     nodes = {node.output: node for node in graph.nodes}
     for name, node in nodes.items():
         if node.op != "mul":
@@ -62,6 +62,8 @@ def _of_two(nodes: Nodes, scale: float, factors: list[str]) -> Found:
             continue
         if node.op == "sigmoid" and node.inputs == (x,) and scale == 1:
             return "silu", x, {}
+        if scale == 1 and _tanh_of_softplus(nodes, node) == x:
+            return "mish", x, {}
         if node.op == "hardsigmoid" and node.inputs == (x,) and scale == 1:
             same = _near(node.attributes["alpha"], 1 / 6) and node.attributes["beta"] == 0.5
             return ("hardswish", x, {}) if same else None
@@ -72,6 +74,12 @@ def _of_two(nodes: Nodes, scale: float, factors: list[str]) -> Found:
                 if _plus_one(nodes, other, inner) == x:
                     return op, x, {}
     return None
+
+
+def _tanh_of_softplus(nodes: Nodes, node: Node) -> str | None:
+    part = nodes.get(node.inputs[0]) if node.op == "tanh" else None
+    plain = part is not None and part.op == "softplus" and part.attributes["beta"] == 1
+    return part.inputs[0] if part is not None and plain else None
 
 
 def _of_one(nodes: Nodes, scale: float, factors: list[str]) -> Found:

@@ -189,6 +189,10 @@ def _softplus(model: Any, node: Node, x: str) -> str:
     return str(model.node("Where", model.node("Greater", scaled, model.tensor(threshold)), x, y))
 
 
+def _mish(model: Any, node: Node, x: str) -> str:
+    return str(model.node("Mul", x, model.node("Tanh", model.node("Softplus", x))))
+
+
 def _square(model: Any, node: Node, x: str) -> str:
     return str(model.node("Mul", x, x))
 
@@ -268,6 +272,13 @@ Elementwise(
     beta=1.0,
     threshold=20.0,
     onnx=_softplus,
+)
+Elementwise(
+    "mish",
+    "x tanh(ln(1 + e^x))",
+    f"{FAR} * tanhf(log1pf(expf(v)))",
+    keeps_zero=True,
+    onnx=_mish,
 )
 Elementwise(
     "softsign",

@@ -33,6 +33,7 @@
         where(above(a, -3), where(below(a, 3), b * (a * R(1.0 / 3) + R(0.5)), b), zero)) \
     ONE(softplus, where(above(a * p, q), a, vec_softplus(a * p) / p), x, \
         where(above(a * p, q), b, b * vec_sigmoid(a * p))) \
+    ONE(mish, vec_mish(a), x, b * vec_mish_slope(a)) \
     ONE(softsign, vec_finite(a) / (one + vec_abs(vec_finite(a))), x, b / (one + vec_abs(a)) / (one + vec_abs(a))) \
     ONE(abs, vec_abs(a), x, where(above(a, 0), b, where(below(a, 0), -b, zero))) \
     ONE(neg, -a, x, -b) \

@@ -227,6 +227,14 @@ static inline vec vec_silu_slope(vec x)
     return s + slope * vec_finite(x);
 }
 
+/* x tanh(ln(1 + e^x)) and its derivative */
+static inline vec vec_mish(vec x) { return vec_clip(x, -REAL_MAX, REAL_HUGE) * vec_tanh(vec_softplus(x)); }
+static inline vec vec_mish_slope(vec x)
+{
+    vec t = vec_tanh(vec_softplus(x));
+    return t + vec_finite(x) * ((real)1 - t * t) * vec_sigmoid(x);
+}
+
 /* x s(2 w) and its derivative, w = sqrt(2/pi) (x + 0.044715 x^3), which is near gelu */
 static inline vec vec_gelu_tanh(vec x)
 {
