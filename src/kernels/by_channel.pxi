@@ -6,7 +6,7 @@ cdef void affine(const void* args, Py_ssize_t task, char* scratch) noexcept nogi
     cdef Py_ssize_t c, i, start
     cdef const vec* x
     cdef vec* y
-    cdef vec w = vec_all(1), b = VEC_ZERO
+    cdef vec w = vec_all(1), b = vec_all(<real> -0.0)  # which leaves a product as it is, also -0
     cdef real low = <real> a.low, high = <real> a.high
     for c in range(part.first, part.last):
         start = (part.n * a.C + c) * a.pixels
