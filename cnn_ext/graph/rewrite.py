@@ -110,12 +110,12 @@ def lowered(graph: Graph) -> Graph:
     return rebuilt(graph, graph.nodes, {}, lower=("constants", "image"))
 
 
-def fused(graph: Graph) -> Graph:
-    """The graph with clips done by the convolution or linear layer before them, if it is alone."""
+def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
+    """The graph with clips done by the node before them, if it is alone and one of `ops`."""
     uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
     for node in graph.nodes:
         before = nodes.get(node.inputs[0])
-        if node.op != "clip" or before is None or before.op not in FUSING:
+        if node.op != "clip" or before is None or before.op not in ops:
             continue
         if uses[before.output] == 1 and before.attributes["clip"] is None:
             bounds = node.attributes["low"], node.attributes["high"]

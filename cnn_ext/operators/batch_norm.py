@@ -90,13 +90,14 @@ class BatchNorm(Operator):
         mean, var = run.kept()
         C, *rest = dy.shape[1:]
         sizes, item = (dy.blocks, C, math.prod(rest)), dy.dtype.itemsize
-        training, eps = node.attributes["training"], node.attributes["eps"]
+        training, eps, clip = (node.attributes[key] for key in ("training", "eps", "clip"))
+        w, b = run.weight(node, "weight"), run.weight(node, "bias")
         learns = [run.learns(node, key) for key in ("bias", "weight")]
         sums = None
         if any(learns) or training:
             parts, sums = empty((dy.blocks, 2, C), dy.dtype), empty((2, C), dy.dtype)
             _core.batch_norm_sums(
-                dy.data, x_lanes.data, mean, var, parts, item, *sizes, eps, dy.images
+                dy.data, x_lanes.data, mean, var, parts, item, *sizes, eps, dy.images, w, b, clip
             )
             _core.block_sum(parts, sums, item, dy.blocks, 2 * C, False)
             for key, learned, row in zip(("bias", "weight"), learns, sums, strict=True):
@@ -105,10 +106,9 @@ class BatchNorm(Operator):
         if not wanted[0]:
             return (None,)
         dx = run.over(dy)
-        w = run.weight(node, "weight")
         _core.batch_norm_input(
             dy.data, x_lanes.data, mean, var, w, sums if training else None, dx.data, item, *sizes,
-            eps, dy.images,
+            eps, dy.images, b, clip,
         )  # fmt: skip
         return (dx,)
 
