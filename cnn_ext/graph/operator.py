@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from .node import Node, Shape
@@ -77,6 +77,10 @@ class Operator:
         Those of weights go to ``run.learn``.
         """
         raise NotImplementedError(f"{self.name}.backward")
+
+    def again(self, run: Any, node: Node, x: Sequence[Any], kept: Any) -> Callable[[], Any] | None:
+        """What makes the output once more, if it is cheap; None if it has to be kept."""
+        return None
 
     def begin(self, node: Node, shape: Shape, images: int) -> None:
         """Called before each pass over so many images, of which one is `shape` here.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,10 +79,21 @@ class BatchNorm(Operator):
         else:
             mean, var = run.weight(node, "mean"), run.weight(node, "var")
         run.keep((mean, var))
+        return self._normalised(run, node, x, mean, var)
+
+    def _normalised(self, run: Any, node: Node, x: Lanes, mean: Any, var: Any) -> Lanes:
         y = Lanes.empty(x.shape, x.dtype)
+        sizes = x.blocks, x.shape[1], math.prod(x.shape[2:])
         w, b = run.weight(node, "weight"), run.weight(node, "bias")
-        _core.batch_norm(x.data, mean, var, w, b, y.data, item, *sizes, a["eps"], a["clip"])
+        eps, clip = node.attributes["eps"], node.attributes["clip"]
+        _core.batch_norm(x.data, mean, var, w, b, y.data, x.dtype.itemsize, *sizes, eps, clip)
         return y
+
+    def again(self, run: Any, node: Node, x: Sequence[Any], kept: Any) -> Callable[[], Any] | None:
+        # x is read for the gradient anyway, and y would go through memory twice between segments
+        if not node.attributes["training"]:
+            return None
+        return partial(self._normalised, run, node, *x, *kept)
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]

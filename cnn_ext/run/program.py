@@ -75,6 +75,7 @@ class Program:
         scale = scale_of(x.dtype, graph.byte_scale)
         packed = Packed(2**31) if packed is None else packed
         run = ByBatch(graph, cost is not None, packed)
+        run.again = {}
         run.prepare()
         constants += [array for arrays in packed.values() for array in arrays]
         for node in graph.nodes:
