@@ -14,7 +14,7 @@ from .node import Node
 from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
-FUSING = ("conv2d", "linear", "batch_norm")  # what clips its results itself
+FUSING = ("conv2d", "linear", "batch_norm", "add")  # what clips its results itself
 
 
 def simplify(graph: Graph) -> Graph:
@@ -117,8 +117,10 @@ def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
         before = nodes.get(node.inputs[0])
         if node.op != "clip" or before is None or before.op not in ops:
             continue
+        bounds = node.attributes["low"], node.attributes["high"]
+        if before.op == "add" and not bounds[0] <= 0 <= bounds[1]:
+            continue  # zeros around a sum stay zeros
         if uses[before.output] == 1 and before.attributes["clip"] is None:
-            bounds = node.attributes["low"], node.attributes["high"]
             attributes = {**before.attributes, "clip": bounds}
             del nodes[before.output]
             nodes[node.output] = replace(before, output=node.output, attributes=attributes)

@@ -31,7 +31,8 @@ class Binary(Operator):
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         a, b = self.operands(run, node, inputs)
         y = Lanes.empty(a.shape, a.dtype) if over is None else over
-        apply(self.name, a.data, b.data, y.data)
+        clip = node.attributes.get("clip")
+        apply(self.name if clip is None else "add_clip", a.data, b.data, y.data, clip or ())
         return y
 
     def operands(self, run: Any, node: Node, inputs: Sequence[Lanes]) -> list[Lanes]:
@@ -81,8 +82,9 @@ class WithConstant(Binary):
 
 
 class Add(WithConstant):
-    """The gradient goes to both."""
+    """The gradient goes to both.  With a clip, which leaves zero as it is, for answers alone."""
 
+    attributes = {"clip": None}
     reads = ""
 
     def backward(
@@ -122,7 +124,8 @@ def by_constant(run: Any, node: Node, x: Lanes, y: Lanes, op: str) -> None:
     if sizes is None:
         constant, sizes = run.spread(node, "constant", shape), (math.prod(shape), 1)
     w, b = (constant, None) if op == "mul" else (None, constant)
-    _core.affine(x.data, w, b, y.data, x.dtype.itemsize, x.blocks, *sizes)
+    clip = node.attributes.get("clip")
+    _core.affine(x.data, w, b, y.data, x.dtype.itemsize, x.blocks, *sizes, clip)
 
 
 def _channels(shape: Shape, constant: Shape) -> tuple[int, int] | None:

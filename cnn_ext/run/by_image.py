@@ -116,7 +116,9 @@ class ByImage:
         plane = (H + top + bottom) * row
         first = top * row + left * L
         data = _room(-(-C // L) * plane + (2 * self.lanes if L == 1 else 0))
-        if border != NO_BORDER or (L > 1 and C % L):
+        if border != NO_BORDER and L > 1 and C % L == 0:
+            self.kernels.border(data, SIZE, (C // L, H, W * L), (plane, row), first)
+        elif border != NO_BORDER or (L > 1 and C % L):
             self.kernels.fill(data, SIZE, 0.0)
         return Value(data, shape, None, L, first, plane, row, border)
 
@@ -315,7 +317,8 @@ class ByImage:
                 self.packed[name] = [constant(spread)]
             operand = self.packed[name][0]
         y = x.like(empty(x.data.shape, FLOAT))
-        self.kernels.elementwise(node.op, x.data, operand, y.data, SIZE, x.data.size, 0.0)
+        op, bounds = node.op if clip is None else "add_clip", clip or (0.0, 0.0)
+        self.kernels.elementwise(op, x.data, operand, y.data, SIZE, x.data.size, *bounds)
         return y
 
     _add = _mul = _binary

@@ -279,3 +279,24 @@ def fill(y, int itemsize, double value):
     a.y = held.pointer(y, (), itemsize, True)
     a.count, a.value = held.views[0].len // itemsize, value
     run(table.fill, &a, sizeof(a), 1, 1, 1, <double> a.count)
+
+
+def border(y, int itemsize, sizes, steps, Py_ssize_t first):
+    """Zeros around planes: `sizes` are planes, rows and numbers a row, `steps` those of planes and rows.
+
+    The first number of each plane that stays is its number `first`.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
+    cdef Place a
+    memset(&a, 0, sizeof(a))
+    a.planes, a.H, a.W = sizes
+    a.y_plane, a.y_row = steps
+    a.first = first
+    at_least(1, &a.planes, 3)
+    at_least(0, &a.first, 1)
+    within_reach(&a.planes, 8)
+    if a.W > a.y_row or a.first + (a.H - 1) * <object> a.y_row + a.W > a.y_plane:
+        raise ValueError(f"{a.H} rows of {a.W}, {a.y_row} apart, from {first} on do not fit into {a.y_plane}")
+    a.y = held.reach(y, itemsize, 0, a.planes * <object> a.y_plane - 1, True)
+    run(table.border, &a, sizeof(a), 1, 1, 1, <double> a.planes * a.y_plane)

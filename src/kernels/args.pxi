@@ -378,4 +378,4 @@ cdef struct Table:
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
     kernel batch_norm_statistics, batch_norm_merge, batch_norm, batch_norm_sums, batch_norm_input
     kernel group_norm, group_norm_input, group_norm_sums, dropout
-    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill
+    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill, border

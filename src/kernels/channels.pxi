@@ -263,3 +263,17 @@ cdef void fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(a.count):
         (<real*> a.y)[i] = <real> a.value
+
+
+cdef void border(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # zeros around the H rows of W numbers of each plane
+    cdef const Place* a = <const Place*> args
+    cdef Py_ssize_t c, h, inner
+    cdef real* y
+    for c in range(a.planes):
+        y = <real*> a.y + c * a.y_plane
+        memset(y, 0, a.first * sizeof(real))
+        for h in range(a.H - 1):
+            memset(y + a.first + h * a.y_row + a.W, 0, (a.y_row - a.W) * sizeof(real))
+        inner = a.first + (a.H - 1) * a.y_row + a.W
+        memset(y + inner, 0, (a.y_plane - inner) * sizeof(real))

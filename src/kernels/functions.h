@@ -5,7 +5,8 @@
  * input x or the output y as `saved` says.
  * TWO(name, formula, gradient_a, gradient_b): `formula` of a and b.  `name_back_a` and `name_back_b` are the
  * gradients to a and to b, of the operands and c = dy.
- * p and q are two numbers, the parameters; `map.h` has the short words.
+ * p and q are two numbers, the parameters; `map.h` has the short words.  add_clip is for answers alone: its gradients
+ * are those of add.
  *
  * At a kink the gradients are PyTorch's: 0 at the edges of clip (its hardtanh and relu6; its clamp lets them
  * pass), hardsigmoid and hardswish (1 at 3), half for each where minimum and maximum meet equals.
@@ -44,6 +45,7 @@
     ONE(erf, vec_erf(a), x, b * R(1.1283791670955126) * vec_exp(-a * a)) \
     ONE(power, vec_pow(a, vec_all(p)), x, b * pow_slope(a, vec_all(p))) \
     TWO(add, a + b, c, c) \
+    TWO(add_clip, vec_clip(a + b, p, q), c, c) \
     TWO(sub, a - b, c, -c) \
     TWO(mul, a * b, c * b, c * a) \
     TWO(div, a / b, c / b, -c * (a / b) / b) \

@@ -122,6 +122,7 @@ TABLE.depthwise = depthwise
 TABLE.place = place
 TABLE.move = move
 TABLE.fill = fill
+TABLE.border = border
 TABLE.pack = pack
 TABLE.unpack = unpack
 
