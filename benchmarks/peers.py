@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,8 +34,10 @@ from peers_models import INPUTS, prepare
 from cnn_ext import _dispatch
 
 WORKER = Path(__file__).with_name("peers_worker.py")
-TRAINING_BATCHES = {"lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,)}
-INFERENCE_BATCHES = (1, 10, 64, 256)
+TRAINING_BATCHES: dict[str, tuple[int, ...]] = {
+    "lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,),
+}  # fmt: skip
+INFERENCE_BATCHES: tuple[int, ...] = (1, 10, 64, 256)
 OURS, TORCH, ONNX = "cnn_ext", "PyTorch", "ONNX Runtime"
 VARIANTS = {OURS: ["cnn_ext"], TORCH: ["torch", "torch channels_last"], ONNX: ["onnxruntime"]}
 PACKAGES = {TORCH: ("torch",), ONNX: ("onnxruntime", "onnx")}
@@ -138,10 +140,11 @@ def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--nets", nargs="+", choices=INPUTS, default=list(INPUTS))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+def main(nets: Iterable[str], threads: list[int], text: str | None) -> None:
+    """Ask for options, measure these nets, by default with so many threads, and print."""
+    parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
+    parser.add_argument("--nets", nargs="+", choices=list(nets), default=list(nets))
+    parser.add_argument("--threads", nargs="+", type=int, default=threads)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     parser.add_argument("--only", choices=TITLES, help="training or inference alone")
@@ -171,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(INPUTS, [1, 2], __doc__)

@@ -15,6 +15,7 @@ import numpy as np
 import cnn_ext
 
 INPUTS = {"lenet5": (1, 28, 28), "nielsen": (1, 28, 28), "vgg6": (3, 32, 32)}
+MODERN = {"resnet8": (3, 32, 32), "mobilenet_025": (3, 96, 96), "dscnn": (1, 49, 10)}
 IMAGES = 256
 CHECKED_STEPS = 3  # momentum tells in the third; later ones amplify rounding too much
 LEARNING_RATE, MOMENTUM = 0.001, 0.9
@@ -23,25 +24,33 @@ OPSET, IR_VERSION = 17, 8  # of ONNX; known to every release since 2022
 
 def prepare(folder: Path, name: str, training_batches: tuple[int, ...]) -> None:
     """Write config.json, weights.npz, data.npz and, if onnx is installed, model.onnx."""
-    shape = INPUTS[name]
+    shape = {**INPUTS, **MODERN}[name]
     net = cnn_ext.architectures.build(name, shape, 10, rng=np.random.default_rng(0))
+    for _, layer in net.named_modules():
+        if isinstance(layer, cnn_ext.Dropout):
+            layer.p = 0.0  # every peer would draw numbers of its own
     config = net.to_config()["layers"]
     weights: dict[str, Any] = net.state_dict()
     rng = np.random.default_rng(1)
     x = rng.random((IMAGES, *shape), np.float32)
     y = rng.integers(0, 10, IMAGES)
     arrays: dict[str, Any] = {"x": x, "y": y, "outputs": net.astype(np.float64).eval()(x)}
+    net.train()
+    steps = 1 if name in MODERN else CHECKED_STEPS  # batch normalisation amplifies rounding more
     for batch in training_batches:
         net.load_state_dict(weights)
         optimizer = cnn_ext.SGD(net.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
         trainer = cnn_ext.Trainer(net, optimizer=optimizer)
-        costs = [trainer.train_on_batch(x[:batch], y[:batch]) for _ in range(CHECKED_STEPS)]
+        costs = [trainer.train_on_batch(x[:batch], y[:batch]) for _ in range(steps)]
         arrays[f"costs_{batch}"] = np.array(costs)
     settings = {"layers": config, "lr": LEARNING_RATE, "momentum": MOMENTUM}
     (folder / "config.json").write_text(json.dumps(settings))
     np.savez(folder / "weights.npz", **weights)
     np.savez(folder / "data.npz", **arrays)
-    if find_spec("onnx"):
+    net.load_state_dict(weights)
+    if find_spec("onnx") and name in MODERN:
+        cnn_ext.onnx.export(net.astype(np.float32).eval(), folder / "model.onnx", shape)
+    elif find_spec("onnx"):
         write_onnx(folder / "model.onnx", config, weights, shape)
 
 

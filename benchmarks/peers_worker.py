@@ -59,21 +59,49 @@ def cnn_ext_train(task: Task) -> Step:
 
 
 def cnn_ext_infer(task: Task) -> Step:
-    plan = cnn_ext_net(task).compile(task.x.shape[1:])
+    plan = cnn_ext_net(task).eval().compile(task.x.shape[1:])
     return lambda: plan(task.x)
+
+
+def torch_layer(layer: dict[str, Any]) -> Any:
+    """A layer of PyTorch for one of ours, with the same names of parameters."""
+    from torch import nn
+
+    class Residual(nn.Module):
+        def __init__(self, body: Any, shortcut: Any) -> None:
+            super().__init__()
+            self.body, self.shortcut = body, shortcut
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x) + (x if self.shortcut is None else self.shortcut(x))
+
+    class PaddedConv2d(nn.Conv2d):
+        def forward(self, x: Any) -> Any:
+            return super().forward(nn.functional.pad(x, self.sides))
+
+    arguments = {key: value for key, value in layer.items() if key != "type"}
+    kind = layer["type"]
+    if kind == "Sequential":
+        return nn.Sequential(*map(torch_layer, layer["layers"]))
+    if kind == "Residual":
+        shortcut = layer["shortcut"]
+        return Residual(torch_layer(layer["body"]), shortcut and torch_layer(shortcut))
+    if kind == "GlobalAvgPool2d":
+        return nn.AdaptiveAvgPool2d(1)
+    if kind == "Conv2d" and isinstance(layer["padding"], list) and len(layer["padding"]) == 4:
+        top, bottom, left, right = arguments.pop("padding")
+        conv = PaddedConv2d(**arguments)
+        conv.sides = (left, right, top, bottom)
+        return conv
+    return getattr(nn, kind)(**arguments)
 
 
 def torch_net(task: Task, channels_last: bool) -> tuple[Any, Any]:
     """The net and the images; weights and images in the order of memory that is asked for."""
     import torch
-    from torch import nn
 
     torch.set_num_threads(task.threads)
-    layers = []
-    for layer in task.layers:
-        arguments = {key: value for key, value in layer.items() if key != "type"}
-        layers.append(getattr(nn, layer["type"])(**arguments))
-    net: Any = nn.Sequential(*layers)
+    net = torch_layer({"type": "Sequential", "layers": task.layers})
     net.load_state_dict({key: torch.from_numpy(data) for key, data in task.weights().items()})
     order = torch.channels_last if channels_last else torch.contiguous_format
     return net.to(memory_format=order), torch.from_numpy(task.x).to(memory_format=order)
@@ -120,7 +148,8 @@ def onnxruntime_infer(task: Task) -> Step:
     session = onnxruntime.InferenceSession(
         task.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
     )
-    return lambda: session.run(["y"], {"x": task.x})[0]
+    (x,), (y,) = session.get_inputs(), session.get_outputs()
+    return lambda: session.run([y.name], {x.name: task.x})[0]
 
 
 STEPS: dict[tuple[str, str], Callable[[Task], Step]] = {

@@ -172,6 +172,9 @@ def batch_norm_sums(
     pixels: int,
     eps: float,
     images: int | None = None,
+    weight: _Array | None = None,
+    bias: _Array | None = None,
+    clip: _Clip = None,
 ) -> None: ...
 def batch_norm_input(
     dy: _Array,
@@ -187,6 +190,8 @@ def batch_norm_input(
     pixels: int,
     eps: float,
     images: int,
+    bias: _Array | None = None,
+    clip: _Clip = None,
 ) -> None: ...
 def group_norm(
     x: _Array,
@@ -447,3 +452,6 @@ def move(
     x: _Array, y: _Array, itemsize: int, source: _Table, target: _Table, width: int
 ) -> None: ...
 def fill(y: _Array, itemsize: int, value: float) -> None: ...
+def border(
+    y: _Array, itemsize: int, sizes: tuple[int, ...], steps: tuple[int, ...], first: int
+) -> None: ...

@@ -169,6 +169,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("place", [row(), row(), size, (1, 4, 4), (16, 4), (16, 4), 0, 1.0], [1]),
         ("move", [row(), row(), size, *tables(3, 5), 1], [1]),
         ("fill", [row(), size, 1.0], [0]),
+        ("border", [row(), size, (1, 2, 3), (16, 5), 6], [0]),
     ]
 
 

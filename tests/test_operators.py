@@ -231,3 +231,71 @@ def test_c_is_also_cpp(tmp_path: Path) -> None:
     command = ["c++", *flags, "net.c", "-o", "net.o"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------ clips
+
+CLIPPED: dict[str, dict[str, Any]] = {
+    "conv2d": {"weights": {"weight": np.random.default_rng(5).normal(size=(3, 2, 3, 3))}},
+    "linear": {"weights": {"weight": np.random.default_rng(5).normal(size=(3, 2))}},
+    "add": {"weights": {"constant": np.random.default_rng(5).normal(size=(2, 1, 1))}},
+    "add, of two": {},
+    "batch_norm": {"weights": {"mean": np.ones(2) / 4, "var": np.ones(2)}},
+}
+
+
+def behind(graph: Graph, y: str, bounds: tuple[float, float], within: bool) -> None:
+    """Add a sum with a constant, and what a clip makes of it."""
+    constant = np.array([0.5, -0.25])[:, None, None]
+    options: Any = {"clip": bounds} if within else {}
+    y = graph.add("add", y, weights={"constant": constant}, **options)
+    if not within:
+        graph.add("clip", y, low=bounds[0], high=bounds[1])
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_constants_do_not_go_through_clips(first: bool) -> None:
+    weight = np.random.default_rng(5).normal(size=(2, 2, 1, 1))
+    graphs = [Graph((2, 5, 4)), Graph((2, 5, 4))]
+    for within, graph in enumerate(graphs):
+        options: Any = {"clip": (-0.5, 1.0)} if within and first else {}
+        y = graph.add("conv2d", graph.input, weights={"weight": weight}, **options)
+        if first and not within:
+            y = graph.add("clip", y, low=-0.5, high=1.0)
+        behind(graph, y, (-0.25, 1.25), bool(within))
+    images = np.random.default_rng(6).normal(size=(19, 2, 5, 4)).astype("f4")
+    plain, fused = (Plan(graph)(images) for graph in graphs)
+    assert_allclose(fused, plain, atol=1e-6)
+    (expected,) = ByBatch(graphs[0]).forward([Lanes.pack(images)])
+    assert_allclose(plain, expected.unpack(), atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", CLIPPED)
+def test_a_clip_within_is_the_clip_behind(name: str, tmp_path: Path) -> None:
+    bounds = (-0.25, 0.5)
+    op = name.partition(",")[0]
+
+    def graph(within: bool) -> Graph:
+        made = Graph((2,) if op == "linear" else (2, 5, 4))
+        inputs = [made.input, made.add("sigmoid", made.input)] if "two" in name else [made.input]
+        options: Any = {"clip": bounds} if within else {}
+        y = made.add(op, *inputs, **CLIPPED[name], **options)
+        if not within:
+            made.add("clip", y, low=bounds[0], high=bounds[1])
+        return made
+
+    one, other = graph(True), graph(False)
+    images = np.random.default_rng(6).normal(size=(19, *one.input_shape)).astype("f4")
+    (expected,) = ByBatch(other).forward([Lanes.pack(images)])
+    y = expected.unpack()
+    assert (y == bounds[0]).any() and (y == bounds[1]).any()
+    (found,) = ByBatch(one).forward([Lanes.pack(images)])
+    assert_allclose(found.unpack(), y, atol=1e-6)
+    assert_allclose(Plan(one)(images), y, atol=1e-6)
+    assert_allclose([Plan(one)(image) for image in images], y, atol=1e-6)
+    library = compiled(one, tmp_path)
+    assert_allclose([predict(library, one, image) for image in images], y, atol=1e-6)
+    if op != "batch_norm":  # whose gradient knows the clip
+        with pytest.raises(ValueError, match="a clip in training"):
+            ByBatch(one, back=True).forward([Lanes.pack(images)])

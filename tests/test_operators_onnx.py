@@ -83,6 +83,10 @@ CASES: dict[str, list[dict[str, Any]]] = {
        for op in ("sub", "div", "minimum", "maximum")},
     "pow": [{"others": [SHAPE], "positive": True}],
 }  # fmt: skip
+CASES["add"] += [
+    {"others": [(1, 5, 6)], "clip": (0.0, math.inf)},
+    {"weights": {"constant": random(RNG, 4, 1, 1)}, "clip": (-0.5, 0.25)},
+]
 # of training, and layers on plain arrays, of which no graph for files consists
 NOT_WRITTEN = {"dropout", "opaque"}
 

@@ -82,10 +82,12 @@ FUNCTIONS = {
     "erf": Function(erf),
     "power": Function(lambda x: x**2.5, low=0, p=2.5),
 }  # fmt: skip
+BOUNDS = -2.0, 3.0  # of what has two numbers beside two arrays
 PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide,
     "minimum": np.minimum, "maximum": np.maximum, "pow": np.power,
     "prelu": lambda a, b: np.where(a < 0, a * b, a),
+    "add_clip": lambda a, b: np.clip(a + b, *BOUNDS),
 }  # fmt: skip
 ACTIVATIONS = [name for name, function in FUNCTIONS.items() if function.op]
 
@@ -183,13 +185,15 @@ def test_pairs(name: str, dtype: str) -> None:
     a, b = (np.ascontiguousarray(v.ravel()) for v in np.meshgrid(*2 * [np.array(values, dtype)]))
     with np.errstate(all="ignore"):
         expected = PAIRS[name](a, b)
-    assert_allclose(run(name, a, b), expected, rtol=4 * np.finfo(dtype).eps)
+    assert_allclose(run(name, a, b, None, *BOUNDS), expected, rtol=4 * np.finfo(dtype).eps)
     a, b = 1 + np.abs(normal("a", (2, 99), np.float64))
     c = normal("c", a.shape, np.float64)
     h = 1e-6
     for side, x, y, u, v in (("a", a + h, a - h, b, b), ("b", a, a, b + h, b - h)):
         slope = (PAIRS[name](x, u) - PAIRS[name](y, v)) / (2 * h)
-        assert_allclose(run(f"{name}_back_{side}", a, b, c), c * slope, rtol=1e-6, atol=1e-8)
+        assert_allclose(
+            run(f"{name}_back_{side}", a, b, c, *BOUNDS), c * slope, rtol=1e-6, atol=1e-8
+        )
 
 
 def test_kinks() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .layout import NO_BORDER, Border
@@ -33,6 +33,8 @@ class Operator:
     in_place: ClassVar[bool] = False
     #: whether the output is the first input's memory
     same_memory: ClassVar[bool] = False
+    #: whether its gradient knows the attribute "clip"; else that is for answers alone
+    clips_back: ClassVar[bool] = False
     #: whether its C function also works out the elementwise functions that follow
     c_goes_on: ClassVar[bool] = False
 
@@ -86,6 +88,10 @@ class Operator:
         Those of weights go to ``run.learn``.
         """
         raise NotImplementedError(f"{self.name}.backward")
+
+    def again(self, run: Any, node: Node, x: Sequence[Any], kept: Any) -> Callable[[], Any] | None:
+        """What makes the output once more, if it is cheap; None if it has to be kept."""
+        return None
 
     def begin(self, node: Node, shape: Shape, images: int) -> None:
         """Called before each pass over so many images, of which one is `shape` here.

@@ -14,7 +14,7 @@ from .node import Node
 from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
-FUSING = ("conv2d", "linear", "batch_norm")  # what clips its results itself
+FUSING = ("conv2d", "linear", "batch_norm", "add")  # what clips its results itself
 
 
 def simplify(graph: Graph) -> Graph:
@@ -115,15 +115,17 @@ def lowered(graph: Graph, known: Callable[[Node], bool] = lambda node: False) ->
     return rebuilt(graph, graph.nodes, {}, None, ("constants", "image"), known)
 
 
-def fused(graph: Graph) -> Graph:
-    """The graph with clips done by the convolution or linear layer before them, if it is alone."""
+def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
+    """The graph with clips done by the node before them, if it is alone and one of `ops`."""
     uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
     for node in graph.nodes:
         before = nodes.get(node.inputs[0])
-        if node.op != "clip" or before is None or before.op not in FUSING:
+        if node.op != "clip" or before is None or before.op not in ops:
             continue
+        bounds = node.attributes["low"], node.attributes["high"]
+        if before.op == "add" and not bounds[0] <= 0 <= bounds[1]:
+            continue  # zeros around a sum stay zeros
         if uses[before.output] == 1 and before.attributes["clip"] is None:
-            bounds = node.attributes["low"], node.attributes["high"]
             attributes = {**before.attributes, "clip": bounds}
             del nodes[before.output]
             nodes[node.output] = replace(before, output=node.output, attributes=attributes)
@@ -165,7 +167,7 @@ def _merged(before: Node, node: Node, alone: bool) -> Node | None:
     if before.op == node.op == "gather" and alone:
         return _gathered(before, node)
     if before.op in ("conv2d", "linear") and node.op in ("add", "mul") and alone:
-        return _folded(before, node)
+        return None if before.attributes["clip"] else _folded(before, node)
     return None
 
 
@@ -194,7 +196,8 @@ def _folded(before: Node, node: Node) -> Node | None:
         weights["factor"] = weights.get("factor", np.ones(K)) * constant
         if "bias" in weights:
             weights["bias"] = weights["bias"].astype(np.float64) * constant
-    return replace(before, output=node.output, weights=weights)
+    attributes = {**before.attributes, "clip": node.attributes.get("clip")}
+    return replace(before, output=node.output, weights=weights, attributes=attributes)
 
 
 def _whole(weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -255,7 +255,10 @@ def trace_of(
         return found
     try:
         traced = trace(module, function, shapes, dtype, exact=True)
-        graph = clips_behind_pools(traced) if module.training else fused(traced)
+        if module.training:  # what else fuses has no gradient of its clip
+            graph = clips_behind_pools(fused(traced, ("batch_norm",)))
+        else:
+            graph = fused(traced)
         made = Trace(graph, traced.byte_scale, traced.form, traced.normalize)
     except Untraceable as error:
         made = Trace(None, error.graph.byte_scale, None, error.graph.normalize)

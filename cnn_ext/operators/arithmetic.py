@@ -14,7 +14,7 @@ from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
 from ..parameter import Kept
-from .c_text import check_rows, function
+from .c_text import check_rows, clip, function
 from .elementwise import apply
 from .movement import gathered
 
@@ -53,8 +53,13 @@ class Binary(Operator):
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
         a, b = self.operands(run, node, inputs)
         y = Lanes.empty(a.shape, a.dtype) if over is None else over
-        apply(self.name, a.data, b.data, y.data)
+        name, bounds = self.kernel(node)
+        apply(name, a.data, b.data, y.data, bounds)
         return y
+
+    def kernel(self, node: Node) -> tuple[str, tuple[float, ...]]:
+        """The name of the kernel and its parameters."""
+        return self.name, ()
 
     def operands(self, run: Any, node: Node, inputs: Sequence[Lanes]) -> list[Lanes]:
         """Both values in the shape of the output."""
@@ -82,7 +87,8 @@ class Binary(Operator):
         if not keeps or (a.lanes, a.border) != (b.lanes, b.border):
             a, b = run.borderless(a), run.borderless(b)
         y: Placed = a.like(room(a.data.size))
-        run.kernels.elementwise(self.name, a.data, b.data, y.data, SIZE, a.data.size)
+        name, bounds = self.kernel(node)
+        run.kernels.elementwise(name, a.data, b.data, y.data, SIZE, a.data.size, *bounds)
         return y
 
     def keeps_zero(self, node: Node) -> bool:
@@ -99,7 +105,7 @@ class Binary(Operator):
             x if len(shape) == rank else model.reshape(x, (1,) * (rank - len(shape)) + shape)
             for x, shape in zip(inputs, shapes, strict=True)
         ]
-        return str(model.node(self._onnx, *fitting))
+        return str(model.clip(model.node(self._onnx, *fitting), node.attributes.get("clip")))
 
 
 class WithConstant(Binary):
@@ -137,18 +143,30 @@ class WithConstant(Binary):
     def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
         if "constant" not in node.weights:
             return super().image(run, node, *inputs)
-        return with_spread(run, node, inputs[0], node.weights["constant"], self.name)
+        return with_spread(run, node, inputs[0], node.weights["constant"], *self.kernel(node))
 
     def onnx(self, model: Any, node: Node, *inputs: str) -> str:
         if "constant" not in node.weights:
             return super().onnx(model, node, *inputs)
-        return str(model.node(self._onnx, *inputs, model.weight(node, "constant")))
+        y = model.node(self._onnx, *inputs, model.weight(node, "constant"))
+        return str(model.clip(y, node.attributes.get("clip")))
 
 
 class Add(WithConstant):
-    """The gradient goes to both."""
+    """The gradient goes to both.  With a clip, which leaves zero as it is, for answers alone."""
 
+    attributes = {"clip": None}
     reads = ""
+
+    def shape(self, node: Node, *shapes: Shape) -> Shape:
+        low, high = node.attributes["clip"] or (0.0, 0.0)
+        if not low <= 0 <= high:  # zeros around a sum stay zeros
+            raise ValueError(f"clip: expected bounds with 0 between them, got {low, high}")
+        return super().shape(node, *shapes)
+
+    def kernel(self, node: Node) -> tuple[str, tuple[float, ...]]:
+        clip = node.attributes["clip"]
+        return (self.name, ()) if clip is None else ("add_clip", clip)
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
@@ -179,7 +197,9 @@ class Mul(WithConstant):
         return (dx,)
 
 
-def with_spread(run: Any, node: Node, x: Placed, operand: np.ndarray, op: str) -> Placed:
+def with_spread(
+    run: Any, node: Node, x: Placed, operand: np.ndarray, op: str, bounds: Sequence[float] = ()
+) -> Placed:
     """One image and a constant that broadcasts over it; in the border it is zero."""
     name, shape = node.output, run.graph.shapes[node.output]
     x = run.broadcast(x, shape, run.border[name])
@@ -189,7 +209,7 @@ def with_spread(run: Any, node: Node, x: Placed, operand: np.ndarray, op: str) -
         spread[x.at(run.packed)] = np.broadcast_to(operand, shape).reshape(-1)
         run.packed[name] = [constant(spread)]
     y = x.like(room(x.data.size))
-    run.kernels.elementwise(op, x.data, run.packed[name][0], y.data, SIZE, x.data.size)
+    run.kernels.elementwise(op, x.data, run.packed[name][0], y.data, SIZE, x.data.size, *bounds)
     return y
 
 
@@ -204,6 +224,8 @@ def binary_c(
         check_rows(weight.size)
         arguments.append(writer.constant("c", weight))
         operands.append(weight.shape)
+    bounds = node.attributes.get("clip")
+    of = of if bounds is None else clip(writer, f"({of})", *bounds)
     text = binary_text(of, writer.graph.shapes[node.output], operands, after)
     writer.call(node.op, text, [*inputs, y], *arguments, y)
 
@@ -216,7 +238,8 @@ def by_constant(run: Any, node: Node, x: Lanes, y: Lanes, op: str) -> None:
     if sizes is None:
         constant, sizes = run.spread(node, "constant", shape), (math.prod(shape), 1)
     w, b = (constant, None) if op == "mul" else (None, constant)
-    _core.affine(x.data, w, b, y.data, x.dtype.itemsize, x.blocks, *sizes)
+    clip = node.attributes.get("clip")
+    _core.affine(x.data, w, b, y.data, x.dtype.itemsize, x.blocks, *sizes, clip)
 
 
 def _channels(shape: Shape, constant: Shape) -> tuple[int, int] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class BatchNorm(Operator):
     attributes = {"eps": 1e-5, "training": False, "momentum": 0.1, "clip": None}
     weights = ("weight", "bias", "mean", "var", "tracked")
     reads = "x"
+    clips_back = True
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         (x,) = shapes
@@ -78,10 +80,21 @@ class BatchNorm(Operator):
         else:
             mean, var = run.weight(node, "mean"), run.weight(node, "var")
         run.keep((mean, var))
+        return self._normalised(run, node, x, mean, var)
+
+    def _normalised(self, run: Any, node: Node, x: Lanes, mean: Any, var: Any) -> Lanes:
         y = Lanes.empty(x.shape, x.dtype)
+        sizes = x.blocks, x.shape[1], math.prod(x.shape[2:])
         w, b = run.weight(node, "weight"), run.weight(node, "bias")
-        _core.batch_norm(x.data, mean, var, w, b, y.data, item, *sizes, a["eps"], a["clip"])
+        eps, clip = node.attributes["eps"], node.attributes["clip"]
+        _core.batch_norm(x.data, mean, var, w, b, y.data, x.dtype.itemsize, *sizes, eps, clip)
         return y
+
+    def again(self, run: Any, node: Node, x: Sequence[Any], kept: Any) -> Callable[[], Any] | None:
+        # x is read for the gradient anyway, and y would go through memory twice between segments
+        if not node.attributes["training"]:
+            return None
+        return partial(self._normalised, run, node, *x, *kept)
 
     def backward(
         self, run: Any, node: Node, dy: Lanes, x: Sequence[Any], y: Any, wanted: Sequence[bool]
@@ -90,13 +103,14 @@ class BatchNorm(Operator):
         mean, var = run.kept()
         C, *rest = dy.shape[1:]
         sizes, item = (dy.blocks, C, math.prod(rest)), dy.dtype.itemsize
-        training, eps = node.attributes["training"], node.attributes["eps"]
+        training, eps, clip = (node.attributes[key] for key in ("training", "eps", "clip"))
+        w, b = run.weight(node, "weight"), run.weight(node, "bias")
         learns = [run.learns(node, key) for key in ("bias", "weight")]
         sums = None
         if any(learns) or training:
             parts, sums = empty((dy.blocks, 2, C), dy.dtype), empty((2, C), dy.dtype)
             _core.batch_norm_sums(
-                dy.data, x_lanes.data, mean, var, parts, item, *sizes, eps, dy.images
+                dy.data, x_lanes.data, mean, var, parts, item, *sizes, eps, dy.images, w, b, clip
             )
             _core.block_sum(parts, sums, item, dy.blocks, 2 * C, False)
             for key, learned, row in zip(("bias", "weight"), learns, sums, strict=True):
@@ -105,10 +119,9 @@ class BatchNorm(Operator):
         if not wanted[0]:
             return (None,)
         dx = run.over(dy)
-        w = run.weight(node, "weight")
         _core.batch_norm_input(
             dy.data, x_lanes.data, mean, var, w, sums if training else None, dx.data, item, *sizes,
-            eps, dy.images,
+            eps, dy.images, b, clip,
         )  # fmt: skip
         return (dx,)
 
@@ -122,7 +135,8 @@ class BatchNorm(Operator):
         form = (-1, *(1 for _ in graph.shapes[inputs[0]][1:]))
         scaled = graph.add("mul", *inputs, weights={"constant": scale.reshape(form)})
         made: str = graph.add("add", scaled, weights={"constant": shift.reshape(form)})
-        return made
+        clip = node.attributes["clip"]
+        return made if clip is None else str(graph.add("clip", made, low=clip[0], high=clip[1]))
 
     def onnx(self, model: Any, node: Node, *inputs: str) -> str:
         if node.attributes["training"]:

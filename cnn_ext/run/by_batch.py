@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import starmap
 from operator import setitem
 from typing import Any, NamedTuple
@@ -59,6 +59,8 @@ class ByBatch:
         #: of each parameter, and whether it is that of all blocks or of those of this pass
         self.gradients: dict[int, tuple[Parameter, np.ndarray, bool]] = {}
         self.observed: list[tuple[Node, np.ndarray, np.ndarray]] = []  # statistics of the batch
+        #: what makes values once more, if that is to be cheaper than to keep them for the way back
+        self.again: dict[str, Callable[[], Lanes]] | None = None
         self.opaque: set[int] = set()  # layers of one's own that were called
         self._kept: Any = None
         self._over = False
@@ -181,10 +183,20 @@ class ByBatch:
         self._kept = None
         y: Lanes = operator.forward(self, node, *x, over=x[0] if over else None)
         if self.back:
-            seen = tuple(x) if "x" in operator.reads else ()
+            if node.attributes.get("clip") is not None and not operator.clips_back:
+                raise ValueError(f"{node.op}: a clip in training is an operator of its own")
+            seen = self._seen(node, x) if "x" in operator.reads else ()
             self.done.append(Done(node, seen, y if "y" in operator.reads else None, self._kept))
+            if self.again is not None:
+                again = operator.again(self, node, x, self._kept)
+                if again is not None:
+                    self.again[node.output] = again
             self._kept = None
         return y
+
+    def _seen(self, node: Node, x: list[Lanes]) -> tuple[Any, ...]:
+        again = self.again or {}
+        return tuple(again.get(name, value) for name, value in zip(node.inputs, x, strict=True))
 
     # ------------------------------------------------------------------------------ backward
 
@@ -203,6 +215,8 @@ class ByBatch:
             Whether those at the outputs may be written over.
         """
         wanted = self._wanted(need_dx)
+        if self.again:
+            self.again.clear()  # those that are needed have them
         at: dict[str, Lanes] = {}
         shared: set[str] = set()  # values whose gradient is also somebody else's
         for name, gradient in zip(self.graph.outputs, gradients, strict=True):
@@ -219,6 +233,7 @@ class ByBatch:
             operator = OPERATORS[node.op]
             self._over = alone
             wants = [name in wanted for name in node.inputs]
+            x = tuple(value() if callable(value) else value for value in x)
             dxs = operator.backward(self, node, dy, x, y, wants)
             passed = sum(dx is not None and np.may_share_memory(dx.data, dy.data) for dx in dxs)
             for name, dx in zip(node.inputs, dxs, strict=False):

@@ -128,7 +128,9 @@ class ByImage:
         plane = (H + top + bottom) * row
         first = top * row + left * L
         data = room(-(-C // L) * plane + (2 * self.lanes if L == 1 else 0))
-        if border != NO_BORDER or (L > 1 and C % L):
+        if border != NO_BORDER and L > 1 and C % L == 0:
+            self.kernels.border(data, SIZE, (C // L, H, W * L), (plane, row), first)
+        elif border != NO_BORDER or (L > 1 and C % L):
             self.kernels.fill(data, SIZE, 0.0)
         return Placed(data, shape, None, L, first, plane, row, border)
 

@@ -80,6 +80,7 @@ class Program:
         scales = [scale_of(block.dtype, graph.byte_scale) for block in self.blocks]
         packed = Packed(2**31) if packed is None else packed
         run = ByBatch(graph, costs is not None, packed)
+        run.again = {}
         run.prepare()
         constants += [array for arrays in packed.values() for array in arrays]
         for node in graph.nodes:

@@ -28,13 +28,35 @@ cdef Py_ssize_t length(bytes table) noexcept:
     return len(table) // sizeof(Py_ssize_t)
 
 
+cdef void find_rows(ChannelConv* a, Py_ssize_t L) noexcept:
+    # a.across pixels a row, a.step apart, if they lie so in x and side by side in y, and the taps are 3 x 3 ones
+    cdef Py_ssize_t i, across = 1, step
+    cdef const Py_ssize_t* x = a.x_pixel
+    cdef const Py_ssize_t* y = a.y_pixel
+    if a.taps != 9:
+        return
+    for i in range(9):
+        if a.x_tap[i] != a.x_tap[i // 3 * 3] + i % 3 * L:
+            return
+    step = x[1] - x[0] if a.pixels > 1 else L
+    if step != L and step != 2 * L:
+        return
+    while across < a.pixels and x[across] - x[across - 1] == step and y[across] - y[across - 1] == L:
+        across += 1
+    for i in range(a.pixels):
+        if x[i] != x[i - i % across] + i % across * step or y[i] != y[i - i % across] + i % across * L:
+            return
+    if a.pixels % across == 0:
+        a.across, a.step = across, step // L
+
+
 cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, tables, clip,
                       bint cut, bint bias_of_pixels=False) except -1:
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Py_ssize_t low[6]
     cdef Py_ssize_t high[6]
     cdef int size = table.itemsize
-    cdef Py_ssize_t L = table.lanes, more, w_least, w_most, tasks
+    cdef Py_ssize_t L = table.lanes, more, w_least, w_most, tasks, parts
     cdef double work
     cdef bytes x_pixel, y_pixel, x_tap, w_tap, w_block, y_block
     cdef int i
@@ -62,11 +84,15 @@ cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, 
     a.low, a.high = clip or (0, 0)
     work = 2.0 * a.pixels * a.taps * a.blocks * L
     a.pixel_cut, a.block_cut = a.pixels, a.blocks if cut else 1
+    a.across = a.step = 0
+    if not cut:
+        find_rows(a, L)
     if cut and work > TASK_WORK and not bias_of_pixels:
-        # first the channels, so that weights are read once; then the pixels
-        a.block_cut = max(1, min(a.blocks, <Py_ssize_t> (a.blocks * TASK_WORK / work)))
-        if work > TASK_WORK * a.blocks:
-            a.pixel_cut = max(PIXEL_CUT, <Py_ssize_t> (a.pixels * TASK_WORK * a.blocks / work))
+        # first the channels, four blocks or more, so that weights are read once; then the pixels
+        parts = <Py_ssize_t> ceil(work / TASK_WORK)
+        a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
+        parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
+        a.pixel_cut = max(PIXEL_CUT, (a.pixels + parts - 1) // parts)
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
     return run(loop, a, sizeof(ChannelConv), 3, 1, tasks, work, 0, 0, kept)
 
@@ -253,3 +279,24 @@ def fill(y, int itemsize, double value):
     a.y = held.pointer(y, (), itemsize, True)
     a.count, a.value = held.views[0].len // itemsize, value
     run(table.fill, &a, sizeof(a), 1, 1, 1, <double> a.count)
+
+
+def border(y, int itemsize, sizes, steps, Py_ssize_t first):
+    """Zeros around planes: `sizes` are planes, rows and numbers a row, `steps` those of planes and rows.
+
+    The first number of each plane that stays is its number `first`.
+    """
+    cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
+    cdef Place a
+    memset(&a, 0, sizeof(a))
+    a.planes, a.H, a.W = sizes
+    a.y_plane, a.y_row = steps
+    a.first = first
+    at_least(1, &a.planes, 3)
+    at_least(0, &a.first, 1)
+    within_reach(&a.planes, 8)
+    if a.W > a.y_row or a.first + (a.H - 1) * <object> a.y_row + a.W > a.y_plane:
+        raise ValueError(f"{a.H} rows of {a.W}, {a.y_row} apart, from {first} on do not fit into {a.y_plane}")
+    a.y = held.reach(y, itemsize, 0, a.planes * <object> a.y_plane - 1, True)
+    run(table.border, &a, sizeof(a), 1, 1, 1, <double> a.planes * a.y_plane)

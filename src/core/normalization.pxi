@@ -61,10 +61,11 @@ def batch_norm(x, mean, var, weight, bias, y, int itemsize, Py_ssize_t N, Py_ssi
 
 
 def batch_norm_sums(dy, x, mean, var, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels,
-                    double eps, images=None):
+                    double eps, images=None, weight=None, bias=None, clip=None):
     """parts[n, 2, C]: over block n the sums of dy, and of dy times the normalised x.
 
-    Their sums over the blocks are the gradients at the bias and the weight.
+    Their sums over the blocks are the gradients at the bias and the weight.  With the `clip` of `batch_norm`, and its
+    weight and bias, dy is the gradient at what was clipped.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -75,17 +76,21 @@ def batch_norm_sums(dy, x, mean, var, parts, int itemsize, Py_ssize_t N, Py_ssiz
     a.x = held.pointer(x, (N, C, pixels, table.lanes), itemsize)
     a.mean = held.pointer(mean, (C,), itemsize)
     a.var = held.pointer(var, (C,), itemsize)
+    a.weight = NULL if weight is None else held.pointer(weight, (C,), itemsize)
+    a.bias = NULL if bias is None else held.pointer(bias, (C,), itemsize)
     a.parts = held.pointer(parts, (N, 2, C), itemsize, True)
-    run(table.batch_norm_sums, &a, sizeof(a), 4, 1, N * cuts(C, a.channels),
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
+    run(table.batch_norm_sums, &a, sizeof(a), 6, 1, N * cuts(C, a.channels),
         4.0 * N * C * pixels * table.lanes, 0, LIVE)
 
 
 def batch_norm_input(dy, x, mean, var, weight, sums, dx, int itemsize, Py_ssize_t N, Py_ssize_t C,
-                     Py_ssize_t pixels, double eps, images):
-    """The gradient at x; `sums` (2, C) are those of `batch_norm_sums` over all images.
+                     Py_ssize_t pixels, double eps, images, bias=None, clip=None):
+    """The gradient at x; `sums` (2, C) are those of `batch_norm_sums` over all images, as are bias and clip.
 
     If `sums` is None, mean and variance are constants, as in evaluation mode: dx = dy * weight /
-    sqrt(var + eps), and x and mean are not looked at.  dx may be dy.
+    sqrt(var + eps), and x and mean are not looked at without a clip.  dx may be dy.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -94,15 +99,18 @@ def batch_norm_input(dy, x, mean, var, weight, sums, dx, int itemsize, Py_ssize_
     live_lanes(images, N, table)
     a.images = images
     a.dy = held.pointer(dy, (N, C, pixels, table.lanes), itemsize)
-    a.x = a.mean = a.sums = NULL
-    if sums is not None:
+    a.x = a.mean = NULL
+    if sums is not None or clip is not None:
         a.x = held.pointer(x, (N, C, pixels, table.lanes), itemsize)
         a.mean = held.pointer(mean, (C,), itemsize)
-        a.sums = held.pointer(sums, (2, C), itemsize)
+    a.sums = NULL if sums is None else held.pointer(sums, (2, C), itemsize)
+    a.bias = NULL if bias is None else held.pointer(bias, (C,), itemsize)
+    a.clip = clip is not None
+    a.low, a.high = clip or (0, 0)
     a.var = held.pointer(var, (C,), itemsize)
     a.weight = NULL if weight is None else held.pointer(weight, (C,), itemsize)
     a.dx = held.pointer(dx, (N, C, pixels, table.lanes), itemsize, True)
-    run(table.batch_norm_input, &a, sizeof(a), 6, 1, N * cuts(C, a.channels),
+    run(table.batch_norm_input, &a, sizeof(a), 7, 1, N * cuts(C, a.channels),
         4.0 * N * C * pixels * table.lanes, 0, BATCH)
 
 

@@ -205,15 +205,20 @@ cdef struct BatchNorm:
 
 
 cdef struct BatchSums:
-    # parts[n, 2, C]: over block n the sums of dy and of dy times the normalised x
+    # parts[n, 2, C]: over block n the sums of dy and of dy times the normalised x; dy counts where the clip lets
+    # y through, which weight and bias are told for
     const void* dy
     const void* x
     const void* mean
     const void* var
+    const void* weight
+    const void* bias
     void* parts
     Py_ssize_t live
     Py_ssize_t N, C, pixels, channels
     double eps
+    int clip
+    double low, high
 
 
 cdef struct BatchInput:
@@ -224,11 +229,14 @@ cdef struct BatchInput:
     const void* mean
     const void* var
     const void* weight
+    const void* bias
     const void* sums
     void* dx
     Py_ssize_t images
     Py_ssize_t N, C, pixels, channels
     double eps
+    int clip
+    double low, high
 
 
 cdef struct GroupNorm:
@@ -319,7 +327,8 @@ cdef struct ChannelConv:
     const Py_ssize_t* w_block
     const Py_ssize_t* y_block
     Py_ssize_t pixels, taps, blocks, pixel_cut, block_cut  # the cuts: of a task
-    Py_ssize_t x_block                                     # of a depthwise convolution alone
+    Py_ssize_t x_block                                     # of a depthwise convolution alone, as the pixels a row
+    Py_ssize_t across, step                                # if 3 x 3 taps and the pixels lie side by side, else 0
     int clip, bias_of_pixels                               # a number for each pixel, not a vector
     double low, high
 
@@ -369,4 +378,4 @@ cdef struct Table:
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
     kernel batch_norm_statistics, batch_norm_merge, batch_norm, batch_norm_sums, batch_norm_input
     kernel group_norm, group_norm_input, group_norm_sums, dropout
-    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill
+    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill, border

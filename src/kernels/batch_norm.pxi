@@ -42,20 +42,58 @@ cdef inline vec squares_of(const vec* x, vec mean, Py_ssize_t count) noexcept no
     return (a + b) + (c + d)
 
 
-cdef inline void gradient_sums(const vec* dy, const vec* x, vec mean, Py_ssize_t count, vec* total,
-                               vec* product) noexcept nogil:
+cdef struct Affine:
+    # of a channel: y = (x - mean) * scale + bias, clipped to low ... high
+    vec mean, scale, bias
+    real low, high
+
+
+cdef inline Affine affine_of(const real* mean, const real* var, const real* weight, const real* bias, double eps,
+                             double low, double high, Py_ssize_t c) noexcept nogil:
+    cdef Affine f
+    cdef real scale = one_by_deviation(var[c], eps)
+    if weight != NULL:
+        scale *= weight[c]
+    f.mean = VEC_ZERO if mean == NULL else vec_all(mean[c])
+    f.scale = vec_all(scale)
+    f.bias = VEC_ZERO if bias == NULL else vec_all(bias[c])
+    f.low, f.high = <real> low, <real> high
+    return f
+
+
+cdef inline vec applied(const Affine* f, vec x) noexcept nogil:
+    return (x - f.mean) * f.scale + f.bias
+
+
+cdef inline vec let_through(const Affine* f, vec dy, vec x, bint clip) noexcept nogil:
+    # dy where y, computed again rather than read, was not clipped
+    return vec_select(between(f.low, applied(f, x), f.high), dy, VEC_ZERO) if clip else dy
+
+
+cdef inline void clipped_sums(const vec* dy, const vec* x, const Affine* f, Py_ssize_t count, vec* total,
+                              vec* product, bint clip) noexcept nogil:
     # the sums of dy and of dy (x - mean)
-    cdef vec a = VEC_ZERO, b = VEC_ZERO, c = VEC_ZERO, d = VEC_ZERO
+    cdef vec a = VEC_ZERO, b = VEC_ZERO, c = VEC_ZERO, d = VEC_ZERO, here
     cdef Py_ssize_t i
     for i in range(0, count - 1, 2):
-        a += dy[i]
-        b += dy[i] * (x[i] - mean)
-        c += dy[i + 1]
-        d += dy[i + 1] * (x[i + 1] - mean)
+        here = let_through(f, dy[i], x[i], clip)
+        a += here
+        b += here * (x[i] - f.mean)
+        here = let_through(f, dy[i + 1], x[i + 1], clip)
+        c += here
+        d += here * (x[i + 1] - f.mean)
     if count % 2:
-        a += dy[count - 1]
-        b += dy[count - 1] * (x[count - 1] - mean)
+        here = let_through(f, dy[count - 1], x[count - 1], clip)
+        a += here
+        b += here * (x[count - 1] - f.mean)
     total[0], product[0] = a + c, b + d
+
+
+cdef inline void gradient_sums(const vec* dy, const vec* x, vec mean, Py_ssize_t count, vec* total,
+                               vec* product) noexcept nogil:
+    cdef Affine f
+    f.mean = mean
+    clipped_sums(dy, x, &f, count, total, product, False)
 
 
 cdef void batch_norm_statistics(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -106,31 +144,25 @@ cdef inline real one_by_deviation(real var, double eps) noexcept nogil:
     return <real> (1 / sqrt(var + eps))
 
 
-cdef inline void normalise(const BatchNorm* a, const real* from_, real* to, Py_ssize_t c, bint clip) noexcept nogil:
-    cdef const vec* x = <const vec*> from_
-    cdef vec* y = <vec*> to
-    cdef real low = <real> a.low, high = <real> a.high, scale = one_by_deviation((<const real*> a.var)[c], a.eps)
-    cdef vec mean = vec_all((<const real*> a.mean)[c]), bias = VEC_ZERO, value
+cdef inline void normalise(const vec* x, vec* y, const Affine* f, Py_ssize_t count, bint clip) noexcept nogil:
     cdef Py_ssize_t i
-    if a.weight != NULL:
-        scale *= (<const real*> a.weight)[c]
-    if a.bias != NULL:
-        bias = vec_all((<const real*> a.bias)[c])
-    for i in range(a.pixels):
-        value = (x[i] - mean) * scale + bias
-        y[i] = vec_clip(value, low, high) if clip else value
+    for i in range(count):
+        y[i] = vec_clip(applied(f, x[i]), f.low, f.high) if clip else applied(f, x[i])
 
 
 cdef void batch_norm(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const BatchNorm* a = <const BatchNorm*> args
     cdef Channels part = channels_of(task, a.C, a.channels)
     cdef Py_ssize_t c, at
+    cdef Affine f
     for c in range(part.first, part.last):
         at = (part.n * a.C + c) * a.pixels * LANES
+        f = affine_of(<const real*> a.mean, <const real*> a.var, <const real*> a.weight, <const real*> a.bias, a.eps,
+                      a.low, a.high, c)
         if a.clip:
-            normalise(a, <const real*> a.x + at, <real*> a.y + at, c, True)
+            normalise(<const vec*> (<const real*> a.x + at), <vec*> (<real*> a.y + at), &f, a.pixels, True)
         else:
-            normalise(a, <const real*> a.x + at, <real*> a.y + at, c, False)
+            normalise(<const vec*> (<const real*> a.x + at), <vec*> (<real*> a.y + at), &f, a.pixels, False)
 
 
 cdef void batch_norm_sums(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -139,41 +171,54 @@ cdef void batch_norm_sums(const void* args, Py_ssize_t task, char* scratch) noex
     cdef mask counts = vec_first(a.live if part.n == a.N - 1 else LANES)
     cdef real* sums = <real*> a.parts + 2 * part.n * a.C
     cdef vec total = VEC_ZERO, product = VEC_ZERO
+    cdef const vec* dy
+    cdef const vec* x
     cdef Py_ssize_t c, at
+    cdef Affine f
     for c in range(part.first, part.last):
         at = (part.n * a.C + c) * a.pixels * LANES
-        gradient_sums(<const vec*> (<const real*> a.dy + at), <const vec*> (<const real*> a.x + at),
-                      vec_all((<const real*> a.mean)[c]), a.pixels, &total, &product)
+        dy, x = <const vec*> (<const real*> a.dy + at), <const vec*> (<const real*> a.x + at)
+        f = affine_of(<const real*> a.mean, <const real*> a.var, <const real*> a.weight, <const real*> a.bias, a.eps,
+                      a.low, a.high, c)
+        if a.clip:
+            clipped_sums(dy, x, &f, a.pixels, &total, &product, True)
+        else:
+            clipped_sums(dy, x, &f, a.pixels, &total, &product, False)
         sums[c] = vec_sum(vec_select(counts, total, VEC_ZERO))
         sums[a.C + c] = (vec_sum(vec_select(counts, product, VEC_ZERO))
                          * one_by_deviation((<const real*> a.var)[c], a.eps))
 
 
-cdef void batch_norm_input(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+cdef inline void input_gradient(const BatchInput* a, const Affine* f, Py_ssize_t c, Py_ssize_t at,
+                                bint clip) noexcept nogil:
     # dx = scale (dy - mean of dy - normalised x * mean of dy times normalised x)
+    cdef const vec* dy = <const vec*> (<const real*> a.dy + at)
+    cdef const vec* x = <const vec*> (<const real*> a.x + at)
+    cdef vec* dx = <vec*> (<real*> a.dx + at)
+    cdef double count = <double> a.images * a.pixels
+    cdef vec first, second, scale = f.scale, mean = f.mean
+    cdef Py_ssize_t i
+    if a.sums == NULL:
+        for i in range(a.pixels):
+            dx[i] = (let_through(f, dy[i], x[i], True) if clip else dy[i]) * scale
+        return
+    first = vec_all(<real> ((<const real*> a.sums)[c] / count))
+    second = (scale * one_by_deviation((<const real*> a.var)[c], a.eps)
+              * <real> ((<const real*> a.sums)[a.C + c] / count))
+    for i in range(a.pixels):
+        dx[i] = (let_through(f, dy[i], x[i], clip) - first) * scale - (x[i] - mean) * second
+
+
+cdef void batch_norm_input(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const BatchInput* a = <const BatchInput*> args
     cdef Channels part = channels_of(task, a.C, a.channels)
-    cdef double count = <double> a.images * a.pixels
-    cdef const vec* dy
-    cdef const vec* x
-    cdef vec* dx
-    cdef vec mean, scale, first, second
-    cdef real by_deviation
-    cdef Py_ssize_t c, i, at
+    cdef Py_ssize_t c, at
+    cdef Affine f
     for c in range(part.first, part.last):
         at = (part.n * a.C + c) * a.pixels * LANES
-        dy, dx = <const vec*> (<const real*> a.dy + at), <vec*> (<real*> a.dx + at)
-        by_deviation = one_by_deviation((<const real*> a.var)[c], a.eps)
-        scale = vec_all(by_deviation)
-        if a.weight != NULL:
-            scale *= (<const real*> a.weight)[c]
-        if a.sums == NULL:
-            for i in range(a.pixels):
-                dx[i] = dy[i] * scale
-            continue
-        x = <const vec*> (<const real*> a.x + at)
-        mean = vec_all((<const real*> a.mean)[c])
-        first = vec_all(<real> ((<const real*> a.sums)[c] / count))
-        second = scale * by_deviation * <real> ((<const real*> a.sums)[a.C + c] / count)
-        for i in range(a.pixels):
-            dx[i] = (dy[i] - first) * scale - (x[i] - mean) * second
+        f = affine_of(<const real*> a.mean, <const real*> a.var, <const real*> a.weight, <const real*> a.bias, a.eps,
+                      a.low, a.high, c)
+        if a.clip:
+            input_gradient(a, &f, c, at, True)
+        else:
+            input_gradient(a, &f, c, at, False)

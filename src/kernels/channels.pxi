@@ -32,7 +32,7 @@ cdef void channel_conv(const void* args, Py_ssize_t task, char* scratch) noexcep
     t.low = <real> a.low
     t.high = <real> a.high
     last = min(first + a.pixel_cut, a.pixels)
-    run_tiles(&t, first, last, best_tile(last - first, t.pixels, 2, 8))
+    run_tiles(&t, first, last, best_tile(last - first, t.pixels, 2, 16))
 
 
 cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
@@ -112,6 +112,9 @@ cdef inline void depthwise_pixels(const ChannelConv* a, Py_ssize_t block, Py_ssi
     # `count` pixels, a constant; those from `last` on repeat the one before
     cdef const real* w = <const real*> a.w + a.w_block[block]
     cdef const real* x = <const real*> a.x + block * a.x_block
+    cdef real* y = <real*> a.y + a.y_block[block]
+    cdef const Py_ssize_t* y_pixel = a.y_pixel
+    cdef real low = <real> a.low if a.clip else -REAL_HUGE, high = <real> a.high if a.clip else REAL_HUGE
     cdef vec acc[8]
     cdef vec weight
     cdef const real* at[8]
@@ -126,15 +129,68 @@ cdef inline void depthwise_pixels(const ChannelConv* a, Py_ssize_t block, Py_ssi
         for i in range(count):
             acc[i] += weight * (<const vec*> (at[i] + tap))[0]
     for i in range(count):
-        if a.clip:
-            acc[i] = vec_clip(acc[i], <real> a.low, <real> a.high)
-        (<vec*> (<real*> a.y + a.y_block[block] + a.y_pixel[min(first + i, last - 1)]))[0] = acc[i]
+        (<vec*> (y + y_pixel[min(first + i, last - 1)]))[0] = vec_clip(acc[i], low, high)
+
+
+cdef inline void depthwise_rows(const ChannelConv* a, Py_ssize_t block, int count, int step) noexcept nogil:
+    # rows of pixels and of taps side by side, `count` pixels at once
+    cdef const real* w = <const real*> a.w + a.w_block[block]
+    cdef const real* x = <const real*> a.x + block * a.x_block
+    cdef const real* row
+    cdef real* y = <real*> a.y + a.y_block[block]
+    cdef const Py_ssize_t* x_pixel = a.x_pixel
+    cdef const Py_ssize_t* y_pixel = a.y_pixel
+    cdef const Py_ssize_t* x_tap = a.x_tap
+    cdef Py_ssize_t pixels = a.pixels, across = a.across, first = 0, q, here
+    cdef real low = <real> a.low if a.clip else -REAL_HUGE, high = <real> a.high if a.clip else REAL_HUGE
+    cdef vec bias = (<const vec*> (<const real*> a.bias + block * LANES))[0]
+    cdef vec acc[8]
+    cdef int i, m
+    while first < pixels:
+        q = 0
+        while q < across:
+            here = first + min(q, across - count)
+            for m in range(count):
+                acc[m] = bias
+            for i in range(3):
+                row = one_address(x + x_pixel[here] + x_tap[3 * i + 1])
+                three_taps(acc, row, row - LANES, row + ((count - 1) * step + 1) * LANES, w + 3 * i * LANES, count,
+                           step, True)
+            for m in range(count):
+                (<vec*> (y + y_pixel[here] + m * LANES))[0] = vec_clip(acc[m], low, high)
+            q += count
+        first += across
+
+
+cdef inline void depthwise_near(const ChannelConv* a, Py_ssize_t block, int count, int step) noexcept nogil:
+    if count == 8:
+        depthwise_rows(a, block, 8, step)
+    elif count == 7:
+        depthwise_rows(a, block, 7, step)
+    elif count == 6:
+        depthwise_rows(a, block, 6, step)
+    elif count == 5:
+        depthwise_rows(a, block, 5, step)
+    elif count == 4:
+        depthwise_rows(a, block, 4, step)
+    elif count == 3:
+        depthwise_rows(a, block, 3, step)
+    elif count == 2:
+        depthwise_rows(a, block, 2, step)
+    else:
+        depthwise_rows(a, block, 1, step)
 
 
 cdef void depthwise(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # each channel by itself; a task is a block of channels
     cdef const ChannelConv* a = <const ChannelConv*> args
     cdef Py_ssize_t pixel = 0
+    if a.across and a.step == 1:
+        depthwise_near(a, task, even_strip(a.across), 1)
+        return
+    if a.across:
+        depthwise_near(a, task, even_strip(a.across), 2)
+        return
     while a.pixels - pixel > 4:
         depthwise_pixels(a, task, pixel, a.pixels, 8)
         pixel += 8
@@ -207,3 +263,17 @@ cdef void fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(a.count):
         (<real*> a.y)[i] = <real> a.value
+
+
+cdef void border(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # zeros around the H rows of W numbers of each plane
+    cdef const Place* a = <const Place*> args
+    cdef Py_ssize_t c, h, inner
+    cdef real* y
+    for c in range(a.planes):
+        y = <real*> a.y + c * a.y_plane
+        memset(y, 0, a.first * sizeof(real))
+        for h in range(a.H - 1):
+            memset(y + a.first + h * a.y_row + a.W, 0, (a.y_row - a.W) * sizeof(real))
+        inner = a.first + (a.H - 1) * a.y_row + a.W
+        memset(y + inner, 0, (a.y_plane - inner) * sizeof(real))

@@ -5,9 +5,8 @@
 # lies outside, each asks by itself.
 
 cdef inline void strip(const Conv* a, const real* x, const real* w, real bias, real* y, Py_ssize_t i0,
-                       Py_ssize_t i1, Py_ssize_t q, int count, int step, int taps, bint edge) noexcept nogil:
-    # the pixels q..q+count-1 of a row over the rows of taps i0..i1-1; `taps`, if not 0, is how many the columns of
-    # taps are, side by side, and `step`, if not 0, that of the columns
+                       Py_ssize_t i1, Py_ssize_t q, int count, int step, bint edge) noexcept nogil:
+    # the pixels q..q+count-1 of a row over the rows of taps i0..i1-1; `step`, if not 0, is that of the columns
     cdef vec acc[8]
     cdef vec here
     cdef const real* at
@@ -19,21 +18,13 @@ cdef inline void strip(const Conv* a, const real* x, const real* w, real bias, r
     for c in range(a.C):
         for i in range(i0, i1):
             weight = w + c * a.w_c + a.weight_h[i]
-            if taps:
-                at = one_address(x + c * a.x_c + a.tap_h[i] * a.x_h + (q * apart + a.tap_w[0]) * LANES)
-                weight += a.weight_w[0]
-                for j in range(taps):
-                    here = vec_all(weight[j])
-                    for m in range(count):
-                        acc[m] += (<const vec*> (at + (j + m * apart) * LANES))[0] * here
-            else:
-                for j in range(a.taps_w):
-                    here = vec_all(weight[a.weight_w[j]])
-                    place = q * apart + a.tap_w[j]
-                    at = one_address(x + c * a.x_c + a.tap_h[i] * a.x_h + place * LANES)
-                    for m in range(count):
-                        if not edge or <size_t> (place + m * apart) < <size_t> a.W:
-                            acc[m] += (<const vec*> (at + m * apart * LANES))[0] * here
+            for j in range(a.taps_w):
+                here = vec_all(weight[a.weight_w[j]])
+                place = q * apart + a.tap_w[j]
+                at = one_address(x + c * a.x_c + a.tap_h[i] * a.x_h + place * LANES)
+                for m in range(count):
+                    if not edge or <size_t> (place + m * apart) < <size_t> a.W:
+                        acc[m] += (<const vec*> (at + m * apart * LANES))[0] * here
     if a.clip:
         for m in range(count):
             acc[m] = vec_clip(acc[m], <real> a.low, <real> a.high)
@@ -42,22 +33,127 @@ cdef inline void strip(const Conv* a, const real* x, const real* w, real bias, r
             (<vec*> (y + (q + m) * a.y_w))[0] = acc[m]
 
 
+cdef inline void three_taps(vec* acc, const real* row, const real* first, const real* last, const real* w, int count,
+                            int step, bint of_lanes) noexcept nogil:
+    # A row of three taps, the middle one of the first pixel at `row`, for `count` pixels.  The outermost taps of the
+    # first and the last pixel have places of their own: they may lie outside.
+    cdef vec here
+    cdef const real* at
+    cdef int j, m
+    for j in range(3):
+        here = (<const vec*> (w + j * LANES))[0] if of_lanes else vec_all(w[j])
+        for m in range(count):
+            at = row + (m * step + j - 1) * LANES
+            if j == 0 and m == 0:
+                at = first
+            if j == 2 and m == count - 1:
+                at = last
+            acc[m] += (<const vec*> at)[0] * here
+
+
+cdef inline void near(const Conv* a, const real* x, const real* w, real bias, real* y, Py_ssize_t p, Py_ssize_t end,
+                      Py_ssize_t q, int count, int step) noexcept nogil:
+    # `count` pixels from q on of the rows p..end-1 for 3 x 3 taps side by side, which reach at most one pixel beyond
+    # the image: zeros.  Nothing is asked where the accumulators are at hand, as in `tile`.
+    cdef vec acc[8]
+    cdef Py_ssize_t middle = q * step + a.tap_w[0] + 1, h, c, i, i0, i1
+    cdef bint left = middle < 1, right = middle + (count - 1) * step + 1 >= a.W
+    cdef real low = <real> a.low if a.clip else -REAL_HUGE, high = <real> a.high if a.clip else REAL_HUGE
+    cdef const real* row
+    cdef int m
+    x += middle * LANES
+    w += a.weight_w[0]
+    while p < end:
+        h = p * a.step_h + a.tap_h[0]
+        i0, i1 = 1 if h < 0 else 0, 2 if h + 2 >= a.H else 3
+        for m in range(count):
+            acc[m] = vec_all(bias)
+        c = 0
+        while True:
+            i = i0
+            while True:
+                row = one_address(x + c * a.x_c + (h + i) * a.x_h)
+                three_taps(acc, row, <const real*> &NOTHING[0] if left else row - LANES,
+                           <const real*> &NOTHING[0] if right else row + ((count - 1) * step + 1) * LANES,
+                           w + c * a.w_c + a.weight_h[i], count, step, False)
+                i += 1
+                if i >= i1:
+                    break
+            c += 1
+            if c >= a.C:
+                break
+        for m in range(count):
+            (<vec*> (y + p * a.y_h + (q + m) * a.y_w))[0] = vec_clip(acc[m], low, high)
+        p += 1
+
+
+cdef inline int even_strip(Py_ssize_t pixels) noexcept nogil:
+    # pixels of each of the fewest strips of at most 8; the last one may overlap the one before
+    cdef int strips = <int> ((pixels + 7) // 8)
+    return <int> pixels if strips == 1 else (<int> pixels + strips - 1) // strips
+
+
+cdef inline void near_strips(const Conv* a, const real* x, const real* w, real bias, real* y, Py_ssize_t p,
+                             Py_ssize_t end, int count, int step) noexcept nogil:
+    cdef Py_ssize_t q = 0, last = a.Q - count
+    while q < a.Q:
+        near(a, x, w, bias, y, p, end, min(q, last), count, step)
+        q += count
+
+
+cdef inline void near_rows(const Conv* a, const real* x, const real* w, real bias, real* y, Py_ssize_t p,
+                           Py_ssize_t end, int count, int step) noexcept nogil:
+    if count == 8:
+        near_strips(a, x, w, bias, y, p, end, 8, step)
+    elif count == 7:
+        near_strips(a, x, w, bias, y, p, end, 7, step)
+    elif count == 6:
+        near_strips(a, x, w, bias, y, p, end, 6, step)
+    elif count == 5:
+        near_strips(a, x, w, bias, y, p, end, 5, step)
+    elif count == 4:
+        near_strips(a, x, w, bias, y, p, end, 4, step)
+    elif count == 3:
+        near_strips(a, x, w, bias, y, p, end, 3, step)
+    elif count == 2:
+        near_strips(a, x, w, bias, y, p, end, 2, step)
+    else:
+        near_strips(a, x, w, bias, y, p, end, 1, step)
+
+
+cdef inline bint are_near(const Conv* a) noexcept nogil:
+    # whether the taps are such that `near` may be called
+    return (a.taps_h == a.taps_w == 3 and (a.step_w == 1 or a.step_w == 2)
+            and a.tap_w[2] - a.tap_w[0] == 2 and a.weight_w[2] - a.weight_w[0] == 2
+            and a.tap_w[0] >= -1 and (a.Q - 1) * a.step_w + a.tap_w[2] <= a.W
+            and a.tap_h[2] - a.tap_h[0] == 2
+            and a.tap_h[0] >= -1 and (a.P - 1) * a.step_h + a.tap_h[2] <= a.H)
+
+
+cdef inline bint finite_weights(const Conv* a, const real* w) noexcept nogil:
+    # else they must not meet the zeros outside
+    cdef real total = 0
+    cdef Py_ssize_t c, i, j
+    for c in range(a.C):
+        for i in range(3):
+            for j in range(3):
+                total += w[c * a.w_c + a.weight_h[i] + a.weight_w[0] + j] * 0
+    return total == 0
+
+
 cdef inline void row_of_strips(const Conv* a, const real* x, const real* w, real bias, real* y, Py_ssize_t i0,
-                               Py_ssize_t i1, Py_ssize_t first, Py_ssize_t last, bint three, int step) noexcept nogil:
+                               Py_ssize_t i1, Py_ssize_t first, Py_ssize_t last, int step) noexcept nogil:
     # the pixels first..last-1 have all columns of taps inside
     cdef Py_ssize_t q = 0
     while q < a.Q:
         if first <= q and q + 8 <= last:
-            if three:
-                strip(a, x, w, bias, y, i0, i1, q, 8, step, 3, False)
-            else:
-                strip(a, x, w, bias, y, i0, i1, q, 8, step, 0, False)
+            strip(a, x, w, bias, y, i0, i1, q, 8, step, False)
             q += 8
         elif a.Q - q > 4:
-            strip(a, x, w, bias, y, i0, i1, q, 8, step, 0, True)
+            strip(a, x, w, bias, y, i0, i1, q, 8, step, True)
             q += 8
         else:
-            strip(a, x, w, bias, y, i0, i1, q, 4, step, 0, True)
+            strip(a, x, w, bias, y, i0, i1, q, 4, step, True)
             q += 4
 
 
@@ -67,30 +163,37 @@ cdef void conv_strips(const void* args, Py_ssize_t task, char* scratch) noexcept
     cdef Py_ssize_t cuts = (a.K + a.channels - 1) // a.channels
     cdef Py_ssize_t row_blocks = (a.P + a.rows - 1) // a.rows
     cdef Py_ssize_t g = task % a.G, k0 = task // a.G % cuts * a.channels, k
-    cdef Py_ssize_t p0 = task // a.G // cuts % row_blocks * a.rows
+    cdef Py_ssize_t p0 = task // a.G // cuts % row_blocks * a.rows, end = min(p0 + a.rows, a.P)
     cdef Py_ssize_t n = task // a.G // cuts // row_blocks, p, i0, i1, first = 0, last = a.Q
+    cdef const real* plane = <const real*> a.x + n * a.x_n + g * a.x_g
     cdef const real* x
     cdef const real* w
     cdef real* y
     cdef real bias
-    cdef bint three = False
+    cdef bint all_near = are_near(a)
+    cdef int count = even_strip(a.Q)
     if a.taps_w:  # they ascend
         first = first_inside(a.tap_w[0], a.step_w)
         last = last_inside(a.tap_w[a.taps_w - 1], a.step_w, a.W, a.Q)
-        three = a.taps_w == 3 and a.tap_w[2] - a.tap_w[0] == 2 and a.weight_w[2] - a.weight_w[0] == 2
     for k in range(k0, min(k0 + a.channels, a.K)):
         w = <const real*> a.w + g * a.w_g + k * a.w_k
         bias = 0 if a.bias == NULL else (<const real*> a.bias)[g * a.K + k]
-        for p in range(p0, min(p0 + a.rows, a.P)):
-            taps_inside(a.tap_h, a.taps_h, p * a.step_h, a.H, &i0, &i1)
-            x = <const real*> a.x + n * a.x_n + g * a.x_g + p * a.step_h * a.x_h
-            y = <real*> a.y + n * a.y_n + g * a.y_g + k * a.y_k + p * a.y_h
+        y = <real*> a.y + n * a.y_n + g * a.y_g + k * a.y_k
+        if all_near and finite_weights(a, w):
             if a.step_w == 1:
-                row_of_strips(a, x, w, bias, y, i0, i1, first, last, three, 1)
-            elif a.step_w == 2:
-                row_of_strips(a, x, w, bias, y, i0, i1, first, last, three, 2)
+                near_rows(a, plane, w, bias, y, p0, end, count, 1)
             else:
-                row_of_strips(a, x, w, bias, y, i0, i1, first, last, three, 0)
+                near_rows(a, plane, w, bias, y, p0, end, count, 2)
+            continue
+        for p in range(p0, end):
+            taps_inside(a.tap_h, a.taps_h, p * a.step_h, a.H, &i0, &i1)
+            x = plane + p * a.step_h * a.x_h
+            if a.step_w == 1:
+                row_of_strips(a, x, w, bias, y + p * a.y_h, i0, i1, first, last, 1)
+            elif a.step_w == 2:
+                row_of_strips(a, x, w, bias, y + p * a.y_h, i0, i1, first, last, 2)
+            else:
+                row_of_strips(a, x, w, bias, y + p * a.y_h, i0, i1, first, last, 0)
 
 
 # The gradient to the weights of the same.  A task is an output channel; the accumulators are some rows of

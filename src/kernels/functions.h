@@ -45,6 +45,7 @@
     ONE(erf, vec_erf(a), x, b * R(1.1283791670955126) * vec_exp(-a * a)) \
     ONE(power, vec_pow(a, vec_all(p)), x, b * pow_slope(a, vec_all(p))) \
     TWO(add, a + b, c, c) \
+    TWO(add_clip, vec_clip(a + b, p, q), where(between(p, a + b, q), c, zero), where(between(p, a + b, q), c, zero)) \
     TWO(sub, a - b, c, -c) \
     TWO(mul, a * b, c * b, c * a) \
     TWO(div, a / b, c / b, -c * (a / b) / b) \

@@ -35,6 +35,7 @@ cdef extern from "vec.h" nogil:
 cdef extern from "map.h" nogil:
     ctypedef void (*map_loop)(const vec*, const vec*, const vec*, vec*, Py_ssize_t, real, real)
     const map_loop* MAP_LOOPS
+    mask between(real, vec, real)
     vec vec_exp(vec)
     vec vec_sigmoid(vec)
     vec vec_log1p(vec)
@@ -57,9 +58,9 @@ cdef extern from "noise.h" nogil:
 include "args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
-include "depthwise.pxi"
 include "winograd_mend.pxi"
 include "winograd.pxi"
+include "depthwise.pxi"
 include "winograd_weight.pxi"
 include "linear.pxi"
 include "sum.pxi"
@@ -121,6 +122,7 @@ TABLE.depthwise = depthwise
 TABLE.place = place
 TABLE.move = move
 TABLE.fill = fill
+TABLE.border = border
 TABLE.pack = pack
 TABLE.unpack = unpack
 

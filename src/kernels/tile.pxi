@@ -28,27 +28,39 @@ cdef struct Tile:
     real low, high
 
 
+cdef real NOTHING[LANES]  # zeros: no bias, or a pixel outside the image
+
+
 cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
+    # Nothing is asked where the accumulators are at hand, and the loops run at least once: a choice there would
+    # put all of them into memory.
     cdef vec acc[16][8]
     cdef vec held[8]
     cdef vec here
     cdef const real* x[8]
     cdef const real* w[16]
-    cdef Py_ssize_t c, t, x_tap, w_tap, k
+    cdef const real* bias = <const real*> &NOTHING[0] if a.bias == NULL else a.bias
+    cdef const real* bias_col = <const real*> &NOTHING[0] if a.bias_col == NULL else a.bias_col
+    cdef Py_ssize_t each = 0 if a.bias == NULL else 1, col = 0 if a.bias_col == NULL else LANES
+    cdef Py_ssize_t c = 0, t, x_tap, w_tap, k, last, step
+    cdef Py_ssize_t column[8]
+    cdef const Py_ssize_t* y_row
+    cdef const Py_ssize_t* y_pixel
+    cdef real* y
+    cdef real low = a.low if a.clip else -REAL_HUGE, high = a.high if a.clip else REAL_HUGE
     cdef int i, j
     for j in range(cols):
         x[j] = a.x + a.x_pixel[min(q0 + j, a.pixels - 1)]
+        held[j] = (<const vec*> (bias_col + min(q0 + j, a.pixels - 1) * col))[0]
     for i in range(rows):
         k = min(k0 + i, a.K - 1)
         w[i] = a.w + (k * a.w_k if a.w_row == NULL else a.w_row[k])
+        here = vec_all(bias[k * each])
         for j in range(cols):
-            acc[i][j] = VEC_ZERO
-            if a.bias != NULL:
-                acc[i][j] = acc[i][j] + a.bias[k]
-            if a.bias_col != NULL:
-                acc[i][j] = (<const vec*> (a.bias_col + min(q0 + j, a.pixels - 1) * LANES))[0]
-    for c in range(a.C):
-        for t in range(a.taps):
+            acc[i][j] = held[j] + here
+    while True:
+        t = 0
+        while True:
             x_tap = c * a.x_c + a.x_tap[t]
             w_tap = c * a.w_c + a.w_tap[t]
             if cols <= rows:  # the shorter side stays in registers
@@ -65,15 +77,20 @@ cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int
                     here = (<const vec*> (x[j] + x_tap))[0]
                     for i in range(rows):
                         acc[i][j] += here * held[i]
-    if a.clip:
-        for i in range(rows):
-            for j in range(cols):
-                acc[i][j] = vec_clip(acc[i][j], a.low, a.high)
+            t += 1
+            if t >= a.taps:
+                break
+        c += 1
+        if c >= a.C:
+            break
+    last, step, y, y_row, y_pixel = a.K - 1, a.y_k, a.y, a.y_row, a.y_pixel  # which no store changes
+    for j in range(cols):
+        column[j] = y_pixel[min(q0 + j, a.pixels - 1)]
     for i in range(rows):
-        k = min(k0 + i, a.K - 1)
-        k = k * a.y_k if a.y_row == NULL else a.y_row[k]
+        k = min(k0 + i, last)
+        k = k * step if y_row == NULL else y_row[k]
         for j in range(cols):
-            (<vec*> (a.y + k + a.y_pixel[min(q0 + j, a.pixels - 1)]))[0] = acc[i][j]
+            (<vec*> (y + k + column[j]))[0] = vec_clip(acc[i][j], low, high)
 
 
 cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
@@ -110,12 +127,28 @@ cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcep
         tile(a, k, q, ROWS14, COLS14)
 
 
+cdef void no_taps(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    # the sum of nothing; here a bias is one of the rows
+    cdef Tile t = a[0]
+    cdef Py_ssize_t k, q
+    cdef vec value
+    for k in range(first, last):
+        value = vec_all(0 if t.bias == NULL else t.bias[k])
+        if t.clip:
+            value = vec_clip(value, t.low, t.high)
+        for q in range(t.pixels):
+            (<vec*> (t.y + k * t.y_k + t.y_pixel[q]))[0] = value
+
+
 cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
     # Rows first..last-1 of all pixels.  K bounds the clamping, so that it never reaches into the
     # channels of another task.
     cdef Tile t = a[0]
     cdef Py_ssize_t k = first, q
     t.K = last
+    if t.taps == 0:
+        no_taps(a, first, last)
+        return
     while k < last:
         q = 0
         while q < t.pixels:

@@ -121,14 +121,30 @@ static inline mask vec_first(ptrdiff_t n)
 }
 static inline mask mask_or(mask a, mask b) { return a | b; }
 
-/* max(x, 0) that lets NaN through */
-static inline vec vec_relu(vec x) { return vec_select((mask)(VEC_ZERO > x), VEC_ZERO, x); }
-/* min(max(x, low), high) that lets NaN through */
-static inline vec vec_clip(vec x, real low, real high)
-{
-    x = vec_select((mask)(vec_all(low) > x), vec_all(low), x);
-    return vec_select((mask)(x > vec_all(high)), vec_all(high), x);
-}
+/* the greater and the smaller of a limit and x, and x if it is NaN or equal, as these instructions of x86 have it */
+#if defined(__SSE2__) && VEC_BYTES > REAL_BYTES
+#include <immintrin.h>
+#if VEC_BYTES == 64
+#define X86(name, suffix) _mm512_##name##_##suffix
+#elif VEC_BYTES == 32
+#define X86(name, suffix) _mm256_##name##_##suffix
+#else
+#define X86(name, suffix) _mm_##name##_##suffix
+#endif
+#if REAL_BYTES == 8
+static inline vec vec_least(vec limit, vec x) { return X86(max, pd)(limit, x); }
+static inline vec vec_most(vec limit, vec x) { return X86(min, pd)(limit, x); }
+#else
+static inline vec vec_least(vec limit, vec x) { return X86(max, ps)(limit, x); }
+static inline vec vec_most(vec limit, vec x) { return X86(min, ps)(limit, x); }
+#endif
+#else
+static inline vec vec_least(vec limit, vec x) { return vec_select((mask)(limit > x), limit, x); }
+static inline vec vec_most(vec limit, vec x) { return vec_select((mask)(x > limit), limit, x); }
+#endif
+/* max(x, 0), and min(max(x, low), high), that let NaN through */
+static inline vec vec_relu(vec x) { return vec_least(VEC_ZERO, x); }
+static inline vec vec_clip(vec x, real low, real high) { return vec_most(vec_all(high), vec_least(vec_all(low), x)); }
 static inline vec vec_abs(vec x) { return vec_select((mask)(VEC_ZERO > x), -x, x); }
 
 static inline real vec_sum(vec x)

@@ -138,9 +138,6 @@ cdef void winograd_filter(const void* args, Py_ssize_t task, char* scratch) noex
         filters(a, task, 8)
 
 
-cdef real NOTHING[LANES]  # a pixel outside the image
-
-
 cdef inline void input_pixels(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
                               vec* v, Py_ssize_t step, int n, bint inside) noexcept nogil:
     cdef vec half[64]
