@@ -126,6 +126,27 @@ def test_backward(images: int, dtype: str) -> None:
     assert_allclose(plain(gradient, images), over(weight / deviation) * d, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_clip_lets_through_what_a_clip_behind_would(dtype: str, training: bool) -> None:
+    x, dy, weight, bias = batch(21, dtype)
+    data, size, clip = lanes_of(x), sizes(lanes_of(x)), (0.0, 2.5)
+    mean, var = moments(data, 21)
+    y, dx = (empty(data.shape, data.dtype) for _ in range(2))
+    parts, sums = empty((size[1], 2, C), data.dtype), empty((2, C), data.dtype)
+    _core.batch_norm(data, mean, var, weight, bias, y, *size, EPS, clip)
+    behind = np.where((y > clip[0]) & (y < clip[1]), lanes_of(dy), 0).astype(dtype)
+    wanted_sums = gradient_sums(behind, data, mean, var, 21)
+    _core.batch_norm_sums(lanes_of(dy), data, mean, var, parts, *size, EPS, 21, weight, bias, clip)
+    _core.block_sum(parts, sums, size[0], size[1], 2 * C, False)
+    assert_array_equal(sums, wanted_sums)
+    given, wanted = (sums if training else None), empty(data.shape, data.dtype)
+    _core.batch_norm_input(behind, data, mean, var, weight, given, wanted, *size, EPS, 21)
+    _core.batch_norm_input(lanes_of(dy), data, mean, var, weight, given, dx, *size, EPS, 21, bias,
+                           clip)  # fmt: skip
+    assert_array_equal(plain(dx, 21), plain(wanted, 21))
+
+
 def test_gradients_are_those_of_differences() -> None:
     x, dy, weight, bias = batch(9, "float64")
     data = lanes_of(x)

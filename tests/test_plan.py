@@ -214,6 +214,7 @@ def residual() -> Graph:
     x = graph.add("clip", x, low=0.0, high=math.inf)
     y = add_conv(graph, x, random(rng(), C, C, 1, 1), rng())
     return_ = graph.add("add", y, x)  # x has a border that y has not
+    return_ = graph.add("clip", return_, low=0.0, high=1.5)
     add_conv(graph, return_, random(rng(), 3, C, 3, 3), rng(), padding=(2, 1, 0, 1))
     return graph
 
