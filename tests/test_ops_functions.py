@@ -109,7 +109,7 @@ def whole_range(dtype: str, low: float = -np.inf) -> Array:
 
 
 def test_every_function_of_the_list_is_tested() -> None:
-    ones, twos = set(FUNCTIONS), {*PAIRS, "add_clip"}
+    ones, twos = set(FUNCTIONS), set(PAIRS)
     assert set(_core.SAVED) == ones and set(_core.SAVED.values()) == {"x", "y"}
     gradients = {name + "_back" for name in ones}
     gradients |= {f"{name}_back_{side}" for name in twos for side in "ab"}
@@ -194,13 +194,6 @@ def test_pairs(name: str, dtype: str) -> None:
         assert_allclose(
             run(f"{name}_back_{side}", a, b, c, *BOUNDS), c * slope, rtol=1e-6, atol=1e-8
         )
-
-
-def test_add_clip() -> None:
-    a, b = np.array([1.0, -3.0, 2.0, np.nan]), np.array([1.5, 1.0, 9.0, 1.0])
-    assert_array_equal(run("add_clip", a, b, p=0.0, q=6.0), [2.5, 0, 6, np.nan])
-    assert_array_equal(run("add_clip_back_a", a, b, b), b)
-    assert_array_equal(run("add_clip_back_b", a, b, b), b)
 
 
 def test_kinks() -> None:
