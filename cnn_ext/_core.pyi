@@ -10,7 +10,7 @@ from typing_extensions import CapsuleType, disjoint_base
 _Array: TypeAlias = NDArray[Any]
 _Sizes: TypeAlias = Sequence[int]
 _Clip: TypeAlias = tuple[float, float] | None
-_Table: TypeAlias = NDArray[np.intp]  # of places
+_Table: TypeAlias = NDArray[np.intp]  # of offsets
 _Tables: TypeAlias = Sequence[_Table]
 
 OPENMP: Final[bool]
@@ -266,10 +266,10 @@ def linear_weight(
     dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int
 ) -> None: ...
 def max_pool2d(
-    x: _Array, y: _Array, place: _Array | None, itemsize: int, shape: _Sizes
+    x: _Array, y: _Array, argmax: _Array | None, itemsize: int, shape: _Sizes
 ) -> None: ...
 def max_pool2d_input(
-    dy: _Array, place: _Array, dx: _Array, itemsize: int, shape: _Sizes
+    dy: _Array, argmax: _Array, dx: _Array, itemsize: int, shape: _Sizes
 ) -> None: ...
 def avg_pool2d(
     x: _Array, y: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool
@@ -438,7 +438,7 @@ def pool_channels(
 def pool_pairs(
     x: _Array, y: _Array, itemsize: int, sizes: _Sizes, x_steps: _Sizes, y_steps: _Sizes
 ) -> None: ...
-def place(
+def embed(
     x: _Array,
     y: _Array,
     itemsize: int,

@@ -50,8 +50,8 @@ cdef enum:
     WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
     SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks
-    LARGEST = 2147483647       # of any extent, stride or place: what `ops` admits
-    TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each place
+    LARGEST = 2147483647       # of any extent, stride or offset: what `ops` admits
+    TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each frequency
     TILES = 8                  # whose transforms are kept at once for the gradient to the weights
     TASK_WORK = 500000         # operations a task of a single image
     PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows

@@ -92,7 +92,7 @@ def door_for(dtype: np.dtype) -> None:
 
 
 def channels_for(width: int, x: Any, y: Any, w: Any, b: Any) -> None:
-    """What works on one image, with tables of places: 4 x 4 pixels, one block of channels."""
+    """What works on one image, with tables of offsets: 4 x 4 pixels, one block of channels."""
     L = _core.lanes(width)
 
     def tables(numbers: tuple[int, ...]) -> list[Any]:
@@ -115,7 +115,7 @@ def channels_for(width: int, x: Any, y: Any, w: Any, b: Any) -> None:
     vary(lambda s: _core.pool_channels(x, y, width, window, steps, s), (), (0, 0))
     vary(lambda s: _core.pool_pairs(x, y, width, s[:3], s[3:5], s[5:]), (), (1, 2, 2, 16, 4, 8, 2))
     vary(
-        lambda s: _core.place(x, y, width, s[:3], s[3:5], s[5:7], s[7], 1.0),
+        lambda s: _core.embed(x, y, width, s[:3], s[3:5], s[5:7], s[7], 1.0),
         (),
         (1, 4, 4, 16, 4, 16, 4, 0),
     )

@@ -166,7 +166,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ),
         ("pool_channels", [row(), row(), size, planes, steps, (0, 0), True], [1]),
         ("pool_pairs", [row(), row(), size, (1, 2, 2), (16, 4), (8, 2)], [1]),
-        ("place", [row(), row(), size, (1, 4, 4), (16, 4), (16, 4), 0, 1.0], [1]),
+        ("embed", [row(), row(), size, (1, 4, 4), (16, 4), (16, 4), 0, 1.0], [1]),
         ("move", [row(), row(), size, *tables(3, 5), 1], [1]),
         ("fill", [row(), size, 1.0], [0]),
         ("border", [row(), size, (1, 2, 3), (16, 5), 6], [0]),
@@ -187,11 +187,11 @@ def vary_array(function: Callable[..., Any], args: list[Any], i: int, writes: bo
         array.astype("c8"), array.astype(object), array[..., ::2], array.tolist(), "text", 3,
         object(), array.astype("f2"),
     ]  # fmt: skip
-    if function.__name__ not in ("pack", "place") or i:  # which take bytes too
+    if function.__name__ not in ("pack", "embed") or i:  # which take bytes too
         wrongs.append(memoryview(array).cast("B"))
     wrongs.append(np.zeros(array.nbytes + 1, "u1")[1:].view(array.dtype))  # at an odd address
     one_slope = function.__name__.startswith("prelu") and array.ndim == 1
-    if function.__name__ not in ("fill", "place") and not one_slope:  # which take any size
+    if function.__name__ not in ("fill", "embed") and not one_slope:  # which take any size
         wrongs.append(array.reshape(-1)[:1])
     if writes:
         closed = array.copy()

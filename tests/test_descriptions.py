@@ -61,7 +61,11 @@ def test_first_values_of_a_description() -> None:
         (5, TypeError, "config: expected a list of layers"),
         (["ReLU"], TypeError, "layer 0: expected a mapping with a 'type', got 'ReLU'"),
         ([{"type": "ReLU"}, {}], TypeError, "layer 1: expected a mapping with a 'type'"),
-        ([{"type": "Gelu"}], ValueError, r"layer 0 \(Gelu\): unknown type; known are Adaptive"),
+        (
+            [{"type": "Gelu"}],
+            ValueError,
+            r"layer 0 \(Gelu\): unknown type; known are Activation, Adaptive",
+        ),
         ([{"type": ["ReLU"]}], ValueError, r"layer 0 .*unknown type"),
         ([{"type": "ReLU", "x": 1}], ValueError, r"layer 0 \(ReLU\): unknown arguments x"),
         (

@@ -76,7 +76,7 @@ class ByImage:
                 return
             if last.lanes == 1:
                 steps, data = (last.plane, last.row), last.data[last.first :]
-                self.kernels.place(data, out, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
+                self.kernels.embed(data, out, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
                 return
             whole = self.packed.grid(0, (out.size, 1))
             self.kernels.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
@@ -101,7 +101,7 @@ class ByImage:
         value = self.make(shape, border, 1)
         if tight:  # bytes go the way of numbers through the graph, since they share packed weights
             value.data = value.data[: x.size]
-        self.kernels.place(
+        self.kernels.embed(
             x, value.data, SIZE, (C, H, W), (H * W, W), (value.plane, value.row), value.first,
             scale_of(x.dtype, graph.byte_scale),
         )  # fmt: skip
@@ -158,7 +158,7 @@ class ByImage:
             if (x.plane, x.row) != (H * W, W):
                 plain, steps = room(C * H * W), (x.plane, x.row)
                 data = x.data[x.first :]
-                self.kernels.place(data, plain, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
+                self.kernels.embed(data, plain, SIZE, (C, H, W), steps, (H * W, W), 0, 1.0)
             self.kernels.pack(plain, value.data, SIZE, C, H * W, 1.0)  # channels as if images
             return value
         source = x.at(self.packed)

@@ -58,10 +58,10 @@ cdef class Arrays:
         return view.buf
 
     cdef void* reach(self, object array, int itemsize, object least, object most, bint writable=False) except? NULL:
-        # the address of an array that has the places `least` to `most`
+        # the address of an array that has the offsets `least` to `most`
         cdef Py_buffer* view = self.take(array, itemsize, writable)
         if least < 0 or most >= view.len // itemsize:
-            raise ValueError(f"places {least} to {most} are not all inside an array of {view.len // itemsize} numbers")
+            raise ValueError(f"offsets {least} to {most} are not all inside an array of {view.len // itemsize} numbers")
         return view.buf
 
 

@@ -1,22 +1,22 @@
-# One image at a time, lanes over channels: tables of places become the arguments of the kernels.
+# One image at a time, lanes over channels: tables of offsets become the arguments of the kernels.
 
-cdef bytes places(table, Py_ssize_t* least, Py_ssize_t* most):
+cdef bytes offsets(table, Py_ssize_t* least, Py_ssize_t* most):
     # A copy of a table that nobody can change, and how far its numbers reach.
     cdef Py_ssize_t i
     view = memoryview(table)
     if view.ndim != 1 or view.format.lstrip("@=") not in ("i", "l", "q", "n") or view.itemsize != sizeof(Py_ssize_t):
-        raise TypeError(f"expected a row of places, whole numbers of {sizeof(Py_ssize_t)} bytes, "
+        raise TypeError(f"expected a row of offsets, whole numbers of {sizeof(Py_ssize_t)} bytes, "
                         f"got {view.ndim} axes in format {view.format!r}")
     cdef bytes copy = view.tobytes()
     cdef const Py_ssize_t* at = numbers(copy)
     if not copy:
-        raise ValueError("a table of places is empty")
+        raise ValueError("a table of offsets is empty")
     least[0] = most[0] = at[0]
     for i in range(length(copy)):
         least[0] = min(least[0], at[i])
         most[0] = max(most[0], at[i])
     if least[0] < -LARGEST or most[0] > LARGEST:
-        raise ValueError(f"expected places up to {LARGEST}, got {least[0]} to {most[0]}")
+        raise ValueError(f"expected offsets up to {LARGEST}, got {least[0]} to {most[0]}")
     return copy
 
 
@@ -64,7 +64,7 @@ cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, 
     if len(kept) != 6:
         raise ValueError(f"expected six tables, got {len(kept)}")
     for i in range(6):
-        kept[i] = places(kept[i], &low[i], &high[i])
+        kept[i] = offsets(kept[i], &low[i], &high[i])
     x_pixel, y_pixel, x_tap, w_tap, w_block, y_block = kept
     a.pixels, a.taps, a.blocks = length(x_pixel), length(x_tap), length(w_block)
     if (length(y_pixel), length(w_tap), length(y_block)) != (a.pixels, a.taps, a.blocks):
@@ -127,7 +127,7 @@ def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None
 
 
 def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
-    """u[places, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
+    """u[frequencies, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef WinogradFilter f
@@ -143,7 +143,7 @@ def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t 
     """A convolution with stride 1 in Winograd's way.
 
     `shape` is C, channels, K, filters, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in
-    (places, K, channels, LANES), w in (filters, channels, taps, taps); `y_steps` are the plane and row
+    (frequencies, K, channels, LANES), w in (filters, channels, taps, taps); `y_steps` are the plane and row
     of y, `y_first` its first number.
     """
     cdef Table* table = table_of(itemsize)
@@ -206,14 +206,14 @@ def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=Non
         a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * L)
 
 
-def place(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double scale):
+def embed(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double scale):
     """Rows of numbers, or of bytes times `scale`, to their places in y, which is zero elsewhere.
 
     `sizes` are planes, rows, numbers a row; the steps are those of planes and rows.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
-    cdef Place a
+    cdef Planes a
     a.bytes = memoryview(x).itemsize == 1
     a.planes, a.H, a.W = sizes
     a.x_plane, a.x_row = x_steps
@@ -226,7 +226,7 @@ def place(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double 
     a.x = held.reach(x, 1 if a.bytes else itemsize, 0, x_last)
     a.y = held.reach(y, itemsize, first, y_last, True)
     a.size = held.views[1].len // itemsize
-    run(table.place, &a, sizeof(a), 1, 1, 1, <double> a.size)
+    run(table.embed, &a, sizeof(a), 1, 1, 1, <double> a.size)
 
 
 def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
@@ -236,7 +236,7 @@ def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
-    cdef Place a
+    cdef Planes a
     cdef Py_ssize_t L = table.lanes, last
     memset(&a, 0, sizeof(a))
     a.planes, a.H, a.W = sizes
@@ -260,7 +260,7 @@ def move(x, y, int itemsize, source, target, Py_ssize_t width):
     cdef Py_ssize_t high[2]
     if width != 1 and width != table.lanes:
         raise ValueError(f"width: expected 1 or {table.lanes}, got {width}")
-    cdef bytes sources = places(source, low, high), targets = places(target, low + 1, high + 1)
+    cdef bytes sources = offsets(source, low, high), targets = offsets(target, low + 1, high + 1)
     a.count, a.width, a.value = length(sources), width, 0
     if length(targets) != a.count:
         raise ValueError("tables of different lengths")
@@ -288,7 +288,7 @@ def border(y, int itemsize, sizes, steps, Py_ssize_t first):
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
-    cdef Place a
+    cdef Planes a
     memset(&a, 0, sizeof(a))
     a.planes, a.H, a.W = sizes
     a.y_plane, a.y_row = steps

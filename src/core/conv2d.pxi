@@ -56,13 +56,13 @@ def get_winograd():
 
 cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
     # The products saved against what the transforms cost, for tiles that cover P x Q.
-    cdef double tiles = ((P + 3) // 4) * ((Q + 3) // 4), places = (s.R + 3) * (s.R + 3)
+    cdef double tiles = ((P + 3) // 4) * ((Q + 3) // 4), frequencies = (s.R + 3) * (s.R + 3)
     cdef double pairs = <double> s.C * s.K
     return (WINOGRAD and itemsize == 4 and s.R == s.S and (s.R == 3 or s.R == 5) and s.G == 1
             and s.step_h == 1 and s.step_w == 1 and s.gap_h == 1 and s.gap_w == 1
             and s.top < s.R and s.left < s.S
             and s.R * s.S * <double> (s.P * s.Q) * pairs
-            > tiles * places * (pairs + TRANSFORM * (s.C + s.K)))
+            > tiles * frequencies * (pairs + TRANSFORM * (s.C + s.K)))
 
 
 def winograd_pays(int itemsize, shape):
@@ -73,21 +73,21 @@ def winograd_pays(int itemsize, shape):
 
 cdef int run_winograd(Table* table, Winograd* a) except -1:
     cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
-    cdef int places = (a.taps + 3) * (a.taps + 3)
+    cdef int frequencies = (a.taps + 3) * (a.taps + 3)
     cdef Memory memory
     cdef WinogradFilter f
     if a.N == 0:
         return 0
-    memory = Memory(places * a.K * a.C * table.itemsize)
+    memory = Memory(frequencies * a.K * a.C * table.itemsize)
     f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
     f.rotate, f.taps = a.rotate, a.taps
-    run(table.winograd_filter, &f, sizeof(f), 1, 1, a.K, 0.5 * places * a.K * a.C, 0, ONCE)
+    run(table.winograd_filter, &f, sizeof(f), 1, 1, a.K, 0.5 * frequencies * a.K * a.C, 0, ONCE)
     a.u = memory.address
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
     return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
-               2.0 * places * a.N * a.K * a.C * tiles * table.lanes,
-               places * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
+               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes,
+               frequencies * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
                + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C), LIVE)
 
 
@@ -151,7 +151,7 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None):
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
                            Py_ssize_t stride, Py_ssize_t* tap, Py_ssize_t* weight) noexcept:
-    # The taps r with (start - r*gap) divisible by step: their places and those of their weights in
+    # The taps r with (start - r*gap) divisible by step: their offsets and those of their weights in
     # the rotated kernel.
     cdef Py_ssize_t r, count = 0
     for r in range(size - 1, -1, -1):  # upwards through the pixels, as memory likes it
@@ -254,7 +254,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     # each block gives a part of its own, so that they can be added up in a fixed order
     cdef WinogradWeight a
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
-    cdef Py_ssize_t places = (direct.R + 3) * (direct.R + 3), L = table.lanes
+    cdef Py_ssize_t frequencies = (direct.R + 3) * (direct.R + 3), L = table.lanes
     cdef Py_ssize_t count = direct.K * direct.C * direct.R * direct.S
     cdef Memory parts = Memory((N if N > 1 else 0) * <object> count * table.itemsize)
     a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw if N == 1 else <void*> parts.address
@@ -264,7 +264,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     a.chunk = (tiles + chunks - 1) // chunks
     sums = (a.C + 3) // 4 * ((a.K + 3) // 4) * max(L, 16)
     run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6,
-        places * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize, LIVE)
+        frequencies * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize, LIVE)
     if N > 1:
         run_block_sum(table, parts.address, direct.dw, N, count, False)
     return 0

@@ -18,7 +18,7 @@ cdef struct Life:
                                # have read it before it is written again
     int least, most            # segments in which it is used
     bint reduced               # its parts are
-    int place                  # where it is in a run, as in `Step`
+    int home                   # where it is in a run, as in `Step`
     Py_ssize_t offset
     bint used                  # by a step
     Lives** owner              # where its `Memory` knows its recorder; NULL if it is given back

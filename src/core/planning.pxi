@@ -17,15 +17,15 @@ cdef int plan(Recorder made, results) except -1:
             made.work += step.work
             made.scratch_size = max(made.scratch_size, step.scratch)
         for j in range(step.pointers):
-            if step.place[j] == ARENA:
+            if step.home[j] == ARENA:
                 life = &made.lives.life[step.life[j]]
-                step.place[j] = life.place
-                if life.place == ARENA or life.place == SHARED:
+                step.home[j] = life.home
+                if life.home == ARENA or life.home == SHARED:
                     step.offset[j] += life.offset
-                elif life.place < 0:
+                elif life.home < 0:
                     step.first[j], step.stride[j] = life.offset, whole_lines(life.size)
-            if step.place[j] >= 0:
-                stream = &made.streams[step.place[j]]
+            if step.home[j] >= 0:
+                stream = &made.streams[step.home[j]]
                 step.stride[j] = 0 if stream.whole else stream.size
                 stream.written |= j >= step.inputs
                 stream.plain &= step.marks & LIVE and step.marks & FIRST_PLAIN << j and step.offset[j] == 0
@@ -70,7 +70,7 @@ cdef int forget_the_unused(Recorder made, set wanted) except -1:
         step = &made.steps[i]
         needed = step.streaming
         for j in range(step.inputs, step.pointers):
-            needed |= step.place[j] >= 0 or step.life[j] in wanted and step.place[j] == ARENA
+            needed |= step.home[j] >= 0 or step.life[j] in wanted and step.home[j] == ARENA
         if needed:
             wanted.update([step.life[j] for j in range(step.pointers)])
         else:
@@ -87,32 +87,32 @@ cdef int plan_memory(Recorder made, dict stream_of) except -1:
     for i in range(made.lives.steps):
         step = &made.steps[i]
         for j in range(step.pointers):
-            if step.place[j] != ARENA or step.time == NEVER:
+            if step.home[j] != ARENA or step.time == NEVER:
                 continue
             number = step.life[j]
             life = &made.lives.life[number]
             if number not in used:
                 used.add(number)
-                life.place, life.least, life.most = ARENA, step.segment, step.segment
+                life.home, life.least, life.most = ARENA, step.segment, step.segment
             if step.time == BEFORE:
-                life.place = SHARED
+                life.home = SHARED
             life.least = min(life.least, step.segment)
             life.most = max(life.most, step.segment)
             life.reduced |= step.time == EACH_WAVE and j == 0
-    places = {ARENA: [], PARTS: [], KEPT: []}
+    homes = {ARENA: [], PARTS: [], KEPT: []}
     for number in sorted(used):
         life = &made.lives.life[number]
         if number in stream_of:
-            life.place = stream_of[number]
-        elif life.holds == WHOLE or life.place == SHARED:
-            life.place, life.offset = SHARED, made.shared_size
+            life.home = stream_of[number]
+        elif life.holds == WHOLE or life.home == SHARED:
+            life.home, life.offset = SHARED, made.shared_size
             made.shared_size += whole_lines(life.size)
         else:
-            life.place = KEPT if life.least < life.most else PARTS if life.reduced else ARENA
-            places[life.place].append(number)
-    made.arena_size = fit(made, places[ARENA], False)
-    made.parts_size = fit(made, places[PARTS], True)
-    made.kept_size = fit(made, places[KEPT], True)
+            life.home = KEPT if life.least < life.most else PARTS if life.reduced else ARENA
+            homes[life.home].append(number)
+    made.arena_size = fit(made, homes[ARENA], False)
+    made.parts_size = fit(made, homes[PARTS], True)
+    made.kept_size = fit(made, homes[KEPT], True)
     return 0
 
 
@@ -161,7 +161,7 @@ cdef int put_in_order(Recorder made) except -1:
         steps[i] = made.steps[<int> entry[2]]
     free(made.steps)
     made.steps = steps
-    i = made.befores  # counts become places
+    i = made.befores  # counts become offsets
     for s in range(segments):
         segment = &made.segments[s]
         segment.first = i

@@ -6,7 +6,7 @@ cdef int pool_sizes(Pool* a, shape) except -1:
     at_least(0, &a.planes, 1)
     at_least(1, &a.H, 10)  # up to gap_w
     within_reach(&a.planes, 15)
-    a.place = NULL
+    a.argmax = NULL
     a.count_include_pad = False
     return 0
 
@@ -20,27 +20,27 @@ cdef int run_pool(kernel loop, Pool* a, Table* table, int inputs, int outputs) e
                <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
 
-def max_pool2d(x, y, place, int itemsize, shape):
-    """Maxima into y and, unless `place` is None, which tap of each window they came from."""
+def max_pool2d(x, y, argmax, int itemsize, shape):
+    """Maxima into y and, unless `argmax` is None, which tap of each window they came from."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Pool a
     pool_sizes(&a, shape)
     a.x = held.pointer(x, (a.planes, a.H, a.W, table.lanes), itemsize)
     a.y = held.pointer(y, (a.planes, a.P, a.Q, table.lanes), itemsize, True)
-    if place is not None:
-        a.place = held.pointer(place, (a.planes, a.P, a.Q, table.lanes), itemsize, True)
+    if argmax is not None:
+        a.argmax = held.pointer(argmax, (a.planes, a.P, a.Q, table.lanes), itemsize, True)
     run_pool(table.max_pool, &a, table, 1, 2)
 
 
-def max_pool2d_input(dy, place, dx, int itemsize, shape):
-    """dx: each gradient at the place that `max_pool2d` noted."""
+def max_pool2d_input(dy, argmax, dx, int itemsize, shape):
+    """dx: each gradient where `max_pool2d` noted the maximum."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Pool a
     pool_sizes(&a, shape)
     a.x = held.pointer(dy, (a.planes, a.P, a.Q, table.lanes), itemsize)
-    a.place = held.pointer(place, (a.planes, a.P, a.Q, table.lanes), itemsize)
+    a.argmax = held.pointer(argmax, (a.planes, a.P, a.Q, table.lanes), itemsize)
     a.y = held.pointer(dx, (a.planes, a.H, a.W, table.lanes), itemsize, True)
     run_pool(table.max_pool_back, &a, table, 2, 1)
 

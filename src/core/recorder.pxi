@@ -122,7 +122,7 @@ cdef class Recorder(Steps):
                 raise RecordingError("an array reaches beyond a stream")
         return 0
 
-    cdef int place_of(self, uintptr_t address, int* life, Py_ssize_t* offset) except -9:
+    cdef int home_of(self, uintptr_t address, int* life, Py_ssize_t* offset) except -9:
         cdef int s
         life[0], offset[0] = -1, 0
         if address == 0:
@@ -142,22 +142,22 @@ cdef class Recorder(Steps):
         # Whether the call is noted and not to be done.
         cdef Step step
         cdef Life* life = self.lives.life
-        cdef int j, place, holds, first_output = call.inputs
+        cdef int j, home, holds, first_output = call.inputs
         cdef int readable = call.pointers if call.marks & ADDS else call.inputs
         cdef bint foreign = False, ours = True, fixed = True, blocks = False, whole = False, streams = False
         cdef uintptr_t address
         memset(&step, 0, sizeof(step))
         for j in range(call.pointers):
             address = (<uintptr_t*> call.args)[j]
-            step.place[j] = place = self.place_of(address, &step.life[j], &step.offset[j])
-            holds = life[step.life[j]].holds if place == ARENA else STREAM if place >= 0 else CONSTANT
+            step.home[j] = home = self.home_of(address, &step.life[j], &step.offset[j])
+            holds = life[step.life[j]].holds if home == ARENA else STREAM if home >= 0 else CONSTANT
             if j < readable:
-                fixed &= place == FIXED
-                foreign |= place == FOREIGN or holds == NEW
+                fixed &= home == FIXED
+                foreign |= home == FOREIGN or holds == NEW
                 blocks |= holds == STREAM
                 whole |= holds == WHOLE
             if j >= first_output and address:
-                ours &= place >= 0 or place == ARENA
+                ours &= home >= 0 or home == ARENA
                 streams |= holds >= WHOLE
         step.streaming = blocks or whole
         if step.streaming and (foreign or not ours):
@@ -166,7 +166,7 @@ cdef class Recorder(Steps):
             if streams:
                 raise RecordingError("a kernel writes over a stream what is not known here")
             for j in range(first_output, call.pointers):
-                if step.place[j] == ARENA:
+                if step.home[j] == ARENA:
                     life[step.life[j]].holds = NEW
             return False
         step.loop, step.size, step.inputs, step.pointers = call.loop, call.size, call.inputs, call.pointers
@@ -214,7 +214,7 @@ cdef class Recorder(Steps):
         cdef bint right = True, written
         for j in range(step.pointers):
             written = j >= step.inputs
-            if step.place[j] == ARENA:
+            if step.home[j] == ARENA:
                 life = &self.lives.life[step.life[j]]
                 when = max(when, life.ready + (life.holds == WHOLE and step.time != EACH_BATCH))
                 if written:
@@ -227,15 +227,15 @@ cdef class Recorder(Steps):
                 elif written:
                     right &= life.holds != WHOLE
             else:
-                right &= step.time != EACH_WAVE or step.place[j] == FIXED and j > 0
-                right &= step.time != EACH_BATCH or step.place[j] == FIXED
+                right &= step.time != EACH_WAVE or step.home[j] == FIXED and j > 0
+                right &= step.time != EACH_BATCH or step.home[j] == FIXED
         if not right:
             raise RecordingError("what belongs to the whole batch comes from parts of each block, in memory of its own")
         step.segment = when
         if step.time == EACH_BLOCK:
             self.last = when
         for j in range(step.pointers):
-            if step.place[j] == ARENA:
+            if step.home[j] == ARENA:
                 life = &self.lives.life[step.life[j]]
                 life.used = True
                 if j < readable and (life.holds == WHOLE or step.time == EACH_WAVE):

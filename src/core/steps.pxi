@@ -23,7 +23,7 @@ cdef enum:                     # marks of a call
     BATCH = 128                # how many images the batch has
     REPLACED = LIVE | REDUCES | NUMBERED | BATCH
 
-cdef enum:                     # places of a pointer beside the numbers of streams
+cdef enum:                     # homes of a pointer beside the numbers of streams
     FIXED = -1
     ARENA = -2
     SHARED = -3
@@ -40,7 +40,7 @@ cdef struct Step:
     size_t size
     int inputs, pointers, marks, time, segment
     bint streaming             # it depends on a stream
-    int place[MOST_POINTERS]
+    int home[MOST_POINTERS]
     int life[MOST_POINTERS]    # of those in the arena
     Py_ssize_t offset[MOST_POINTERS]  # from where the part of the block begins
     Py_ssize_t first[MOST_POINTERS]   # bytes before those of all parts, for each part
@@ -192,7 +192,7 @@ cdef class Steps:
         for i in range(self.befores):
             memcpy(args, self.steps[i].args, self.steps[i].size)
             for j in range(self.steps[i].pointers):
-                if self.steps[i].place[j] == SHARED:
+                if self.steps[i].home[j] == SHARED:
                     (<char**> args)[j] = shared + self.steps[i].offset[j]
             call.loop, call.tasks, call.scratch = self.steps[i].loop, self.steps[i].tasks, self.steps[i].scratch
             call.work = self.steps[i].work
@@ -243,20 +243,20 @@ cdef class Steps:
         cdef Py_ssize_t* number = <Py_ssize_t*> args + step.pointers
         cdef double work = step.work
         cdef kernel loop = step.loop
-        cdef int j, place
+        cdef int j, home
         memcpy(args, step.args, step.size)
         for j in range(step.pointers):
-            place = step.place[j]
-            if place >= 0:
-                (<char**> args)[j] = <char*> r.views[place].buf + step.offset[j] + n * step.stride[j]
-            elif place == ARENA:
+            home = step.home[j]
+            if home >= 0:
+                (<char**> args)[j] = <char*> r.views[home].buf + step.offset[j] + n * step.stride[j]
+            elif home == ARENA:
                 (<char**> args)[j] = memory + step.offset[j]
-            elif place == SHARED:
+            elif home == SHARED:
                 (<char**> args)[j] = r.shared + step.offset[j]
-            elif place == PARTS:
+            elif home == PARTS:
                 (<char**> args)[j] = (r.parts + r.wave * step.first[j] + step.offset[j]
                                       + (n - r.first) * step.stride[j])
-            elif place == KEPT:
+            elif home == KEPT:
                 (<char**> args)[j] = r.kept + r.N * step.first[j] + step.offset[j] + n * step.stride[j]
         if step.marks & LIVE:
             number[0] = min(self.images, r.images - n * self.images)

@@ -59,7 +59,7 @@ cdef struct ConvWeight:
 
 
 cdef struct WinogradFilter:
-    # u[places, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
+    # u[frequencies, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
     const void* w
     void* u
     Py_ssize_t K, C, w_k, w_c
@@ -107,10 +107,10 @@ cdef struct ChannelSum:
 
 
 cdef struct Pool:
-    # planes of H x W -> P x Q; place holds which tap of the window was the maximum.  Forward, planes
+    # planes of H x W -> P x Q; argmax holds which tap of the window was the maximum.  Forward, planes
     # and rows may lie apart.
     const void* x
-    void* place
+    void* argmax
     void* y
     Py_ssize_t planes, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, bottom, right
@@ -335,7 +335,7 @@ cdef struct ChannelConv:
 
 cdef struct ChannelWinograd:
     # As `Winograd`, for one image: C and K count blocks of LANES channels, `channels` and `filters` the
-    # input and output channels; u[places, K, channels, LANES], w[filters, channels, taps, taps].
+    # input and output channels; u[frequencies, K, channels, LANES], w[filters, channels, taps, taps].
     const void* x
     const void* u
     const void* w
@@ -346,7 +346,7 @@ cdef struct ChannelWinograd:
     double low, high
 
 
-cdef struct Place:
+cdef struct Planes:
     # rows of W plain numbers (or bytes, times scale) to where they belong among zeros; for pooling
     # the maxima of 2 x 2 of them, W a row
     const void* x
@@ -378,4 +378,4 @@ cdef struct Table:
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
     kernel batch_norm_statistics, batch_norm_merge, batch_norm, batch_norm_sums, batch_norm_input
     kernel group_norm, group_norm_input, group_norm_sums, dropout
-    kernel channel_conv, channel_winograd, pool_pairs, depthwise, place, move, fill, border
+    kernel channel_conv, channel_winograd, pool_pairs, depthwise, embed, move, fill, border

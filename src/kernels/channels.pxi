@@ -198,9 +198,9 @@ cdef void depthwise(const void* args, Py_ssize_t task, char* scratch) noexcept n
         depthwise_pixels(a, task, pixel, a.pixels, 4)
 
 
-cdef void place(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+cdef void embed(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # all planes, into `size` numbers that are zero elsewhere
-    cdef const Place* a = <const Place*> args
+    cdef const Planes* a = <const Planes*> args
     cdef Py_ssize_t c, h, w
     cdef real* y
     cdef const unsigned char* byte
@@ -224,7 +224,7 @@ cdef inline vec larger(vec a, vec b) noexcept nogil:
 cdef void pool_pairs(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # Max pooling, 2 x 2, of plain planes.  A vector may hang over the end of its row of y: what it
     # spoils is written after it, or is nobody's.
-    cdef const Place* a = <const Place*> args
+    cdef const Planes* a = <const Planes*> args
     cdef Py_ssize_t c, h, w
     cdef const real* x
     cdef const real* below
@@ -267,7 +267,7 @@ cdef void fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
 
 cdef void border(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # zeros around the H rows of W numbers of each plane
-    cdef const Place* a = <const Place*> args
+    cdef const Planes* a = <const Planes*> args
     cdef Py_ssize_t c, h, inner
     cdef real* y
     for c in range(a.planes):

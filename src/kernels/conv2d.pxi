@@ -177,7 +177,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     cdef mask live = vec_first(a.live)
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t channel[8]
-    cdef Py_ssize_t place[8]
+    cdef Py_ssize_t weight[8]
     cdef Py_ssize_t n, p, q, c, s, w, least, most
     cdef Py_ssize_t offset = r * a.gap_h - a.top
     cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
@@ -188,7 +188,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     for j in range(cols):
         shift[j] = s * a.gap_w - a.left
         channel[j] = g * a.C + c
-        place[j] = (c * a.R + r) * a.S + s
+        weight[j] = (c * a.R + r) * a.S + s
         if s + 1 < a.S:
             s += 1
         elif c + 1 < a.C:  # the last tap fills the rest of the tile
@@ -236,7 +236,7 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     for i in range(rows):
         for j in range(cols):
             if k0 + i < a.K and t0 + j < a.C * a.S:
-                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + place[j]
+                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + weight[j]
                 total = (<real*> sums)[i * cols + j]
                 if total - total != 0 and (q_first > 0 or q_last < a.Q):
                     total = weight_again(a, g, r, k0 + i, t0 + j)

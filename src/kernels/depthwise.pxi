@@ -11,7 +11,7 @@ cdef inline void strip(const Conv* a, const real* x, const real* w, real bias, r
     cdef vec here
     cdef const real* at
     cdef const real* weight
-    cdef Py_ssize_t apart = step if step else a.step_w, c, i, j, place
+    cdef Py_ssize_t apart = step if step else a.step_w, c, i, j, column
     cdef int m
     for m in range(count):
         acc[m] = vec_all(bias)
@@ -20,10 +20,10 @@ cdef inline void strip(const Conv* a, const real* x, const real* w, real bias, r
             weight = w + c * a.w_c + a.weight_h[i]
             for j in range(a.taps_w):
                 here = vec_all(weight[a.weight_w[j]])
-                place = q * apart + a.tap_w[j]
-                at = one_address(x + c * a.x_c + a.tap_h[i] * a.x_h + place * LANES)
+                column = q * apart + a.tap_w[j]
+                at = one_address(x + c * a.x_c + a.tap_h[i] * a.x_h + column * LANES)
                 for m in range(count):
-                    if not edge or <size_t> (place + m * apart) < <size_t> a.W:
+                    if not edge or <size_t> (column + m * apart) < <size_t> a.W:
                         acc[m] += (<const vec*> (at + m * apart * LANES))[0] * here
     if a.clip:
         for m in range(count):

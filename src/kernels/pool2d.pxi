@@ -12,12 +12,12 @@ cdef void max_pool(const void* args, Py_ssize_t task, char* scratch) noexcept no
     cdef const Pool* a = <const Pool*> args
     cdef const real* x = <const real*> a.x + task * a.x_plane
     cdef real* y = <real*> a.y + task * a.y_plane
-    cdef vec* place = NULL
+    cdef vec* argmax = NULL
     cdef vec here, best, where
     cdef mask wins
     cdef Py_ssize_t p, q, r, s, r0, r1, s0, s1, h, w
-    if a.place != NULL:
-        place = <vec*> (<real*> a.place + task * a.P * a.Q * LANES)
+    if a.argmax != NULL:
+        argmax = <vec*> (<real*> a.argmax + task * a.P * a.Q * LANES)
     for p in range(a.P):
         h = p * a.step_h - a.top
         window(h, a.gap_h, a.H, a.R, &r0, &r1)
@@ -33,15 +33,15 @@ cdef void max_pool(const void* args, Py_ssize_t task, char* scratch) noexcept no
                     best = vec_select(wins, here, best)
                     where = vec_select(wins, vec_all(<real> (r * a.S + s)), where)
             (<vec*> (y + p * a.y_row + q * LANES))[0] = best
-            if place != NULL:
-                place[p * a.Q + q] = where
+            if argmax != NULL:
+                argmax[p * a.Q + q] = where
 
 
 cdef void max_pool_back(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # x is dy and y is dx here: the gradient goes to the place of the maximum
+    # x is dy and y is dx here: the gradient goes to where the maximum was
     cdef const Pool* a = <const Pool*> args
     cdef const vec* dy = <const vec*> (<const real*> a.x + task * a.P * a.Q * LANES)
-    cdef const vec* place = <const vec*> (<const real*> a.place + task * a.P * a.Q * LANES)
+    cdef const vec* argmax = <const vec*> (<const real*> a.argmax + task * a.P * a.Q * LANES)
     cdef real* dx = <real*> a.y + task * a.H * a.W * LANES
     cdef vec* at
     cdef mask here
@@ -56,14 +56,14 @@ cdef void max_pool_back(const void* args, Py_ssize_t task, char* scratch) noexce
             for r in range(r0, r1):
                 for s in range(s0, s1):
                     at = <vec*> (dx + ((h + r * a.gap_h) * a.W + w + s * a.gap_w) * LANES)
-                    here = vec_equal(place[p * a.Q + q], vec_all(<real> (r * a.S + s)))
+                    here = vec_equal(argmax[p * a.Q + q], vec_all(<real> (r * a.S + s)))
                     at[0] = at[0] + vec_select(here, dy[p * a.Q + q], VEC_ZERO)
 
 
 cdef inline Py_ssize_t average_extent(Py_ssize_t start, Py_ssize_t size, Py_ssize_t before,
                                       Py_ssize_t after, Py_ssize_t taps, bint count_pad,
                                       Py_ssize_t inside) noexcept nogil:
-    # how many places of a window along one axis count in the divisor
+    # how many pixels of a window along one axis count in the divisor
     return min(start + taps, size + after) - max(start, -before) if count_pad else inside
 
 

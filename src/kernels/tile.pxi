@@ -17,7 +17,7 @@ cdef struct Tile:
     const Py_ssize_t* w_tap
     const Py_ssize_t* x_pixel
     const Py_ssize_t* y_pixel
-    const Py_ssize_t* w_row     # places of the rows, where they are not multiples of w_k and y_k
+    const Py_ssize_t* w_row     # offsets of the rows, where they are not multiples of w_k and y_k
     const Py_ssize_t* y_row
     const real* x
     const real* w

@@ -5,7 +5,7 @@
 #
 #     Y = A' [(G g G') . (B' d B)] A,   36 products instead of 144 (R = 3), 64 instead of 400 (R = 5),
 #
-# elementwise in the lanes, so that each of the n x n places is a product of matrices over the
+# elementwise in the lanes, so that each of the n x n frequencies is a product of matrices over the
 # channels: the inner loop of `tile.pxi` again.  The points are 0, pairs 1, -1, 2, -2 (and 1/2, -1/2),
 # and infinity.  A task is a run of tiles of one block: transform their inputs, multiply, transform
 # back.
@@ -130,7 +130,7 @@ cdef inline void filters(const WinogradFilter* a, Py_ssize_t k, int n) noexcept 
 
 
 cdef void winograd_filter(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # u[place, k, c] for one output channel k = task, as many c at once as there are lanes
+    # u[frequency, k, c] for one output channel k = task, as many c at once as there are lanes
     cdef const WinogradFilter* a = <const WinogradFilter*> args
     if a.taps == 3:
         filters(a, task, 6)

@@ -1,6 +1,6 @@
 # The gradient to the weights in Winograd's way, F(R x R, 4 x 4): dw is what a filter of 4 x 4 gradients
-# gives at R x R places of n x n pixels, summed over the tiles and images.  The transforms are those of
-# `winograd.pxi`; the products at each place are summed over tiles in registers, then over the lanes,
+# gives R x R taps of n x n pixels, summed over the tiles and images.  The transforms are those of
+# `winograd.pxi`; the products at each frequency are summed over tiles in registers, then over the lanes,
 # and what is left is transformed back once.  A task is one block of images.
 
 cdef inline void sum_of_products(const vec* u, const vec* v, Py_ssize_t count, Py_ssize_t down,
@@ -34,7 +34,7 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
     cdef int taps = n - 3
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
-    cdef Py_ssize_t first = 0, count, c, k, t, p, q, i, j, place
+    cdef Py_ssize_t first = 0, count, c, k, t, p, q, i, j, frequency
     cdef vec* v = <vec*> scratch              # (n * n, C, chunk)
     cdef vec* u = v + n * n * a.C * a.chunk   # (n * n, K, chunk)
     cdef vec* m = u + n * n * a.K * a.chunk   # (n * n, rows, cols, GROUPS)
@@ -58,12 +58,12 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
         if task == a.N - 1 and a.live < LANES:
             clear_lanes(v, n * n * a.C * count, a.live)
             clear_lanes(u, n * n * a.K * count, a.live)
-        for place in range(n * n):
+        for frequency in range(n * n):
             for i in range(rows):
                 for j in range(cols):
-                    sum_of_products(u + (place * a.K + i * DOWN) * count,
-                                    v + (place * a.C + j * ACROSS) * count, count, a.K - i * DOWN,
-                                    a.C - j * ACROSS, m + ((place * rows + i) * cols + j) * GROUPS,
+                    sum_of_products(u + (frequency * a.K + i * DOWN) * count,
+                                    v + (frequency * a.C + j * ACROSS) * count, count, a.K - i * DOWN,
+                                    a.C - j * ACROSS, m + ((frequency * rows + i) * cols + j) * GROUPS,
                                     first > 0)
         first += count
     for i in range(rows):
