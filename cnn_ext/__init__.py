@@ -5,19 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import (
-    _dispatch,
-    architectures,
-    filters,
-    graph,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    ops,
-    optim,
-    schedules,
-)
+from . import _dispatch, graph, initializers, layers, ops
 from ._dispatch import (
     get_num_threads,
     get_winograd,
@@ -28,19 +16,19 @@ from ._dispatch import (
     show_config,
     threads,
 )
-from .history import EarlyStopping, Epoch, History
 from .initializers import seed
-from .io import load, load_weights, save
 from .lanes import Lanes
 from .layers import *  # noqa: F403
-from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
-from .task import Task
-from .trainer import CostError, Trainer
 
 if TYPE_CHECKING:
-    from . import onnx
+    from . import architectures, filters, losses, metrics, onnx, optim, schedules
     from .data import datasets
+    from .history import EarlyStopping, Epoch, History
+    from .io import load, load_weights, save
+    from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
     from .run.plan import Plan
+    from .task import Task
+    from .trainer import CostError, Trainer
 
 __version__ = _dispatch.VERSION
 
@@ -87,11 +75,21 @@ __all__ = [
 __all__ += layers.__all__
 
 
-# what a program that trains, or one that only predicts, may not need
+# what a program that trains, or one that only predicts, may not need, and where it is
 _AT_FIRST_USE = {
+    **{
+        name: name
+        for name in ("architectures", "filters", "losses", "metrics", "onnx", "optim", "schedules")
+    },
+    **dict.fromkeys(("EarlyStopping", "Epoch", "History"), "history"),
+    **dict.fromkeys(("load", "load_weights", "save"), "io"),
+    **dict.fromkeys(
+        ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Optimizer", "RMSprop"), "optim"
+    ),
+    **dict.fromkeys(("CostError", "Trainer"), "trainer"),
     "Plan": "run.plan",
+    "Task": "task",
     "datasets": "data.datasets",
-    "onnx": "onnx",
 }
 
 
@@ -101,7 +99,8 @@ if not TYPE_CHECKING:  # which would take any name then
         if name not in _AT_FIRST_USE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = import_module(f".{_AT_FIRST_USE[name]}", __name__)
-        return module.Plan if name == "Plan" else module
+        found = globals()[name] = getattr(module, name, module)
+        return found
 
 
 def __dir__() -> list[str]:

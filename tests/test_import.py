@@ -15,8 +15,12 @@ import cnn_ext
 LATER = (
     "matplotlib",
     "cnn_ext.cli",
+    "cnn_ext.architectures",
     "cnn_ext.data.datasets",
     "cnn_ext.data.download",
+    "cnn_ext.io",
+    "cnn_ext.optim",
+    "cnn_ext.trainer",
     "numpy.random",
     "PIL",
     "pooch",

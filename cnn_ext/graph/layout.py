@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,8 +84,7 @@ class Packed(dict[str, list[np.ndarray]]):
         return found
 
 
-@dataclass
-class Placed:
+class Placed(NamedTuple):
     """The numbers of one activation, and where each lies in `data`.
 
     If it lies in the usual way, channel c of pixel (h, w) is at ``first + c // lanes * plane
@@ -105,7 +103,7 @@ class Placed:
 
     def like(self, data: np.ndarray) -> Placed:
         """Another one that lies in the same way."""
-        return replace(self, data=data)
+        return self._replace(data=data)
 
     def channels(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """The axes of a grid of channels; if they do not fill the last block, it has some more."""
@@ -123,7 +121,7 @@ class Placed:
     def as_shape(self, shape: Shape, packed: Packed) -> Placed:
         """The same numbers, shaped otherwise."""
         if image(shape) == image(self.shape):
-            return replace(self, shape=shape)
+            return self._replace(shape=shape)
         return Placed(self.data, shape, self.at(packed))
 
 

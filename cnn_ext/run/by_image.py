@@ -100,7 +100,7 @@ class ByImage:
             return Placed(x.reshape(-1), shape, None, 1, 0, H * W, W)
         value = self.make(shape, border, 1)
         if tight:  # bytes go the way of numbers through the graph, since they share packed weights
-            value.data = value.data[: x.size]
+            value = value._replace(data=value.data[: x.size])
         self.kernels.embed(
             x, value.data, SIZE, (C, H, W), (H * W, W), (value.plane, value.row), value.first,
             scale_of(x.dtype, graph.byte_scale),
