@@ -164,53 +164,62 @@ cdef real weight_again(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize
     return vec_sum(vec_select(vec_first(a.live), total, VEC_ZERO))
 
 
-cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k0,
-                             Py_ssize_t t0, int rows, int cols) noexcept nogil:
-    cdef vec acc[16][8]
-    cdef vec sums[64]
-    cdef vec here[8]
-    cdef const real* x[8]
-    cdef const real* dy[16]
-    cdef vec dy_here
-    cdef real* dw
-    cdef real total
-    cdef mask live = vec_first(a.live)
-    cdef Py_ssize_t shift[8]
-    cdef Py_ssize_t channel[8]
-    cdef Py_ssize_t weight[8]
-    cdef Py_ssize_t n, p, q, c, s, w, least, most
-    cdef Py_ssize_t offset = r * a.gap_h - a.top
-    cdef Py_ssize_t p_first = first_inside(offset, a.step_h), q_first
-    cdef Py_ssize_t p_last = last_inside(offset, a.step_h, a.H, a.P), q_last
-    cdef int i, j
-    c = t0 // a.S
-    s = t0 % a.S
+cdef struct WeightTaps:
+    # of the columns of a tile: shift and channel in x, where they are in dw[g, k]; the rows of y
+    # whose taps are inside, and the columns of which all are
+    Py_ssize_t shift[8]
+    Py_ssize_t channel[8]
+    Py_ssize_t weight[8]
+    Py_ssize_t offset, p_first, p_last, q_first, q_last
+
+
+cdef void weight_columns(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t t0, int cols,
+                         WeightTaps* taps) noexcept nogil:
+    cdef Py_ssize_t c = t0 // a.S, s = t0 % a.S, least = s * a.gap_w - a.left, most = least
+    cdef int j
+    taps.offset = r * a.gap_h - a.top
+    taps.p_first = first_inside(taps.offset, a.step_h)
+    taps.p_last = last_inside(taps.offset, a.step_h, a.H, a.P)
     for j in range(cols):
-        shift[j] = s * a.gap_w - a.left
-        channel[j] = g * a.C + c
-        weight[j] = (c * a.R + r) * a.S + s
+        taps.shift[j] = s * a.gap_w - a.left
+        taps.channel[j] = g * a.C + c
+        taps.weight[j] = (c * a.R + r) * a.S + s
+        least = min(least, taps.shift[j])
+        most = max(most, taps.shift[j])
         if s + 1 < a.S:
             s += 1
         elif c + 1 < a.C:  # the last tap fills the rest of the tile
             s = 0
             c += 1
-    least = most = shift[0]
-    for j in range(1, cols):
-        least = min(least, shift[j])
-        most = max(most, shift[j])
-    q_first = first_inside(least, a.step_w)
-    q_last = last_inside(most, a.step_w, a.W, a.Q)
+    taps.q_first = first_inside(least, a.step_w)
+    taps.q_last = last_inside(most, a.step_w, a.W, a.Q)
+
+
+cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t g, Py_ssize_t k0,
+                             vec* sums, int rows, int cols) noexcept nogil:
+    # into sums, for each lane
+    cdef vec acc[16][8]
+    cdef vec here[8]
+    cdef const real* x[8]
+    cdef const real* dy[16]
+    cdef vec dy_here
+    cdef mask live = vec_first(a.live)
+    cdef Py_ssize_t shift[8]
+    cdef Py_ssize_t n, p, q, w, q_first = taps.q_first, q_last = taps.q_last
+    cdef int i, j
+    for j in range(cols):
+        shift[j] = taps.shift[j]
     for i in range(rows):
         for j in range(cols):
             acc[i][j] = VEC_ZERO
     for n in range(a.first, a.last):
         for i in range(rows):
             dy[i] = <const real*> a.dy + LANES * a.Q * (
-                ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + p_first)
+                ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + taps.p_first)
         for j in range(cols):
             x[j] = <const real*> a.x + LANES * a.W * (
-                (n * a.G * a.C + channel[j]) * a.H + p_first * a.step_h + offset)
-        for p in range(p_first, p_last):
+                (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset)
+        for p in range(taps.p_first, taps.p_last):
             for q in range(a.Q):
                 if q_first <= q < q_last:
                     for j in range(cols):
@@ -232,15 +241,6 @@ cdef inline void weight_tile(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py
     for i in range(rows):
         for j in range(cols):
             sums[i * cols + j] = vec_select(live, acc[i][j], VEC_ZERO)
-    vec_sum_all(sums, rows * cols)
-    for i in range(rows):
-        for j in range(cols):
-            if k0 + i < a.K and t0 + j < a.C * a.S:
-                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + weight[j]
-                total = (<real*> sums)[i * cols + j]
-                if total - total != 0 and (q_first > 0 or q_last < a.Q):
-                    total = weight_again(a, g, r, k0 + i, t0 + j)
-                dw[0] = total + (dw[0] if a.first else <real> 0)
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
@@ -261,36 +261,53 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
     cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
     cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
     cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down
+    cdef vec sums[64]
+    cdef WeightTaps taps
+    cdef bint edges
+    cdef real* dw
+    cdef real total
+    cdef int i, j
+    weight_columns(a, g, r, t0, cols, &taps)
+    edges = taps.q_first > 0 or taps.q_last < a.Q
     if shape == 0:
-        weight_tile(a, g, r, k0, t0, ROWS0, COLS0)
+        weight_tile(a, &taps, g, k0, sums, ROWS0, COLS0)
     elif shape == 1:
-        weight_tile(a, g, r, k0, t0, ROWS1, COLS1)
+        weight_tile(a, &taps, g, k0, sums, ROWS1, COLS1)
     elif shape == 2:
-        weight_tile(a, g, r, k0, t0, ROWS2, COLS2)
+        weight_tile(a, &taps, g, k0, sums, ROWS2, COLS2)
     elif shape == 3:
-        weight_tile(a, g, r, k0, t0, ROWS3, COLS3)
+        weight_tile(a, &taps, g, k0, sums, ROWS3, COLS3)
     elif shape == 4:
-        weight_tile(a, g, r, k0, t0, ROWS4, COLS4)
+        weight_tile(a, &taps, g, k0, sums, ROWS4, COLS4)
     elif shape == 5:
-        weight_tile(a, g, r, k0, t0, ROWS5, COLS5)
+        weight_tile(a, &taps, g, k0, sums, ROWS5, COLS5)
     elif shape == 6:
-        weight_tile(a, g, r, k0, t0, ROWS6, COLS6)
+        weight_tile(a, &taps, g, k0, sums, ROWS6, COLS6)
     elif shape == 7:
-        weight_tile(a, g, r, k0, t0, ROWS7, COLS7)
+        weight_tile(a, &taps, g, k0, sums, ROWS7, COLS7)
     elif shape == 8:
-        weight_tile(a, g, r, k0, t0, ROWS8, COLS8)
+        weight_tile(a, &taps, g, k0, sums, ROWS8, COLS8)
     elif shape == 9:
-        weight_tile(a, g, r, k0, t0, ROWS9, COLS9)
+        weight_tile(a, &taps, g, k0, sums, ROWS9, COLS9)
     elif shape == 10:
-        weight_tile(a, g, r, k0, t0, ROWS10, COLS10)
+        weight_tile(a, &taps, g, k0, sums, ROWS10, COLS10)
     elif shape == 11:
-        weight_tile(a, g, r, k0, t0, ROWS11, COLS11)
+        weight_tile(a, &taps, g, k0, sums, ROWS11, COLS11)
     elif shape == 12:
-        weight_tile(a, g, r, k0, t0, ROWS12, COLS12)
+        weight_tile(a, &taps, g, k0, sums, ROWS12, COLS12)
     elif shape == 13:
-        weight_tile(a, g, r, k0, t0, ROWS13, COLS13)
+        weight_tile(a, &taps, g, k0, sums, ROWS13, COLS13)
     else:
-        weight_tile(a, g, r, k0, t0, ROWS14, COLS14)
+        weight_tile(a, &taps, g, k0, sums, ROWS14, COLS14)
+    vec_sum_all(sums, rows * cols)
+    for i in range(rows):
+        for j in range(cols):
+            if k0 + i < a.K and t0 + j < a.C * a.S:
+                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + taps.weight[j]
+                total = (<const real*> sums)[i * cols + j]
+                if edges and total - total != 0:
+                    total = weight_again(a, g, r, k0 + i, t0 + j)
+                dw[0] = total + (dw[0] if a.first else <real> 0)
 
 
 cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:

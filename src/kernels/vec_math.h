@@ -258,8 +258,12 @@ static inline mask vec_whole(vec x)
 }
 
 /* a^b by the rules of C's pow.  b ln|a| is p + q, with 6 bits more than one number holds: ln|a| is the sum
- * of n ln 2 and 2 s, the quotient with its remainder, of which only the rest of the series is rounded. */
-static inline vec vec_pow(vec a, vec b)
+ * of n ln 2 and 2 s, the quotient with its remainder, of which only the rest of the series is rounded.  Six loops call it,
+ * and a call costs little beside it. */
+#ifdef __GNUC__
+__attribute__((noinline))
+#endif
+static vec vec_pow(vec a, vec b)
 {
     const vec one = vec_all((real)1), zero = VEC_ZERO, huge = vec_all(REAL_HUGE);
     vec u = vec_abs(a), n, f = vec_log_parts(u, &n), d = f + (real)2, s = f / d;
