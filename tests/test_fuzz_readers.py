@@ -453,11 +453,11 @@ READ_ONLY = """
 import os, sys
 import cnn_ext
 
-net = cnn_ext.Sequential(cnn_ext.Linear(2, 3))
+net, save = cnn_ext.Sequential(cnn_ext.Linear(2, 3)), cnn_ext.save
 if os.geteuid() == 0:  # who may write everywhere
     os.seteuid(65534)
 try:
-    cnn_ext.save(net, sys.argv[1])
+    save(net, sys.argv[1])
     print("saved")
 except PermissionError:
     print("refused")
