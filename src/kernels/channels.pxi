@@ -4,39 +4,40 @@
 # the lanes go over neighbouring pixels of plain images instead.
 
 cdef void channel_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # A task is some pixels of some blocks of output channels.  The operands of the tile change places:
-    # its rows are the pixels.  (For lanes over pixels they change back: "pixels" are the output channels
-    # then, and "blocks" runs of LANES pixels.)
+    # A task is some pixels of some blocks of output channels.  The scalars are numbers of x, a row for each
+    # pixel; the vectors are those of w, a column for each block.  (With lanes over pixels x is the weights and
+    # w the image: a "pixel" is an output channel there, and a "block" a run of LANES pixels.)
     cdef const ChannelConv* a = <const ChannelConv*> args
     cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
     cdef Py_ssize_t first = task % cuts * a.pixel_cut, block = task // cuts * a.block_cut, last
     cdef Tile t
     memset(&t, 0, sizeof(t))
-    t.pixels = min(a.block_cut, a.blocks - block)
-    t.C = 1
-    t.taps = a.taps
-    t.x_tap = a.w_tap
-    t.w_tap = a.x_tap
-    t.x_pixel = a.w_block + block
-    t.y_pixel = a.y_block + block
-    t.w_row = a.x_pixel
-    t.y_row = a.y_pixel
-    t.x = <const real*> a.w
-    t.w = <const real*> a.x
+    t.cols = min(a.block_cut, a.blocks - block)
+    t.outer = 1
+    t.inner = a.taps
+    t.vector_inner = a.w_tap
+    t.scalar_inner = a.x_tap
+    t.vector_col = a.w_block + block
+    t.out_col = a.y_block + block
+    t.scalar_row = a.x_pixel
+    t.out_row = a.y_pixel
+    t.vector = <const real*> a.w
+    t.scalar = <const real*> a.x
     if a.bias_of_pixels:
-        t.bias = <const real*> a.bias
+        t.row_bias = <const real*> a.bias
     else:
-        t.bias_col = <const real*> a.bias + block * LANES
-    t.y = <real*> a.y
+        t.col_bias = <const real*> a.bias + block * LANES
+    t.out = <real*> a.y
     t.clip = a.clip
     t.low = <real> a.low
     t.high = <real> a.high
     last = min(first + a.pixel_cut, a.pixels)
-    run_tiles(&t, first, last, best_tile(last - first, t.pixels, 2, 16))
+    run_tiles(&t, first, last, best_tile(last - first, t.cols, 2, 16))
 
 
 cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
-    # `winograd_tiles` with the operands exchanged
+    # The scalars are transformed pixels, a row for each tile; the vectors are transformed weights, a column for
+    # each block of output channels.
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t cuts = (tiles + a.chunk - 1) // a.chunk, first = task % cuts * a.chunk
     cdef Py_ssize_t k0 = task // cuts * a.block_cut, K = min(a.block_cut, a.K - k0)
@@ -56,15 +57,15 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
             input_square(<const real*> a.x + c * a.H * a.W * LANES, a.H, a.W, p - a.top, q - a.left,
                          v + t * a.C + c, count * a.C, n)
     memset(&product, 0, sizeof(product))
-    product.pixels = K
-    product.C = 1
-    product.taps = a.channels
-    product.w_k = a.C * LANES
-    product.y_k = K * LANES
-    product.w_tap = table
-    product.x_tap = table + a.channels
-    product.x_pixel = table + 2 * a.channels
-    product.y_pixel = table + 2 * a.channels + K
+    product.cols = K
+    product.outer = 1
+    product.inner = a.channels
+    product.scalar_row_step = a.C * LANES
+    product.out_row_step = K * LANES
+    product.scalar_inner = table
+    product.vector_inner = table + a.channels
+    product.vector_col = table + 2 * a.channels
+    product.out_col = table + 2 * a.channels + K
     for c in range(a.channels):
         table[c] = c
         table[a.channels + c] = c * LANES
@@ -73,10 +74,9 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
         table[2 * a.channels + K + k] = k * LANES
     shape = best_tile(count, K, 2, 8)
     for i in range(n * n):
-        product.x = <const real*> a.u + i * a.K * a.channels * LANES
-        product.w = <const real*> (v + i * count * a.C)
-        product.y = <real*> (m + i * count * K)
-        product.K = count
+        product.vector = <const real*> a.u + i * a.K * a.channels * LANES
+        product.scalar = <const real*> (v + i * count * a.C)
+        product.out = <real*> (m + i * count * K)
         run_tiles(&product, 0, count, shape)
     for k in range(K):
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]

@@ -3,7 +3,8 @@
 # Forward and gradient to the input are one kernel: the caller lists the taps, for the gradient
 # those of the kernel rotated by 180 degrees with input and output channels exchanged (and for a
 # stride one pass for each residue).  A task is some rows of one block of images.  Padding is never
-# stored: pixels near the edge simply have fewer taps, and those with the same taps go together.
+# stored: pixels near the edge simply have fewer taps, and those with the same taps go together.  The scalars
+# of a tile are weights, a row for each output channel; the vectors are pixels of x, a column for each of y.
 
 cdef inline void taps_inside(const Py_ssize_t* tap, Py_ssize_t taps, Py_ssize_t at, Py_ssize_t size,
                              Py_ssize_t* first, Py_ssize_t* last) noexcept nogil:
@@ -38,14 +39,14 @@ cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1
                             Py_ssize_t* table) noexcept nogil:
     # output channels k0..k1-1 of the pixels p0..p1-1 x q0..q1-1, which have the same taps
     cdef Py_ssize_t p, q, c, i, j, n = 0
-    t.x_pixel = table
+    t.vector_col = table
     for p in range(p0, p1):
         for q in range(q0, q1):
             table[n] = p * a.step_h * a.x_h + q * a.step_w * a.x_w
             n += 1
-    t.pixels = n
+    t.cols = n
     table += n
-    t.y_pixel = table
+    t.out_col = table
     n = 0
     for p in range(p0, p1):
         for q in range(q0, q1):
@@ -53,20 +54,20 @@ cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1
             n += 1
     table += n
     n = 0
-    t.x_tap = table
-    t.taps = (i1 - i0) * (j1 - j0)
-    t.C = a.C
-    if t.taps == 1:  # the inner loop runs over the channels then
-        t.taps = a.C
-        t.C = 1
-    t.w_tap = table + t.taps
-    for c in range(a.C // t.C):
+    t.vector_inner = table
+    t.inner = (i1 - i0) * (j1 - j0)
+    t.outer = a.C
+    if t.inner == 1:  # the inner loop runs over the channels then
+        t.inner = a.C
+        t.outer = 1
+    t.scalar_inner = table + t.inner
+    for c in range(a.C // t.outer):
         for i in range(i0, i1):
             for j in range(j0, j1):
                 table[n] = c * a.x_c + a.tap_h[i] * a.x_h + a.tap_w[j] * a.x_w
-                table[t.taps + n] = c * a.w_c + a.weight_h[i] + a.weight_w[j]
+                table[t.inner + n] = c * a.w_c + a.weight_h[i] + a.weight_w[j]
                 n += 1
-    run_tiles(t, k0, k1, best_tile(k1 - k0, t.pixels, 2, 16))
+    run_tiles(t, k0, k1, best_tile(k1 - k0, t.cols, 2, 16))
 
 
 cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -80,18 +81,18 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef Py_ssize_t last = min(p0 + a.rows, a.P), p1, q0, q1, i0, i1, j0, j1
     cdef Tile t
     memset(&t, 0, sizeof(t))
-    t.x_c = a.x_c
-    t.w_c = a.w_c
-    t.w_k = a.w_k
-    t.y_k = a.y_k
+    t.vector_outer_step = a.x_c
+    t.scalar_outer_step = a.w_c
+    t.scalar_row_step = a.w_k
+    t.out_row_step = a.y_k
     t.clip = a.clip
     t.low = <real> a.low
     t.high = <real> a.high
-    t.x = <const real*> a.x + n * a.x_n + g * a.x_g
-    t.w = <const real*> a.w + g * a.w_g
+    t.vector = <const real*> a.x + n * a.x_n + g * a.x_g
+    t.scalar = <const real*> a.w + g * a.w_g
     if a.bias != NULL:
-        t.bias = <const real*> a.bias + g * a.K
-    t.y = <real*> a.y + n * a.y_n + g * a.y_g
+        t.row_bias = <const real*> a.bias + g * a.K
+    t.out = <real*> a.y + n * a.y_n + g * a.y_g
     while p0 < last:
         p1 = run_of_pixels(a.tap_h, a.taps_h, p0, last, a.step_h, a.H, &i0, &i1)
         q0 = 0

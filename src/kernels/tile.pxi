@@ -1,157 +1,156 @@
-# The one inner loop of convolution (forward and gradient to the input) and of linear layers:
+# The one inner loop of convolution (forward and gradient to the input), of linear layers and of Winograd's products:
 #
-#     y[k, pixel] = bias[k] + sum over channels c and taps t of w[k, c, t] * x[c, pixel + t]
+#     out[row, col] = row_bias[row] + col_bias[col] + sum over terms of scalar[row, term] * vector[col, term]
 #
-# for a register tile of `rows` output channels x `cols` pixels, every number a vector of lanes.
-# Pixels and taps are tables of offsets, so stride, dilation, padding, rotation and the layout of
-# the weights are somebody else's business.  Edges are clamped: a tile that hangs over computes its
-# last channel or pixel again and stores the same result twice.
-#
-# For a single image the two operands change places (`channels.pxi`): then the rows are pixels, numbers
-# that go to all lanes, the columns are vectors of output channels, and x is the weights.
+# for a register tile of rows x cols.  A scalar is one number that goes to all lanes, as is a bias of a row; all else is
+# a vector of lanes.  Whoever calls says which operand is which: for a batch of images the scalars are weights, a row
+# for each output channel, and the vectors are pixels.  The terms are `outer` times `inner` ones, channels and taps for
+# example.  Outer terms are a step apart; inner terms, columns and, if need be, rows are tables of offsets, so that
+# stride, dilation, padding, rotation and the layout of the weights are somebody else's business.  Edges are clamped: a
+# tile that hangs over computes its last row or column again and stores the same result twice.
 
 cdef struct Tile:
-    Py_ssize_t K, pixels, C, taps
-    Py_ssize_t x_c, w_c, w_k, y_k
-    const Py_ssize_t* x_tap
-    const Py_ssize_t* w_tap
-    const Py_ssize_t* x_pixel
-    const Py_ssize_t* y_pixel
-    const Py_ssize_t* w_row     # offsets of the rows, where they are not multiples of w_k and y_k
-    const Py_ssize_t* y_row
-    const real* x
-    const real* w
-    const real* bias            # a number for each row
-    const real* bias_col        # or a vector for each column
-    real* y
-    bint clip                   # results to low ... high
+    Py_ssize_t rows, cols, outer, inner
+    Py_ssize_t vector_outer_step, scalar_outer_step, scalar_row_step, out_row_step
+    const Py_ssize_t* vector_inner
+    const Py_ssize_t* scalar_inner
+    const Py_ssize_t* vector_col
+    const Py_ssize_t* out_col
+    const Py_ssize_t* scalar_row  # both or neither; without them the rows are a step apart
+    const Py_ssize_t* out_row
+    const real* vector
+    const real* scalar
+    const real* row_bias          # none is zero
+    const real* col_bias
+    real* out
+    bint clip                     # results to low ... high
     real low, high
 
 
 cdef real NOTHING[LANES]  # zeros: no bias, or a pixel outside the image
 
 
-cdef inline void tile(const Tile* a, Py_ssize_t k0, Py_ssize_t q0, int rows, int cols) noexcept nogil:
+cdef inline void tile(const Tile* a, Py_ssize_t row0, Py_ssize_t col0, int rows, int cols) noexcept nogil:
     # Nothing is asked where the accumulators are at hand, and the loops run at least once: a choice there would
     # put all of them into memory.
     cdef vec acc[16][8]
     cdef vec held[8]
     cdef vec here
-    cdef const real* x[8]
-    cdef const real* w[16]
-    cdef const real* bias = <const real*> &NOTHING[0] if a.bias == NULL else a.bias
-    cdef const real* bias_col = <const real*> &NOTHING[0] if a.bias_col == NULL else a.bias_col
-    cdef Py_ssize_t each = 0 if a.bias == NULL else 1, col = 0 if a.bias_col == NULL else LANES
-    cdef Py_ssize_t c = 0, t, x_tap, w_tap, k, last, step
+    cdef const real* vector[8]
+    cdef const real* scalar[16]
+    cdef const real* row_bias = <const real*> &NOTHING[0] if a.row_bias == NULL else a.row_bias
+    cdef const real* col_bias = <const real*> &NOTHING[0] if a.col_bias == NULL else a.col_bias
+    cdef Py_ssize_t each = 0 if a.row_bias == NULL else 1, apart = 0 if a.col_bias == NULL else LANES
+    cdef Py_ssize_t outer = 0, inner, at_vector, at_scalar, row, last, step
     cdef Py_ssize_t column[8]
-    cdef const Py_ssize_t* y_row
-    cdef const Py_ssize_t* y_pixel
-    cdef real* y
+    cdef const Py_ssize_t* out_row
+    cdef const Py_ssize_t* out_col
+    cdef real* out
     cdef real low = a.low if a.clip else -REAL_HUGE, high = a.high if a.clip else REAL_HUGE
     cdef int i, j
     for j in range(cols):
-        x[j] = a.x + a.x_pixel[min(q0 + j, a.pixels - 1)]
-        held[j] = (<const vec*> (bias_col + min(q0 + j, a.pixels - 1) * col))[0]
+        vector[j] = a.vector + a.vector_col[min(col0 + j, a.cols - 1)]
+        held[j] = (<const vec*> (col_bias + min(col0 + j, a.cols - 1) * apart))[0]
     for i in range(rows):
-        k = min(k0 + i, a.K - 1)
-        w[i] = a.w + (k * a.w_k if a.w_row == NULL else a.w_row[k])
-        here = vec_all(bias[k * each])
+        row = min(row0 + i, a.rows - 1)
+        scalar[i] = a.scalar + (row * a.scalar_row_step if a.scalar_row == NULL else a.scalar_row[row])
+        here = vec_all(row_bias[row * each])
         for j in range(cols):
             acc[i][j] = held[j] + here
     while True:
-        t = 0
+        inner = 0
         while True:
-            x_tap = c * a.x_c + a.x_tap[t]
-            w_tap = c * a.w_c + a.w_tap[t]
+            at_vector = outer * a.vector_outer_step + a.vector_inner[inner]
+            at_scalar = outer * a.scalar_outer_step + a.scalar_inner[inner]
             if cols <= rows:  # the shorter side stays in registers
                 for j in range(cols):
-                    held[j] = (<const vec*> (x[j] + x_tap))[0]
+                    held[j] = (<const vec*> (vector[j] + at_vector))[0]
                 for i in range(rows):
-                    here = vec_all(w[i][w_tap])
+                    here = vec_all(scalar[i][at_scalar])
                     for j in range(cols):
                         acc[i][j] += held[j] * here
             else:
                 for i in range(rows):
-                    held[i] = vec_all(w[i][w_tap])
+                    held[i] = vec_all(scalar[i][at_scalar])
                 for j in range(cols):
-                    here = (<const vec*> (x[j] + x_tap))[0]
+                    here = (<const vec*> (vector[j] + at_vector))[0]
                     for i in range(rows):
                         acc[i][j] += here * held[i]
-            t += 1
-            if t >= a.taps:
+            inner += 1
+            if inner >= a.inner:
                 break
-        c += 1
-        if c >= a.C:
+        outer += 1
+        if outer >= a.outer:
             break
-    last, step, y, y_row, y_pixel = a.K - 1, a.y_k, a.y, a.y_row, a.y_pixel  # which no store changes
+    last, step, out, out_row, out_col = a.rows - 1, a.out_row_step, a.out, a.out_row, a.out_col  # no store changes them
     for j in range(cols):
-        column[j] = y_pixel[min(q0 + j, a.pixels - 1)]
+        column[j] = out_col[min(col0 + j, a.cols - 1)]
     for i in range(rows):
-        k = min(k0 + i, last)
-        k = k * step if y_row == NULL else y_row[k]
+        row = min(row0 + i, last)
+        row = row * step if out_row == NULL else out_row[row]
         for j in range(cols):
-            (<vec*> (y + k + column[j]))[0] = vec_clip(acc[i][j], low, high)
+            (<vec*> (out + row + column[j]))[0] = vec_clip(acc[i][j], low, high)
 
 
-cdef void one_tile(int shape, const Tile* a, Py_ssize_t k, Py_ssize_t q) noexcept nogil:
+cdef void one_tile(int shape, const Tile* a, Py_ssize_t row, Py_ssize_t col) noexcept nogil:
     # Each shape is a constant here, so that its accumulators live in registers.
     if shape == 0:
-        tile(a, k, q, ROWS0, COLS0)
+        tile(a, row, col, ROWS0, COLS0)
     elif shape == 1:
-        tile(a, k, q, ROWS1, COLS1)
+        tile(a, row, col, ROWS1, COLS1)
     elif shape == 2:
-        tile(a, k, q, ROWS2, COLS2)
+        tile(a, row, col, ROWS2, COLS2)
     elif shape == 3:
-        tile(a, k, q, ROWS3, COLS3)
+        tile(a, row, col, ROWS3, COLS3)
     elif shape == 4:
-        tile(a, k, q, ROWS4, COLS4)
+        tile(a, row, col, ROWS4, COLS4)
     elif shape == 5:
-        tile(a, k, q, ROWS5, COLS5)
+        tile(a, row, col, ROWS5, COLS5)
     elif shape == 6:
-        tile(a, k, q, ROWS6, COLS6)
+        tile(a, row, col, ROWS6, COLS6)
     elif shape == 7:
-        tile(a, k, q, ROWS7, COLS7)
+        tile(a, row, col, ROWS7, COLS7)
     elif shape == 8:
-        tile(a, k, q, ROWS8, COLS8)
+        tile(a, row, col, ROWS8, COLS8)
     elif shape == 9:
-        tile(a, k, q, ROWS9, COLS9)
+        tile(a, row, col, ROWS9, COLS9)
     elif shape == 10:
-        tile(a, k, q, ROWS10, COLS10)
+        tile(a, row, col, ROWS10, COLS10)
     elif shape == 11:
-        tile(a, k, q, ROWS11, COLS11)
+        tile(a, row, col, ROWS11, COLS11)
     elif shape == 12:
-        tile(a, k, q, ROWS12, COLS12)
+        tile(a, row, col, ROWS12, COLS12)
     elif shape == 13:
-        tile(a, k, q, ROWS13, COLS13)
+        tile(a, row, col, ROWS13, COLS13)
     else:
-        tile(a, k, q, ROWS14, COLS14)
+        tile(a, row, col, ROWS14, COLS14)
 
 
-cdef void no_taps(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef void no_terms(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     # the sum of nothing; here a bias is one of the rows
     cdef Tile t = a[0]
-    cdef Py_ssize_t k, q
+    cdef Py_ssize_t row, col
     cdef vec value
-    for k in range(first, last):
-        value = vec_all(0 if t.bias == NULL else t.bias[k])
+    for row in range(first, last):
+        value = vec_all(0 if t.row_bias == NULL else t.row_bias[row])
         if t.clip:
             value = vec_clip(value, t.low, t.high)
-        for q in range(t.pixels):
-            (<vec*> (t.y + k * t.y_k + t.y_pixel[q]))[0] = value
+        for col in range(t.cols):
+            (<vec*> (t.out + row * t.out_row_step + t.out_col[col]))[0] = value
 
 
 cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
-    # Rows first..last-1 of all pixels.  K bounds the clamping, so that it never reaches into the
-    # channels of another task.
+    # Rows first..last-1 of all columns.  `rows` bounds the clamping, so that it never reaches into the
+    # rows of another task.
     cdef Tile t = a[0]
-    cdef Py_ssize_t k = first, q
-    t.K = last
-    if t.taps == 0:
-        no_taps(a, first, last)
+    cdef Py_ssize_t row = first, col
+    t.rows = last
+    if t.inner == 0:
+        no_terms(a, first, last)
         return
-    while k < last:
-        q = 0
-        while q < t.pixels:
-            one_tile(shape, &t, k, q)
-            q += TILE_COLS[shape]
-        k += TILE_ROWS[shape]
+    while row < last:
+        col = 0
+        while col < t.cols:
+            one_tile(shape, &t, row, col)
+            col += TILE_COLS[shape]
+        row += TILE_ROWS[shape]

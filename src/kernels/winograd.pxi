@@ -180,6 +180,8 @@ cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int
 
 
 cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
+    # The scalars are transformed weights, a row for each output channel; the vectors are transformed pixels, a
+    # column for each tile.
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
     cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
@@ -191,7 +193,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     cdef real* y
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
-    cdef Tile tile_args
+    cdef Tile product
     cdef int shape
     for c in range(a.C):
         x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
@@ -204,21 +206,21 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     for c in range(a.C):
         table[count + c] = c * count * LANES
         table[count + a.C + c] = c
-    memset(&tile_args, 0, sizeof(tile_args))
-    tile_args.pixels = count
-    tile_args.C = 1
-    tile_args.taps = a.C
-    tile_args.w_k = a.C
-    tile_args.y_k = count * LANES
-    tile_args.x_pixel = tile_args.y_pixel = table
-    tile_args.x_tap = table + count
-    tile_args.w_tap = table + count + a.C
+    memset(&product, 0, sizeof(product))
+    product.cols = count
+    product.outer = 1
+    product.inner = a.C
+    product.scalar_row_step = a.C
+    product.out_row_step = count * LANES
+    product.vector_col = product.out_col = table
+    product.vector_inner = table + count
+    product.scalar_inner = table + count + a.C
     shape = best_tile(a.K, count, 2, 16)
     for i in range(n * n):
-        tile_args.x = <const real*> (v + i * a.C * count)
-        tile_args.w = <const real*> a.u + i * a.K * a.C
-        tile_args.y = <real*> (m + i * a.K * count)
-        run_tiles(&tile_args, 0, a.K, shape)
+        product.vector = <const real*> (v + i * a.C * count)
+        product.scalar = <const real*> a.u + i * a.K * a.C
+        product.out = <real*> (m + i * a.K * count)
+        run_tiles(&product, 0, a.K, shape)
     for k in range(a.K):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
         bias = VEC_ZERO
