@@ -111,13 +111,15 @@ include "core/arrays.pxi"
 
 
 cdef int run(kernel loop, const void* args, size_t size, int inputs, int outputs, Py_ssize_t tasks,
-             double work, Py_ssize_t scratch=0, int marks=0, tables=None) except -1:
+             double work, long long scratch=0, int marks=0, tables=None) except -1:
     # Every task once, unless a recorder keeps the call for later.
     cdef Call call
     if tasks < 1:
         return 0
+    if scratch > PY_SSIZE_T_MAX:
+        raise MemoryError(f"{scratch} bytes for each thread")
     call.loop, call.args, call.size, call.inputs, call.pointers = loop, args, size, inputs, inputs + outputs
-    call.tasks, call.work, call.scratch, call.marks = tasks, work, scratch, marks
+    call.tasks, call.work, call.scratch, call.marks = tasks, work, <Py_ssize_t> scratch, marks
     call.tables = NULL if tables is None else <void*> tables
     if recording() and recorder().note(&call):
         return 0

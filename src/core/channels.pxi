@@ -175,9 +175,7 @@ def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t 
     if work > 2 * TASK_WORK:  # what few tiles do not give to other threads, channels do
         a.block_cut = max(1, (a.K * a.chunk + tiles - 1) // max(tiles, 2 * a.chunk))
     tasks = ((tiles + a.chunk - 1) // a.chunk) * ((a.K + a.block_cut - 1) // a.block_cut)
-    run(table.channel_winograd, &a, sizeof(a), 4, 1, tasks, work,
-        places_ * <object> (a.C + a.block_cut) * a.chunk * L * itemsize
-        + sizeof(Py_ssize_t) * <object> (2 * a.channels + 2 * a.K))
+    run(table.channel_winograd, &a, sizeof(a), 4, 1, tasks, work, table.channel_winograd_scratch(&a))
 
 
 def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=None):

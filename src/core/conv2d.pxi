@@ -31,13 +31,13 @@ cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
     if blocks < 2 * threads and threads > 1:
         a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
     cdef kernel loop = table.conv
+    cdef long long scratch = table.conv_scratch(a)
     # a linear layer takes blocks for pixels, which lie farther apart; no taps leave nothing but zeros
     if a.x_w == table.lanes and (a.K <= FEW_CHANNELS or a.taps_h * a.taps_w == 0):
-        loop = table.conv_strips
+        loop, scratch = table.conv_strips, 0
     return run(loop, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
                2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
-               2 * sizeof(Py_ssize_t) * <object> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C)),
-               0, tables)
+               scratch, 0, tables)
 
 
 # Winograd's way: for single precision, where the channels are many enough to pay for the transforms.
@@ -86,9 +86,7 @@ cdef int run_winograd(Table* table, Winograd* a) except -1:
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
     return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
-               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes,
-               frequencies * <object> (a.C + a.K) * a.chunk * table.lanes * table.itemsize
-               + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C), LIVE)
+               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_scratch(a), LIVE)
 
 
 cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
@@ -254,7 +252,6 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     # each block gives a part of its own, so that they can be added up in a fixed order
     cdef WinogradWeight a
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
-    cdef Py_ssize_t frequencies = (direct.R + 3) * (direct.R + 3), L = table.lanes
     cdef Py_ssize_t count = direct.K * direct.C * direct.R * direct.S
     cdef Memory parts = Memory((N if N > 1 else 0) * <object> count * table.itemsize)
     a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw if N == 1 else <void*> parts.address
@@ -262,9 +259,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
     a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, N, live
     chunks = (tiles + TILES - 1) // TILES
     a.chunk = (tiles + chunks - 1) // chunks
-    sums = (a.C + 3) // 4 * ((a.K + 3) // 4) * max(L, 16)
-    run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6,
-        frequencies * <object> ((a.C + a.K) * a.chunk * L + sums) * table.itemsize, LIVE)
+    run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6, table.winograd_weight_scratch(&a), LIVE)
     if N > 1:
         run_block_sum(table, parts.address, direct.dw, N, count, False)
     return 0

@@ -101,5 +101,5 @@ def peak(int itemsize, Py_ssize_t tasks):
     """Run multiply-adds in registers; returns how many operations (two for each) were done."""
     cdef Table* table = table_of(itemsize)
     cdef int nothing = 0
-    run(table.peak, &nothing, sizeof(nothing), 0, 0, tasks, 1e9, sizeof(double))
+    run(table.peak, &nothing, sizeof(nothing), 0, 0, tasks, 1e9, table.peak_scratch(&nothing))
     return 2e6 * table.peak_sums * table.lanes * tasks

@@ -367,11 +367,14 @@ cdef struct Move:
 
 
 ctypedef void (*kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
+ctypedef long long (*scratch_size)(const void* args) noexcept nogil  # bytes for each thread
 
 cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, conv_strips, turn, winograd, winograd_filter, winograd_weight, conv_weight, conv_weight_strips
+    scratch_size conv_scratch, winograd_scratch, winograd_weight_scratch, linear_weight_scratch
+    scratch_size channel_winograd_scratch, peak_scratch
     kernel linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel affine, prelu, prelu_slope

@@ -35,6 +35,13 @@ cdef void channel_conv(const void* args, Py_ssize_t task, char* scratch) noexcep
     run_tiles(&t, first, last, best_tile(last - first, t.cols, 2, 16))
 
 
+cdef long long channel_winograd_scratch(const void* args) noexcept nogil:
+    # v, m and four tables of `winograd_channels`: channels of v and u, blocks of u and m
+    cdef const ChannelWinograd* a = <const ChannelWinograd*> args
+    return ((a.taps + 3) * (a.taps + 3) * <long long> (a.C + a.block_cut) * a.chunk * sizeof(vec)
+            + 2 * sizeof(Py_ssize_t) * <long long> (a.channels + a.block_cut))
+
+
 cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
     # The scalars are transformed pixels, a row for each tile; the vectors are transformed weights, a column for
     # each block of output channels.

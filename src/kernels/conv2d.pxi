@@ -70,6 +70,12 @@ cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1
     run_tiles(t, k0, k1, best_tile(k1 - k0, t.cols, 2, 16))
 
 
+cdef long long conv_scratch(const void* args) noexcept nogil:
+    # the tables of `conv_patch`: pixels of x and y, terms of x and w
+    cdef const Conv* a = <const Conv*> args
+    return 2 * sizeof(Py_ssize_t) * <long long> (a.rows * a.Q + max(a.taps_h * a.taps_w, a.C))
+
+
 cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # task = (block, rows, output channels, group)
     cdef const Conv* a = <const Conv*> args

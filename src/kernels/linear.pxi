@@ -2,6 +2,12 @@
 # (the callers give such strides to `conv`).  Only the gradient to the weights has loops of its own:
 # its sum runs over the images, so the lanes go over the input features instead.
 
+cdef long long linear_weight_scratch(const void* args) noexcept nogil:
+    # three tables: images of x and dy, columns
+    cdef const LinearWeight* a = <const LinearWeight*> args
+    return sizeof(Py_ssize_t) * (2 * <long long> a.N + (a.C + LANES - 1) // LANES)
+
+
 cdef void linear_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # `channels` rows of dw.  The scalars are numbers of dy, the vectors those of x: columns are blocks of LANES
     # features; the last one begins at C - LANES and may overlap its neighbour, so C must be at least LANES.

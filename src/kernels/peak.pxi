@@ -21,5 +21,9 @@ cdef inline void multiply_adds(int rows, int cols, real* y) noexcept nogil:
     y[0] = vec_sum(total)
 
 
+cdef long long peak_scratch(const void* args) noexcept nogil:
+    return sizeof(real)
+
+
 cdef void peak(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     multiply_adds(ROWS0, COLS0, <real*> scratch)

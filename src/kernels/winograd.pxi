@@ -179,6 +179,13 @@ cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int
         output_line(&half[i * n], &y[i * outputs], 1, n, outputs)
 
 
+cdef long long winograd_scratch(const void* args) noexcept nogil:
+    # v, m and three tables of `winograd_tiles`: tiles, channels of v and u
+    cdef const Winograd* a = <const Winograd*> args
+    return ((a.taps + 3) * (a.taps + 3) * <long long> (a.C + a.K) * a.chunk * sizeof(vec)
+            + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
+
+
 cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
     # The scalars are transformed weights, a row for each output channel; the vectors are transformed pixels, a
     # column for each tile.

@@ -29,6 +29,13 @@ cdef inline void sum_of_products(const vec* u, const vec* v, Py_ssize_t count, P
         m[i] = acc[i] + m[i] if more else acc[i]
 
 
+cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
+    # v, u and m of `weight_gradient`
+    cdef const WinogradWeight* a = <const WinogradWeight*> args
+    cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
+    return (a.taps + 3) * (a.taps + 3) * (<long long> (a.C + a.K) * a.chunk + rows * cols * GROUPS) * sizeof(vec)
+
+
 cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char* scratch,
                                  int n) noexcept nogil:
     cdef int taps = n - 3
