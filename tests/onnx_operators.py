@@ -49,6 +49,13 @@ for name, body, opset, tensors in (
      {"s": random(RNG, 4), "t": random(RNG, 4), "w": random(RNG, 5, 6), "v": random(RNG, 6)}),
     ("normalised groups", "y = GroupNormalization <num_groups = 2> (x, s, t)", 21,
      {"s": random(RNG, 4), "t": random(RNG, 4)}),
+    ("normalised channels", """a = Transpose <perm = [0, 2, 3, 1]> (x)
+     b = LayerNormalization (a, s, t)  y = Transpose <perm = [0, 3, 1, 2]> (b)""", 17,
+     {"s": random(RNG, 4), "t": random(RNG, 4)}),
+    ("normalised parts", """a = Reshape (x, parts)  b = InstanceNormalization (a, p, q)
+     c = Reshape (b, whole)  d = Mul (c, s)  y = Add (d, t)""", 17,
+     {"parts": np.array([0, 2, -1]), "p": random(RNG, 2), "q": random(RNG, 2),
+      "whole": np.array([0, 4, 5, 6]), "s": random(RNG, 4, 1, 1), "t": random(RNG, 4, 1, 1)}),
     ("normalised by neighbours", """a = LRN <size = 3, alpha = 0.5, beta = 0.6, bias = 2.0> (x)
      y = LRN <size = 5, alpha = 0.5> (a)""", 13, {}),
     ("depth and space", """a = DepthToSpace <blocksize = 2> (x)

@@ -227,6 +227,24 @@ def test_batch_normalisation_goes_into_the_convolution(bias: bool) -> None:
     assert_array_equal(node.weights["bias"], expected)
 
 
+@pytest.mark.parametrize("op", ["conv_transpose2d", "conv_transpose2d, groups", "group_norm"])
+def test_constants_go_into_other_weights(op: str) -> None:
+    rng, graph = np.random.default_rng(2), Graph((4, 5, 5))
+    op, _, groups = op.partition(", ")
+    shape, options = {
+        "conv_transpose2d": ((4, 3 if groups else 6, 3, 2), {"groups": 2 if groups else 1}),
+        "group_norm": ((4,), {"groups": 2}),
+    }[op]
+    name = graph.add(op, graph.input, weights={"weight": random(rng, *shape)}, **options)
+    constants = [random(rng, graph.shapes[name][0], 1, 1) for _ in range(3)]
+    name = graph.add("add", name, weights={"constant": constants[0]})
+    name = graph.add("mul", name, weights={"constant": constants[1]})
+    name = graph.add("add", name, weights={"constant": constants[2]})
+    new = simplify(graph)
+    assert [node.op for node in new.nodes] == [op]
+    assert_close(graph_reference.run(new, images(graph)), graph_reference.run(graph, images(graph)))
+
+
 def test_a_factor_alone_makes_no_bias() -> None:
     graph = Graph((6,))
     name = graph.add(

@@ -23,6 +23,15 @@ from cnn_ext.onnx.tensors import STORED, array_of
 
 onnx = pytest.importorskip("onnx")
 
+
+@pytest.mark.parametrize("name", ["normalised groups", "normalised channels", "normalised parts"])
+def test_normalisations_are_one_operator_that_is_trained(name: str) -> None:
+    text, opset, tensors = MODELS[name]
+    net = cnn_onnx.from_model(model(text, opset, **tensors)).module()
+    assert [op for op, *_ in net.nodes] == ["group_norm"]
+    assert [p.shape for p in net.parameters()] == [(4,), (4,)]
+
+
 # ------------------------------------------------------------------------------- round trips
 
 

@@ -472,7 +472,7 @@ def test_small_files_stay_small_in_memory(name: str) -> None:
     proto = model(BOMBS[name], 13, **tensors)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="too many for a file of this size"):
+        with pytest.raises(ValueError, match="too many for a file of this size|too large"):
             cnn_onnx.from_model(proto)
         assert tracemalloc.get_traced_memory()[1] < 2**29
     finally:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph
-from .node import Node
+from .node import Node, Shape
 from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
+SCALED = ("conv2d", "linear", "conv_transpose2d", "group_norm")  # whose weights take constants
 FUSING = ("conv2d", "linear", "batch_norm", "add")  # what clips its results itself
 
 
@@ -43,7 +44,8 @@ def simplify(graph: Graph) -> Graph:
         node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
         while node.inputs[0] in made:
             before = made[node.inputs[0]]
-            merged = _merged(before, node, alone=uses[before.output] == 1)
+            shape, alone = graph.shapes[before.output], uses[before.output] == 1
+            merged = _merged(before, node, shape, alone)
             if merged is None:
                 break
             uses[before.output] -= 1
@@ -90,7 +92,7 @@ def rebuilt(
         if OPERATORS[node.op].lowers(node) in lower and not known(node):
             names[node.output] = OPERATORS[node.op].lower(new, node, inputs)
             continue
-        weights = _whole(node.weights)
+        weights = _whole(node)
         names[node.output] = new.add(node.op, *inputs, weights=weights, **node.attributes)
         new.nodes[-1].names.update(node.names)
     new.outputs = tuple(names[same.get(name, name)] for name in graph.outputs)
@@ -154,7 +156,7 @@ def _changes_nothing(graph: Graph, node: Node) -> bool:
     return node.op == "clip" and (node.attributes["low"], node.attributes["high"]) == CLIP_NONE
 
 
-def _merged(before: Node, node: Node, alone: bool) -> Node | None:
+def _merged(before: Node, node: Node, shape: Shape, alone: bool) -> Node | None:
     # one node for both, or None; `alone` says that nothing else takes the value between them
     if len(node.inputs) > 1:
         return None
@@ -166,8 +168,8 @@ def _merged(before: Node, node: Node, alone: bool) -> Node | None:
         return replace(node, inputs=before.inputs, attributes=bounds)
     if before.op == node.op == "gather" and alone:
         return _gathered(before, node)
-    if before.op in ("conv2d", "linear") and node.op in ("add", "mul") and alone:
-        return None if before.attributes["clip"] else _folded(before, node)
+    if before.op in SCALED and node.op in ("add", "mul") and alone and "weight" in before.weights:
+        return None if before.attributes.get("clip") else _folded(before, node, shape)
     return None
 
 
@@ -181,13 +183,15 @@ def _gathered(before: Node, node: Node) -> Node | None:
     return replace(node, inputs=before.inputs, attributes={"index": index, "fill": fill})
 
 
-def _folded(before: Node, node: Node) -> Node | None:
+def _folded(before: Node, node: Node, output: Shape) -> Node | None:
     # the weights are multiplied once, by "factor", whatever the number of constants
-    weights = dict(before.weights)
-    weight, K = weights["weight"], len(weights["weight"])
+    weights, K = dict(before.weights), output[0]
     constant = node.weights["constant"].astype(np.float64)
-    shape = (1,) * (weight.ndim - 1 - constant.ndim) + constant.shape
+    shape = (1,) * (len(output) - constant.ndim) + constant.shape
+    clip = node.attributes.get("clip")
     if shape[0] not in (1, K) or any(size != 1 for size in shape[1:]):
+        return None
+    if clip and "clip" not in before.attributes:
         return None
     constant = np.broadcast_to(constant.ravel(), K)
     if node.op == "add":
@@ -196,15 +200,18 @@ def _folded(before: Node, node: Node) -> Node | None:
         weights["factor"] = weights.get("factor", np.ones(K)) * constant
         if "bias" in weights:
             weights["bias"] = weights["bias"].astype(np.float64) * constant
-    attributes = {**before.attributes, "clip": node.attributes.get("clip")}
+    attributes = before.attributes | ({"clip": clip} if "clip" in before.attributes else {})
     return replace(before, output=node.output, weights=weights, attributes=attributes)
 
 
-def _whole(weights: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+def _whole(node: Node) -> Mapping[str, np.ndarray]:
     # with the factor multiplied in
-    if "factor" not in weights:
-        return weights
-    kept = dict(weights)
+    if "factor" not in node.weights:
+        return node.weights
+    kept = dict(node.weights)
     factor, weight = kept.pop("factor"), kept["weight"]
-    kept["weight"] = weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))
+    if node.op == "conv_transpose2d":  # of the weight, axis 1 counts the outputs of a group
+        groups = node.attributes["groups"]
+        factor = np.repeat(factor.reshape(groups, -1), len(weight) // groups, axis=0)
+    kept["weight"] = weight * factor.reshape(*factor.shape, *(1,) * (weight.ndim - factor.ndim))
     return kept

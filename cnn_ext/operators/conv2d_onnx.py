@@ -1,4 +1,4 @@
-"""Convolutions of ONNX models, also transposed ones."""
+"""Convolutions of ONNX models over images and sequences (N, C, L), with constant weights."""
 
 from __future__ import annotations
 
@@ -67,17 +67,21 @@ def result(build: Builder, name: str, x: Value, image: Shape) -> Value:
     return Value(name, (x.shape[0], C, Q) if len(image) == 2 else (x.shape[0], C, P, Q))
 
 
-@reads("Conv")
-def conv(build: Builder, step: Step) -> Operand:
-    x, weight = step.value(0), step.weight(1)
-    image = build.image(x)
+def _weights(build: Builder, step: Step) -> dict[str, np.ndarray]:
+    # weight and bias, the kernel of a sequence as one row
+    weight = step.weight(1)
     build.need(weight.size)
     if step.attribute("kernel_shape", "ints", weight.shape[2:]) != weight.shape[2:]:
         raise ValueError(f"kernel_shape is not that of the weight, {weight.shape}")
-    window = window_of(step, image, weight.shape[2:])
-    weights = {"weight": weight.reshape(*weight.shape[:2], *window.kernel)}
-    if step.given(2):
-        weights["bias"] = step.weight(2)
+    weights = {"weight": weight[:, :, None] if weight.ndim == 3 else weight}
+    return weights | {"bias": step.weight(2)} if step.given(2) else weights
+
+
+@reads("Conv")
+def conv(build: Builder, step: Step) -> Operand:
+    x, weights = step.value(0), _weights(build, step)
+    image = build.image(x)
+    window = window_of(step, image, step.weight(1).shape[2:])
     name = build.graph.add(
         "conv2d", build.form(x, rows(image)), weights=weights, stride=window.stride,
         padding=window.padding, dilation=window.dilation, groups=step.attribute("group", "i", 1),
@@ -87,67 +91,35 @@ def conv(build: Builder, step: Step) -> Operand:
 
 @reads("ConvTranspose")
 def conv_transpose(build: Builder, step: Step) -> Operand:
-    # the convolution with turned kernels of the image with zeros between its pixels
-    x, weight = step.value(0), step.weight(1)
-    image, groups = build.image(x), step.attribute("group", "i", 1)
-    sizes, kernel = image[1:], weight.shape[2:]
-    if len(sizes) not in (1, 2) or len(kernel) != len(sizes) or weight.shape[0] != image[0]:
-        raise ValueError(f"a weight of {weight.shape} over {said(image)} is not supported")
-    if step.attribute("kernel_shape", "ints", kernel) != kernel:
-        raise ValueError(f"kernel_shape is not that of the weight, {weight.shape}")
-    if groups < 1 or image[0] % groups:
-        raise ValueError(f"group: expected a divisor of {image[0]}, got {groups}")
-    ones = (1,) * len(sizes)
-    gaps, strides = step.sizes("dilations", ones), step.sizes("strides", ones)
-    if min(kernel + gaps + strides) < 1:
-        raise ValueError(f"expected sizes of at least 1, got {kernel}, {gaps}, {strides}")
-    places = []
-    for size, taps, gap, stride, (before, count) in zip(
-        sizes, kernel, gaps, strides, _transposed(step, sizes, kernel, strides, gaps), strict=True
-    ):
-        reach = gap * (taps - 1)
-        if count < 1:
-            raise ValueError(f"a kernel of {kernel} with such padding leaves nothing")
-        build.need(count + reach)
-        place = np.arange(count + reach) - (reach - before)
-        inside = (place >= 0) & (place % stride == 0) & (place // stride < size)
-        places.append(np.where(inside, place // stride, -1))
-    if len(sizes) == 1:
-        places, kernel, gaps = [np.zeros(1, np.intp), *places], (1, *kernel), (1, *gaps)
-    C, (H, W) = image[0], rows(image)[1:]
-    build.need(2 * C * len(places[0]) * len(places[1]) + 2 * weight.size)
-    h, w = places[0][:, None], places[1]
-    plane = np.where((h < 0) | (w < 0), -1, h * W + w)
-    index = np.where(plane < 0, -1, plane + (np.arange(C) * H * W)[:, None, None])
-    spread = build.graph.add("gather", build.form(x, (C, H, W)), index=index, fill=0.0)
-    turned = weight.reshape(groups, C // groups, -1, *kernel)[..., ::-1, ::-1].swapaxes(1, 2)
-    weights = {"weight": turned.reshape(-1, C // groups, *kernel)}
-    if step.given(2):
-        weights["bias"] = step.weight(2)
-    name = build.graph.add("conv2d", spread, weights=weights, dilation=gaps, groups=groups)
-    return result(build, name, x, image)
-
-
-def _transposed(
-    step: Step, sizes: Shape, kernel: Shape, strides: Shape, gaps: Shape
-) -> list[tuple[int, int]]:
-    # for each axis the padding in front, and the size of the output
+    x, weights = step.value(0), _weights(build, step)
+    image, kernel = build.image(x), step.weight(1).shape[2:]
+    sizes = image[1:]
+    if len(sizes) not in (1, 2) or len(kernel) != len(sizes):
+        raise ValueError(f"a weight of {step.weight(1).shape} over {said(image)} is not supported")
     ones, zeros = (1,) * len(sizes), (0,) * len(sizes)
-    more, how = step.sizes("output_padding", zeros), step.attribute("auto_pad", "s", "NOTSET")
-    pads, asked = step.sizes("pads", zeros + zeros), step.attribute("output_shape", "ints", None)
-    axes = zip(sizes, kernel, strides, gaps, more, strict=True)
-    whole = [(n - 1) * s + (k - 1) * d + 1 + m for n, k, s, d, m in axes]
-    if how in ("SAME_UPPER", "SAME_LOWER") and asked is None:
-        asked = tuple(n * s for n, s in zip(sizes, strides, strict=True))
-    elif how not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+    stride, gaps = step.sizes("strides", ones), step.sizes("dilations", ones)
+    more, pads = step.sizes("output_padding", zeros), step.sizes("pads", zeros + zeros)
+    how, asked = (
+        step.attribute("auto_pad", "s", "NOTSET"),
+        step.attribute("output_shape", "ints", None),
+    )
+    if how not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"auto_pad: {how!r} is not known")
-    if asked is None:
-        around = zip(whole, pads, pads[len(sizes) :], strict=False)
-        return [(before, size - before - after) for size, before, after in around]
-    if len(asked) != len(ones):
-        raise ValueError(f"output_shape: expected {len(ones)} sizes, got {asked}")
-    found = []
-    for size, count in zip(whole, asked, strict=True):
-        over = max(size - count, 0)
-        found.append((over // 2 if how == "SAME_UPPER" else over - over // 2, count))
-    return found
+    if how.startswith("SAME") and asked is None:
+        asked = tuple(n * s for n, s in zip(sizes, stride, strict=True))
+    if asked is not None:  # the padding that leaves so much
+        axes = zip(sizes, kernel, stride, gaps, more, asked, strict=True)
+        over = [(n - 1) * s + (k - 1) * d + 1 + m - out for n, k, s, d, m, out in axes]
+        more = tuple(m + max(-n, 0) for m, n in zip(more, over, strict=True))
+        less = tuple(max(n, 0) // 2 for n in over)
+        rest = tuple(max(n, 0) - half for n, half in zip(over, less, strict=True))
+        pads = less + rest if how == "SAME_UPPER" else rest + less
+    if len(sizes) == 1:
+        stride, gaps, more, pads = (1, *stride), (1, *gaps), (0, *more), (0, pads[0], 0, pads[1])
+    top, left, bottom, right = pads
+    name = build.graph.add(
+        "conv_transpose2d", build.form(x, rows(image)), weights=weights, stride=stride,
+        padding=(top, bottom, left, right), output_padding=more, dilation=gaps,
+        groups=step.attribute("group", "i", 1),
+    )  # fmt: skip
+    return result(build, name, x, image)

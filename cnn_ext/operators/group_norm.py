@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import _check as check
 from .. import _core
 from ..graph.node import Node, Shape
@@ -78,24 +80,59 @@ class GroupNorm(Operator):
 
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
         a, (name,) = node.attributes, inputs
-        shape = graph.shapes[name]
-        C, pixels = shape[0], math.prod(shape[1:])
-        # the axis over which is summed in the middle
-        form = (1, C, pixels) if a["across"] else (a["groups"], C // a["groups"] * pixels, 1)
-        window = {"kernel": (form[1], 1), "stride": (1, 1)}
-        x = graph.add("reshape", name, shape=form)
-        centred = graph.add("sub", x, graph.add("avg_pool", x, **window))
-        var = graph.add("avg_pool", graph.add("square", centred), **window)
-        kept = graph.add("add", var, weights={"constant": [a["eps"]]})
-        scale = graph.add("power", kept, exponent=-0.5)
-        y = graph.add("reshape", graph.add("mul", centred, scale), shape=shape)
-        for op, key in (("mul", "weight"), ("add", "bias")):
+        shape, G = graph.shapes[name], a["groups"]
+        C, form = shape[0], shape if len(shape) == 3 else (shape[0], 1, math.prod(shape[1:]))
+        share = np.full((1 if G == 1 else C, C // G, 1, 1), G / C)
+
+        def mean(y: str) -> str:
+            # of pixels, then of channels, for each channel unless it is the same for all
+            if not a["across"]:
+                y = graph.add("avg_pool", y, kernel=form[1:])
+            return graph.add("conv2d", y, weights={"weight": share}, groups=G) if G < C else y
+
+        def with_weight(op: str, y: str, key: str) -> str:
             array = node.weight(key)
-            if array is not None:
-                constant = array.reshape(-1, *(1 for _ in shape[1:]))
-                y = graph.add(op, y, weights={"constant": constant})
-        made: str = y
-        return made
+            constant = {} if array is None else {"constant": array[:, None, None]}
+            return graph.add(op, y, weights=constant) if constant else y
+
+        x = graph.add("reshape", name, shape=form) if form != shape else name
+        centred = graph.add("sub", x, mean(x))
+        kept = graph.add(
+            "add", mean(graph.add("square", centred)), weights={"constant": [a["eps"]]}
+        )
+        scale = graph.add("power", kept, exponent=-0.5)
+        if graph.shapes[scale][0] < C:
+            y = with_weight("mul", graph.add("mul", centred, scale), "weight")
+        else:
+            y = graph.add("mul", centred, with_weight("mul", scale, "weight"))
+        y = with_weight("add", y, "bias")
+        return str(graph.add("reshape", y, shape=shape)) if form != shape else y
+
+    def onnx(self, model: Any, node: Node, *inputs: str) -> str:
+        a, (x,), shape = node.attributes, inputs, model.graph.shapes[node.output]
+        C, *rest = shape
+        if a["across"]:  # over the last axis
+            axes, options = range(2, len(shape) + 1), {"axis": -1, "epsilon": a["eps"]}
+            x = model.node("Transpose", x, perm=[0, *axes, 1]) if rest else x
+            weights = [
+                model.weight(node, key) if key in node.weights else model.tensor(missing(C))
+                for key, missing in (("weight", np.ones), ("bias", np.zeros))
+            ]
+            y = model.node("LayerNormalization", x, *weights, **options)
+            return str(
+                model.node("Transpose", y, perm=[0, len(shape), *range(1, len(shape))])
+                if rest
+                else y
+            )
+        G = a["groups"]
+        plain = model.tensor(np.ones(G)), model.tensor(np.zeros(G))
+        y = model.reshape(x, (G, math.prod(shape) // G))
+        y = model.node("InstanceNormalization", y, *plain, epsilon=a["eps"])
+        y = model.reshape(y, shape)
+        for op, key in (("Mul", "weight"), ("Add", "bias")):
+            if key in node.weights:
+                y = model.node(op, y, model.weight(node, key, (C, *(1 for _ in rest))))
+        return str(y)
 
 
 GroupNorm("group_norm")

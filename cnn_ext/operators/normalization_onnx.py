@@ -1,9 +1,8 @@
-"""Normalisations of ONNX models, put together from means and arithmetic."""
+"""Normalisations of ONNX models, that over the batch as in inference."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ..onnx.building import Builder, Operand, Value, said
 from ..onnx.step import Step, reads
 from .arithmetic_onnx import binary
 from .pool_onnx import over_axes
+from .softmax_onnx import along
 
 
 @reads("BatchNormalization")
@@ -31,32 +31,60 @@ def batch_normalization(build: Builder, step: Step) -> Operand:
 
 @reads("InstanceNormalization")
 def instance_normalization(build: Builder, step: Step) -> Operand:
-    x = step.value(0)
-    image = build.image(x)
-    y = normalized(build, x, _behind(build, x, 2), step.number("epsilon", 1e-5))
-    return _scaled(build, y, step, (image[0], *(1 for _ in image[1:])))
+    C = build.image(step.value(0))[0]
+    return _grouped(build, step, C, C)
 
 
 @reads("GroupNormalization")
 def group_normalization(build: Builder, step: Step) -> Operand:
-    x, groups = step.value(0), step.attribute("num_groups", "i", 1)
-    C, *rest = build.image(x)
+    C, groups = build.image(step.value(0))[0], step.attribute("num_groups", "i", 1)
     if groups < 1 or C % groups:
         raise ValueError(f"num_groups: expected a divisor of {C}, got {groups}")
-    parts = build.reshape(x, (x.shape[0], groups, C // groups * math.prod(rest)))
-    y = normalized(build, parts, _behind(build, parts, 2), step.number("epsilon", 1e-5))
-    if step.opset < 21:  # a number for each group
-        y = _scaled(build, y, step, (groups, 1))
-        return build.reshape(y, x.shape)
-    return _scaled(build, build.reshape(y, x.shape), step, (C, *(1 for _ in rest)))
+    return _grouped(build, step, groups, groups if step.opset < 21 else C)
+
+
+def _grouped(build: Builder, step: Step, groups: int, scales: int) -> Value:
+    # with one scale and one bias for each of `scales` parts of the channels
+    x = step.value(0)
+    C, *rest = build.image(x)
+    form = build.graph.shapes[x.name]  # it may have more channels, of which the model has made one
+    if x.table is not None or len(form) != 3 or form[0] % C:
+        form = C, 1, math.prod(rest)
+    build.need(2 * form[0])
+    weights = {
+        key: np.broadcast_to(step.weight(i).reshape(-1, 1), (scales, form[0] // scales)).reshape(-1)
+        for i, key in enumerate(("weight", "bias"), 1)
+    }
+    name = build.graph.add(
+        "group_norm", build.form(x, form), weights=weights, groups=groups,
+        eps=step.number("epsilon", 1e-5),
+    )  # fmt: skip
+    return Value(name, x.shape)
 
 
 @reads("LayerNormalization")
 def layer_normalization(build: Builder, step: Step) -> tuple[Operand, ...]:
-    x, axis = step.value(0), step.attribute("axis", "i", -1)
+    x, axis, eps = step.value(0), step.attribute("axis", "i", -1), step.number("epsilon", 1e-5)
     axis += len(x.shape) if axis < 0 else 0
-    y, *others = _parts(build, x, _behind(build, x, axis), step.number("epsilon", 1e-5))
-    return _scaled(build, y, step, None), *others
+    build.axes(x, (axis,))
+    axes = build.axes(x, range(axis, len(x.shape)))
+    shape, first = build.inner(x), axes[0]
+    count = math.prod(shape[first:])
+    build.need(2 * count)
+    weights = {
+        key: np.broadcast_to(step.weight(i), shape[first:]).reshape(-1)
+        for i, key in enumerate(("weight", "bias"), 1)
+        if step.given(i)
+    }
+    y = build.reshape(x, build.outer((*shape[:first], count)))
+    y = along(build, y, first, "group_norm", weights=weights, groups=1, eps=eps, across=True)
+    y = build.reshape(y, x.shape)
+    if step.outputs == 1:
+        return (y,)
+    mean = over_axes(build, x, axes)
+    variance = over_axes(build, build.each(binary(build, "sub", x, mean), "square"), axes)
+    variance = binary(build, "add", variance, np.array(eps))
+    return y, mean, build.each(variance, "power", exponent=-0.5)
 
 
 @reads("LRN")
@@ -75,35 +103,3 @@ def local_response_normalization(build: Builder, step: Step) -> Operand:
     mean = binary(build, "mul", mean, np.array(step.number("alpha", 1e-4)))
     mean = binary(build, "add", mean, np.array(step.number("bias", 1.0)))
     return binary(build, "mul", x, build.each(mean, "power", exponent=-step.number("beta", 0.75)))
-
-
-def _behind(build: Builder, x: Value, axis: int) -> tuple[int, ...]:
-    # this axis of the model and all behind it
-    build.axes(x, (axis,))
-    return build.axes(x, range(axis, len(x.shape)))
-
-
-def normalized(build: Builder, x: Value, axes: Sequence[int], epsilon: float) -> Value:
-    """(x - mean) / sqrt(variance + epsilon) over axes of each image."""
-    return _parts(build, x, axes, epsilon)[0]
-
-
-def _parts(
-    build: Builder, x: Value, axes: Sequence[int], epsilon: float
-) -> tuple[Value, Value, Value]:
-    # what is normalised, the mean, and by what the difference from that is multiplied
-    mean = over_axes(build, x, axes)
-    centred = binary(build, "sub", x, mean)
-    variance = over_axes(build, build.each(centred, "square"), axes)
-    variance = binary(build, "add", variance, np.array(epsilon))
-    factor = build.each(variance, "power", exponent=-0.5)
-    return binary(build, "mul", centred, factor), mean, factor
-
-
-def _scaled(build: Builder, y: Value, step: Step, shape: tuple[int, ...] | None) -> Value:
-    # times input 1 plus input 2, as far as they are given
-    for i, op in ((1, "mul"), (2, "add")):
-        if step.given(i):
-            weight = step.weight(i)
-            y = binary(build, op, y, weight if shape is None else weight.reshape(shape))
-    return y

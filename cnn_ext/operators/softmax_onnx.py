@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,22 +16,22 @@ def softmax(build: Builder, step: Step) -> Operand:
     x, op = step.value(0), "softmax" if step.op == "Softmax" else "log_softmax"
     if step.opset >= 13:
         (axis,) = build.axes(x, (step.attribute("axis", "i", -1),))
-        return _along(build, x, axis, op)
+        return along(build, x, axis, op)
     # over all axes from one on
     axis = step.attribute("axis", "i", 1)
     axis += len(x.shape) if axis < 0 else 0
     build.axes(x, (axis,))
     skip = int(build.batched)
     rows = build.reshape(x, (*x.shape[:axis], math.prod(x.shape[axis:])))
-    return build.reshape(_along(build, rows, axis - skip, op), x.shape)
+    return build.reshape(along(build, rows, axis - skip, op), x.shape)
 
 
-def _along(build: Builder, x: Value, axis: int, op: str) -> Value:
-    # the graph's operator works over axis 0
+def along(build: Builder, x: Value, axis: int, op: str, **options: Any) -> Value:
+    """An operator that works over the channels, over this axis of each image."""
     shape = build.inner(x)
     moved = build.moved(x, lambda table: np.moveaxis(table, axis, 0)) if axis else x
     shape = (shape[axis], *shape[:axis], *shape[axis + 1 :])
     rest = math.prod(shape[1:])
     form = shape if len(shape) == 3 else (shape[0], 1, rest) if rest > 1 else shape[:1]
-    y = Value(build.graph.add(op, build.form(moved, form)), build.outer(shape))
+    y = Value(build.graph.add(op, build.form(moved, form), **options), build.outer(shape))
     return build.moved(y, lambda table: np.moveaxis(table, 0, axis)) if axis else y
