@@ -10,7 +10,9 @@ import pytest
 from onnx_cases import by_lanes
 from onnx_models import model
 from test_graph_simplify import assert_close, random
+from test_onnx_export import session
 
+from cnn_ext import Plan, Trainer
 from cnn_ext import onnx as cnn_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -53,13 +55,50 @@ def test_outputs_that_are_none(output: Any, fault: str) -> None:
         cnn_onnx.from_model(model(FREE, **W), input_shape=(3, 9, 7), output=output)
 
 
-def test_a_model_that_ends_in_class_numbers() -> None:
-    text = """(float[N, 3] x) => (int64[N] y) {
-    scores = MatMul (x, w)  y = ArgMax <axis = 1, keepdims = 0> (scores) }"""
+# shapes of input and output, what makes the scores s, and the attributes of ArgMax
+CLASSES = {
+    "rows": ("N, 3", "N", "s = MatMul (x, w)", "axis = 1, keepdims = 0"),
+    "rows with an axis": ("N, 3", "N, 1", "s = Gemm (x, w)", "axis = -1"),
+    "one row": ("1, 3", "1", "s = MatMul (x, w)", "axis = 1, keepdims = 0"),
+    "probabilities": ("N, 3", "N", "a = MatMul (x, w)  s = Softmax (a)", "axis = -1, keepdims = 0"),
+    "maps": ("N, 4, 5, 6", "N, 5, 6", "s = Exp (x)", "axis = 1, keepdims = 0"),
+    "maps, classes last": ("N, 4, 5, 3", "N, 4, 5, 1", "s = MatMul (x, w)", "axis = 3"),
+    "sequences": ("N, 4, 5", "N, 5", "s = Tanh (x)", "axis = -2, keepdims = 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_model_that_ends_in_class_numbers(name: str) -> None:
+    x, y, scores, attributes = CLASSES[name]
+    text = f"(float[{x}] x) => (int64[{y}] y) {{ {scores}  y = ArgMax <{attributes}> (s) }}"
     proto = model(text, w=random(RNG, 3, 4))
-    with pytest.raises(ValueError, match=r"ArgMax .*output= can take the value before it"):
+    graph, plan = cnn_onnx.from_model(proto), Plan(cnn_onnx.from_model(proto))
+    images = random(RNG, 1 if name == "one row" else 7, *graph.input_shape)
+    (expected,) = session(proto.SerializeToString()).run(None, {"x": images})
+    found = plan.predict(images)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected.reshape(found.shape))
+    np.testing.assert_array_equal(plan.predict(images[0]), found[0])
+    np.testing.assert_array_equal(Trainer(graph.module(), loss="quadratic").predict(images), found)
+    assert plan.task.kind == ("classes" if found.ndim == 1 else "pictures")
+    assert plan.task.outputs == ("probabilities" if name == "probabilities" else None)
+    assert cnn_onnx.from_model(proto, output="s").task is None
+
+
+@pytest.mark.parametrize(
+    ("end", "fault"),
+    [("ArgMax <axis = 0> (x)", "axis 0 counts images"),
+     ("ArgMax <axis = 1, select_last_index = 1> (x)", "the last of several"),
+     ("ArgMax <axis = 1> (x)  z = Cast <to = 1> (y)", "output= can take the value before it")],
+)  # fmt: skip
+def test_class_numbers_that_are_refused(end: str, fault: str) -> None:
+    out = "z" if "z =" in end else "y"
+    proto = model(f"(float[N, 3] x) => (int64[N, 1] {out}) {{ y = {end} }}")
+    with pytest.raises(ValueError, match=fault):
         cnn_onnx.from_model(proto)
-    assert cnn_onnx.from_model(proto, output="scores").output_shape == (4,)
+    one = model("(float[N, 1] x) => (int64[N, 1] y) { y = ArgMax <axis = 1> (x) }")
+    with pytest.raises(ValueError, match="classes need two outputs or more"):
+        cnn_onnx.from_model(one)
 
 
 @pytest.mark.parametrize("kind", ["float16", "double", "bfloat16"])

@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "Min (the number of images cannot be used as a number)",
     ),
     "places of the greatest": (
-        "(float[N, 3] x) => (int64[N, 1] y) { y = ArgMax (x) }", {}, "output= can take the value",
+        "(float[N, 3] x) => (int64[N, 1] y) { y = ArgMax (x) }", {}, "axis 0 counts images",
     ),
     "an unknown condition": (
         """(float[N, 3] x) => (float[N, 3] y) {

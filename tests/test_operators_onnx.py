@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from test_onnx_export import checked, run, session
 
 from cnn_ext import onnx as cnn_onnx
 from cnn_ext.graph import OPERATORS, Graph
-from cnn_ext.onnx.operators import READERS
 from cnn_ext.operators.elementwise import Elementwise
 
 onnx = pytest.importorskip("onnx")
@@ -176,14 +174,3 @@ def test_what_has_no_form_is_refused_by_name(tmp_path: Path) -> None:
     graph.add("opaque", graph.input, layer=None, shape=(3,))
     with pytest.raises(ValueError, match="opaque has no form in ONNX"):
         cnn_onnx.export(graph, tmp_path / "net.onnx")
-
-
-# --------------------------------------------------------------------------------------- docs
-
-
-def test_the_documented_operators_are_those_that_are_read() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text()
-    table = text.partition("<!-- operators -->")[2].partition("<!-- end -->")[0]
-    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| ")]
-    names = [name for cell in cells[1:] for name in re.findall(r"[A-Za-z0-9]+", cell)]
-    assert sorted(names) == sorted(READERS)

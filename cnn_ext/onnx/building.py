@@ -32,6 +32,10 @@ class Value:
     table: np.ndarray | None = None
 
 
+class Classes(Value):
+    """Scores, (N, K, ...), of which the model has the place of the greatest alone."""
+
+
 Operand = Value | np.ndarray  # arrays are constants
 Some = TypeVar("Some", Value, np.ndarray, Operand)
 

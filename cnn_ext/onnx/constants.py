@@ -1,4 +1,4 @@
-"""What is known while an ONNX model is read: constants, shapes, and what is computed of them."""
+"""What is known when an ONNX model is read: constants, shapes, and what is computed of them."""
 
 from __future__ import annotations
 

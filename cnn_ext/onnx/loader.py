@@ -17,17 +17,13 @@ from ..graph.spelled import spelled
 from ..task import KEY as TASK
 from ..task import Task, meaning_of
 from ._package import BYTE_SCALE, onnx_package
-from .building import BATCH, ROOM, Builder, Operand, Value
+from .building import BATCH, ROOM, Builder, Classes, Operand, Value
 from .constants import FLOATS, FOLDED, folded
 from .operators import READERS
 from .step import Step
 from .tensors import array_of
 
 OLDEST = 7  # opset: broadcasting as in NumPy, batch normalisation without the flag for testing
-NOT_KNOWN = {
-    "ArgMax": "it makes whole numbers: output= can take the value before it, of which they are the"
-    " places of the greatest",
-}
 FAULTS = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, MemoryError)
 
 
@@ -56,7 +52,8 @@ def load(
     Returns
     -------
     Graph
-        Simplified.  If the model is made for a batch of one size, the graph is not.
+        Simplified.  If the model is made for a batch of one size, the graph is not.  Of a model
+        that ends in ArgMax it gives the scores before that, and the task is classes.
 
     Raises
     ------
@@ -208,13 +205,16 @@ class _Reader:
         if not isinstance(output, Value):
             raise ValueError(f"the output {target[:60]!r} does not depend on the input")
         self.build.finish(output)
+        if isinstance(output, Classes):
+            graph = self.build.graph
+            graph.task = Task("pictures" if len(graph.shapes[graph.output]) > 1 else "classes")
         return output
 
     def _read(self, node: Any, needed: set[str]) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise ValueError(f"operators of {node.domain[:60]!r} are not known")
         if node.op_type not in READERS and node.op_type != "If":
-            raise ValueError(NOT_KNOWN.get(node.op_type, "this operator is not known"))
+            raise ValueError("this operator is not known")
         self._check(node)
         if not node.output or not node.output[0] or not self.known.keys().isdisjoint(node.output):
             raise ValueError("it makes no value of its own")

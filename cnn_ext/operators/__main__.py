@@ -6,6 +6,7 @@ import sys
 from itertools import groupby
 from typing import Any
 
+from ..onnx.operators import READERS
 from . import OPERATORS, Operator
 
 START = """\
@@ -14,6 +15,13 @@ START = """\
 A network becomes a graph of these operators. Shapes are those of one image, (C, H, W) or (F,).
 `python -m cnn_ext.operators > docs/operators.md` writes this table from `cnn_ext/operators/`, where
 a file for each family has all that is known of it ([design.md](design.md#operators)).
+"""
+FROM_ONNX = """
+## Read from ONNX files
+
+What `cnn_ext.onnx.load` makes of these operators of other programs consists of those above
+([onnx.md](onnx.md#reading)).
+
 """
 COLUMNS = "name", "takes", "attributes", "weights", "formula", "the gradient reads"
 
@@ -28,6 +36,11 @@ def table() -> str:
         text += _line(*COLUMNS) + _line(*["---"] * len(COLUMNS))
         for operator in family:
             text += _line(*_row(operator))
+    text += FROM_ONNX + _line("operators of ONNX", "conditions") + _line("---", "---")
+    names = sorted(READERS, key=lambda name: (READERS[name].__module__, name))
+    for module, group in groupby(names, lambda name: READERS[name].__module__):
+        about = (sys.modules[module].__doc__ or "").partition("\n")[0]
+        text += _line(", ".join(group), about.rstrip("."))
     return text
 
 

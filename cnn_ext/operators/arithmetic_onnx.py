@@ -1,4 +1,4 @@
-"""Arithmetic of ONNX models."""
+"""Arithmetic of values and constants of ONNX models."""
 
 from __future__ import annotations
 

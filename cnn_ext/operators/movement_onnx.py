@@ -1,4 +1,4 @@
-"""What only moves numbers in ONNX models: reshaping, slicing, joining, padding, repeating.
+"""What only moves numbers in ONNX models, to places that are known when the file is read.
 
 It is done by NumPy on the table of their positions, and the same functions work on constants.
 """

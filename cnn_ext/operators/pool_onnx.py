@@ -1,4 +1,4 @@
-"""Maxima and means of ONNX models: of windows, and over axes."""
+"""Maxima and means of ONNX models: over axes, and of windows of images and sequences."""
 
 from __future__ import annotations
 

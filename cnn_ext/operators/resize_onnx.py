@@ -1,4 +1,7 @@
-"""Images of ONNX models in another size: gathers, and sums of gathers with fixed weights."""
+"""Images of ONNX models in another size: nearest, linear and cubic, without antialiasing.
+
+They become gathers, and sums of gathers with fixed weights.
+"""
 
 from __future__ import annotations
 

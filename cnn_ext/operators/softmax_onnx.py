@@ -1,4 +1,4 @@
-"""Softmax of ONNX models, along any axis."""
+"""Softmax of ONNX models along any axis, and ArgMax at their end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..onnx.building import Builder, Operand, Value
+from ..onnx.building import Builder, Classes, Operand, Value, said
 from ..onnx.step import Step, reads
 
 
@@ -24,6 +24,19 @@ def softmax(build: Builder, step: Step) -> Operand:
     skip = int(build.batched)
     rows = build.reshape(x, (*x.shape[:axis], math.prod(x.shape[axis:])))
     return build.reshape(along(build, rows, axis - skip, op), x.shape)
+
+
+@reads("ArgMax")
+def arg_max(build: Builder, step: Step) -> Operand:
+    x = step.value(0)
+    (axis,) = build.axes(x, (step.attribute("axis", "i", 0),))
+    if axis + build.batched == 0 or len(build.image(x)) > 3:
+        raise ValueError(f"expected classes along an axis of each image, not of {said(x.shape)}")
+    if step.flag("select_last_index"):
+        raise ValueError("the last of several that are the greatest is not supported")
+    first = 1 - build.batched
+    scores = build.moved(x, lambda table: np.moveaxis(table, axis, first))
+    return Classes(scores.name, scores.shape, scores.table)
 
 
 def along(build: Builder, x: Value, axis: int, op: str, **options: Any) -> Value:

@@ -220,6 +220,30 @@ class Plan:
             return int(classes[0]), float(probabilities[0])
         return classes[0], probabilities[0]
 
+    def predict(self, x: ArrayLike) -> Any:
+        """What the task predicts of one image, or of each of a batch.
+
+        Parameters
+        ----------
+        x : array_like, shape `input_shape` or (N, *input_shape)
+
+        Returns
+        -------
+        int, or ndarray
+            See `Task`: class numbers, 0 or 1, class maps, or the outputs; class numbers if the task
+            is not known.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for a call; also if one output or labels are no probabilities that are known.
+        """
+        y = self(x)
+        found = self.task.predictions(y.reshape(-1, *self.output_shape or (1,)))
+        if y.ndim > len(self.output_shape):
+            return found
+        return found[0] if found.ndim > 1 else int(found[0])
+
     def _takes(self) -> str:
         batch = ", ".join(["N", *map(str, self.input_shape)])
         return f"one image {self.input_shape} or images ({batch})"
