@@ -1,10 +1,12 @@
 """This commit against another one, both built and taking turns, so that no slow-down is unseen.
 
-    python benchmarks/against.py BASE [--threads 1] [--rounds 5] [--seconds 0.3] [--worst 1.03]
+    python benchmarks/against.py BASE [--operators] [--threads 1] [--rounds 5] [--seconds 0.3]
+                                      [--worst 1.03]
 
 BASE is a commit; the other side is HEAD.  Each side is built in a folder of its own and each round
-measures all rows in a fresh process for either.  A ratio is the median over the rounds of HEAD's
-time by BASE's; those above the worst are marked, and the exit status is 1 if there are any.
+measures all rows in a fresh process for either: those of whole networks, or of `operators.py`.  A
+ratio is the median over the rounds of HEAD's time by BASE's; those above the worst are marked, and
+the exit status is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WORKER = Path(__file__).with_name("against_worker.py")
 
 
 def build(commit: str, folder: Path) -> None:
@@ -31,10 +32,10 @@ def build(commit: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "compileall", "-q", "cnn_ext"], cwd=folder, check=True)
 
 
-def measure(folder: Path, threads: int, seconds: float) -> dict[str, float]:
+def measure(worker: str, folder: Path, threads: int, seconds: float) -> dict[str, float]:
     """All rows of one build, in a fresh process."""
     done = subprocess.run(
-        [sys.executable, str(WORKER), str(threads), str(seconds)],
+        [sys.executable, str(Path(__file__).with_name(worker)), str(threads), str(seconds)],
         capture_output=True,
         text=True,
         cwd=folder.parent,
@@ -49,11 +50,13 @@ def measure(folder: Path, threads: int, seconds: float) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("base", metavar="BASE")
+    parser.add_argument("--operators", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--worst", type=float, default=1.03)
     arguments = parser.parse_args()
+    worker = "operators.py" if arguments.operators else "against_worker.py"
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -64,7 +67,7 @@ def main() -> int:
         rounds: dict[str, list[dict[str, float]]] = {"base": [], "head": []}
         for number in range(arguments.rounds):
             for side in sorted(sides, reverse=number % 2 == 1):
-                rows = measure(sides[side], arguments.threads, arguments.seconds)
+                rows = measure(worker, sides[side], arguments.threads, arguments.seconds)
                 rounds[side].append(rows)
     print(f"| {arguments.threads} thread(s) | base, µs | head, µs | head / base |")
     print("| --- | --- | --- | --- |")

@@ -6,6 +6,7 @@ What else is to hold for every operator, such as the way to ONNX and back, is on
 
 from __future__ import annotations
 
+import importlib
 import math
 import shutil
 import subprocess
@@ -49,6 +50,17 @@ def test_the_table_in_the_documentation_is_up_to_date() -> None:
         pytest.skip("no documentation beside the tests")
     text = file.read_text(encoding="utf-8")
     assert text == table(), "python -m cnn_ext.operators > docs/operators.md"
+
+
+def test_the_example_of_every_operator_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.exists():
+        pytest.skip("no benchmarks beside the tests")
+    monkeypatch.syspath_prepend(folder)
+    benchmark = importlib.import_module("operators")
+    for name in OPERATORS.keys() - benchmark.OWN:
+        (node,) = benchmark.graph_of(name).nodes
+        assert node.op == name
 
 
 # ------------------------------------------------------------------------------ forward, backward

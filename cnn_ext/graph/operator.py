@@ -27,6 +27,8 @@ class Operator:
     attributes: ClassVar[Mapping[str, Any]] = {}
     #: names of the weights that it may have
     weights: ClassVar[tuple[str, ...]] = ()
+    #: with what it is timed: the shape "x" of its inputs, shapes of weights, attributes
+    example: ClassVar[Mapping[str, Any]] = {}
     #: what the gradient reads: the inputs "x", the output "y", or both
     reads: ClassVar[str] = ""
     #: whether the output may be written over the first input

@@ -27,6 +27,7 @@ class BatchNorm(Operator):
 
     attributes = {"eps": 1e-5, "training": False, "momentum": 0.1, "clip": None}
     weights = ("weight", "bias", "mean", "var", "tracked")
+    example = {"training": True, **dict.fromkeys(weights[:4], (64,))}
     reads = "x"
     clips_back = True
 

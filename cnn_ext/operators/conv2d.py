@@ -123,6 +123,7 @@ class Conv2d(Operator):
 
     attributes = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "clip": None}
     weights = ("weight", "bias")
+    example = {"weight": (64, 64, 3, 3), "bias": (64,), "padding": 1}
     reads = "x"
     c_goes_on = True
 

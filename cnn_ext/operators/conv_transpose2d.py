@@ -25,6 +25,7 @@ class ConvTranspose2d(Operator):
 
     attributes = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1}
     weights = ("weight", "bias")
+    example = {"x": (64, 14, 14), "weight": (64, 32, 2, 2), "bias": (32,), "stride": 2}
     reads = "x"
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:

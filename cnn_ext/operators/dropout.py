@@ -24,6 +24,7 @@ class Dropout(Operator):
     """
 
     attributes = {"p": ..., "draws": ..., "kind": "elements", "key": None}
+    example = {"p": 0.5, "draws": None}
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         node.attributes["key"] = np.zeros(2, np.uint64)

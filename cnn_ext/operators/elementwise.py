@@ -114,8 +114,16 @@ class Elementwise(Operator):
         return str(model.node(self.written, *inputs, **node.attributes))
 
 
+class Power(Elementwise):
+    """One exponent for all numbers."""
+
+    example = {"exponent": 1.5}
+
+
 class Clip(Elementwise):
     """Bounds, of which one may be missing."""
+
+    example = {"low": 0.0}
 
     def keeps_zero(self, node: Node) -> bool:
         return bool(node.attributes["low"] <= 0 <= node.attributes["high"])
@@ -301,4 +309,4 @@ Elementwise(
     keeps_zero=True,
     onnx="Erf",
 )
-Elementwise("power", "x^exponent", "powf(v, exponent)", exponent=..., onnx=_power)
+Power("power", "x^exponent", "powf(v, exponent)", exponent=..., onnx=_power)

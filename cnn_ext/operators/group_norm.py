@@ -24,6 +24,7 @@ class GroupNorm(Operator):
 
     attributes = {"groups": ..., "eps": 1e-5, "across": False}
     weights = ("weight", "bias")
+    example = {"groups": 8, "weight": (64,), "bias": (64,)}
     reads = "x"
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:

@@ -23,6 +23,7 @@ class Linear(Operator):
 
     attributes = {"clip": None}
     weights = ("weight", "bias")
+    example = {"x": (1024,), "weight": (256, 1024), "bias": (256,)}
     reads = "x"
     c_goes_on = True
 

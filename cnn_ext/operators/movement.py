@@ -37,6 +37,7 @@ class Gather(Operator):
 
     inputs = "x, ..."
     attributes = {"index": ..., "fill": 0.0}
+    example = {"x": (16, 14, 14), "index": np.arange(16 * 196).reshape(16, 196).T}
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
         index = node.attributes["index"]
@@ -207,6 +208,7 @@ class Reshape(Operator):
     """The same numbers in another shape."""
 
     attributes = {"shape": ...}
+    example = {"shape": (64 * 28 * 28,)}
     same_memory = True
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:

@@ -88,6 +88,7 @@ class Pool(Operator):
     """What both poolings have in common."""
 
     c_goes_on = True
+    example = {"kernel": 2}
 
     form: ClassVar[str]  # its name in ONNX
 

@@ -25,6 +25,7 @@ class PReLU(Operator):
     """
 
     weights = ("slope",)
+    example = {"slope": (64,)}
     reads = "x"
     c_goes_on = True
 
