@@ -52,6 +52,10 @@ for name, body, opset, tensors in (
     ("normalised channels", """a = Transpose <perm = [0, 2, 3, 1]> (x)
      b = LayerNormalization (a, s, t)  y = Transpose <perm = [0, 3, 1, 2]> (b)""", 17,
      {"s": random(RNG, 4), "t": random(RNG, 4)}),
+    ("channels at the end", """a = Transpose <perm = [0, 2, 3, 1]> (x)
+     b = LayerNormalization (a, s, t)  c = MatMul (b, w)  d = Add (c, t)  e = Tanh (d)
+     f = Add (e, d)  g = Mul (f, v)  h = Transpose <perm = [0, 3, 1, 2]> (g)  y = Add (x, h)""", 17,
+     {"s": random(RNG, 4), "t": random(RNG, 4), "w": random(RNG, 4, 4), "v": random(RNG, 5, 6, 4)}),
     ("normalised parts", """a = Reshape (x, parts)  b = InstanceNormalization (a, p, q)
      c = Reshape (b, whole)  d = Mul (c, s)  y = Add (d, t)""", 17,
      {"parts": np.array([0, 2, -1]), "p": random(RNG, 2), "q": random(RNG, 2),

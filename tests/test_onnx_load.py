@@ -99,7 +99,9 @@ def test_what_a_model_becomes() -> None:
     assert nodes("residual") == first
     assert nodes("mobile") == ["conv2d", "clip", "conv2d", "clip", "avg_pool", "reshape"]
     assert nodes("view by shape arithmetic") == ["reshape"]
-    assert nodes("shuffled channels") == ["gather", "tanh"]
+    assert nodes("shuffled channels") == ["tanh", "gather"]
+    block = ["group_norm", "reshape", "conv2d", "tanh", "add", "mul", "reshape", "add"]
+    assert nodes("channels at the end") == block
     assert nodes("linear layers") == ["linear"] * 3
 
 

@@ -139,6 +139,27 @@ class Builder:
         self.need(math.prod(shape))
         return np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
 
+    def moves_all(self, value: Value) -> bool:
+        """Whether the value has each number of the graph's once, so that functions may go first."""
+        size, table = math.prod(self.graph.shapes[value.name]), value.table
+        if table is None:
+            return True
+        return (
+            table.size == size and 0 <= table.min() and bool(np.bincount(table.ravel()).max() == 1)
+        )
+
+    def before(self, value: Value, constant: np.ndarray) -> np.ndarray:
+        """A constant for the graph's value, of one for a value that `moves_all`."""
+        shape = self.graph.shapes[value.name]
+        self.need(math.prod(shape))
+        whole = np.empty(math.prod(shape), constant.dtype)
+        whole[self.table(value).ravel()] = np.broadcast_to(constant, self.inner(value)).ravel()
+        whole = whole.reshape(shape)
+        for axis in range(len(shape)):
+            first = whole.take([0], axis)
+            whole = first if np.array_equal(np.broadcast_to(first, whole.shape), whole) else whole
+        return whole
+
     def layout(self, operand: Operand, change: Callable[[np.ndarray], np.ndarray]) -> Operand:
         """The operand after a change that only moves, repeats or leaves out numbers."""
         if isinstance(operand, np.ndarray):
@@ -187,10 +208,10 @@ class Builder:
         **attributes: Any,
     ) -> Value:
         """Add a node that works on every number by itself; weights are for each channel."""
-        name = value.name
-        if value.table is not None or weights:
-            name = self.form(value, image_shape(self.inner(value)))
-        return Value(self.graph.add(op, name, weights=weights, **attributes), value.shape)
+        name, table = value.name, value.table
+        if weights or not self.moves_all(value):
+            name, table = self.form(value, image_shape(self.inner(value))), None
+        return Value(self.graph.add(op, name, weights=weights, **attributes), value.shape, table)
 
     def constant(self, array: np.ndarray, like: Operand) -> Value:
         """A value that is the same for every image, beside one of some number of axes."""

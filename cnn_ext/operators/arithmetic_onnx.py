@@ -31,8 +31,15 @@ def binary(build: Builder, op: str, a: Operand, b: Operand) -> Value:
         if build.batched and len(b.shape) != len(a.shape):
             raise ValueError(f"{said(a.shape)} and {said(b.shape)} would mix images")
         b_shape = build.inner(b)
-    a_shape = build.inner(a)
+    a_shape, shapes = build.inner(a), build.graph.shapes
     out = tuple(int(size) for size in np.broadcast_shapes(a_shape, b_shape))
+    if a.table is not None and a_shape == out and build.moves_all(a):  # move what comes of it
+        if isinstance(b, np.ndarray):
+            name = build.graph.add(op, a.name, weights={"constant": build.before(a, b)})
+            return Value(name, a.shape, a.table)
+        alike = b_shape == out and b.table is not None and np.array_equal(a.table, b.table)
+        if alike and shapes[a.name] == shapes[b.name]:
+            return Value(build.graph.add(op, a.name, b.name), a.shape, a.table)
     shape = image_shape(out)
     if a_shape != out and (isinstance(b, np.ndarray) or len(out) > 3):
         a = build.expand(a, out)
