@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,14 +98,43 @@ class ConvTranspose2d(Operator):
         return "image"
 
     def lower(self, graph: Any, node: Node, inputs: Sequence[str]) -> str:
-        (x,) = inputs
-        index, weight, attributes = as_convolution(node, graph.shapes[x])
-        spread: str = graph.add("gather", x, index=index)
-        made: str = graph.add("conv2d", spread, weights={"weight": weight}, **attributes)
+        # convolutions for the outputs that lie alike between the inputs, by the taps that meet an
+        # input there; then all outputs in their order
+        (x,), a, w = inputs, node.attributes, node.weight("weight")
+        assert w is not None
+        (C, *sides), G = graph.shapes[x], a["groups"]
+        output = self.shape(node, (C, *sides))
+        turned = w.reshape(G, C // G, *w.shape[1:]).swapaxes(1, 2)
+        rows, columns = map(
+            _places, sides, output[1:], w.shape[2:], a["stride"], a["dilation"], a["padding"][::2]
+        )
+        alike: dict[Any, list[tuple[Places, Places]]] = {}
+        for row, column in product(rows, columns):
+            alike.setdefault((row.way, column.way), []).append((row, column))
+        index, size, parts = np.full(output, -1), 0, []
+        for (row_way, column_way), places in alike.items():
+            taps = [turned[..., row.taps, column.taps] for row, column in places]
+            weight = np.stack(taps, 1).reshape(-1, *taps[0].shape[2:])
+            part = graph.add(
+                "conv2d", x, weights={"weight": weight}, groups=G,
+                dilation=(row_way.gap, column_way.gap),
+                padding=(*row_way.padding, *column_way.padding),
+            )  # fmt: skip
+            _, P, Q = graph.shapes[part]
+            made = np.arange(size, size + weight.shape[0] * P * Q).reshape(G, len(places), -1, P, Q)
+            for i, (row, column) in enumerate(places):
+                to = index[:, row.first :: a["stride"][0], column.first :: a["stride"][1]]
+                here = made[:, i, :, row_way.begin :, column_way.begin :]
+                to[...] = here[..., : to.shape[1], : to.shape[2]].reshape(to.shape)
+            parts.append(part)
+            size += made.size
+        y = parts[0] if parts else x
+        if len(parts) != 1 or not np.array_equal(index.ravel(), np.arange(size)):
+            y = graph.add("gather", *(parts or inputs), index=index)
         bias = node.weight("bias")
         if bias is not None:  # added at the end, as in lanes
-            made = graph.add("add", made, weights={"constant": bias[:, None, None]})
-        return made
+            y = graph.add("add", y, weights={"constant": bias[:, None, None]})
+        return str(y)
 
     def multiply_adds(self, node: Node, shape: Shape) -> int:
         inputs = _sizes(node, shape)
@@ -128,41 +158,40 @@ def _sizes(node: Node, output: Shape) -> ConvSizes:
     return conv_sizes(output, shape, a["stride"], a["padding"], a["dilation"], a["groups"])
 
 
-def as_convolution(node: Node, x: Shape) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The same as a convolution of the input with zeros between its pixels.
+class Way(NamedTuple):
+    """How a convolution goes along an axis, and where in it the outputs that are meant begin."""
 
-    Returns
-    -------
-    index : ndarray
-        For `gather`: the input with ``stride - 1`` zeros between pixels.
-    weight : ndarray, shape (K, C / groups, R, S)
-        The kernel rotated by 180 degrees, with input and output channels exchanged.
-    attributes : dict
-        Of the convolution.
-    """
-    a, w = node.attributes, node.weight("weight")
-    assert w is not None
-    C, H, W = x
-    (step_h, step_w), (more_h, more_w), (gap_h, gap_w) = (
-        a["stride"],
-        a["output_padding"],
-        a["dilation"],
-    )
-    index = np.full((C, (H - 1) * step_h + 1 + more_h, (W - 1) * step_w + 1 + more_w), -1)
-    here = index[:, : (H - 1) * step_h + 1 : step_h, : (W - 1) * step_w + 1 : step_w]
-    here[...] = np.arange(C * H * W).reshape(x)
-    G, (_, K, R, S) = a["groups"], w.shape
-    turned = w[:, :, ::-1, ::-1].reshape(G, C // G, K, R, S).transpose(0, 2, 1, 3, 4)
-    top, bottom, left, right = a["padding"]
-    reach_h, reach_w = gap_h * (R - 1), gap_w * (S - 1)
-    padding = reach_h - top, reach_h - bottom, reach_w - left, reach_w - right
-    if min(padding) < 0:  # what would be cut off the output is cut off the input
-        rows = slice(max(-padding[0], 0), index.shape[1] - max(-padding[1], 0))
-        columns = slice(max(-padding[2], 0), index.shape[2] - max(-padding[3], 0))
-        index = index[:, rows, columns]
-        padding = tuple(max(side, 0) for side in padding)
-    attributes = {"padding": padding, "dilation": a["dilation"], "groups": G}
-    return np.ascontiguousarray(index), turned.reshape(G * K, C // G, R, S), attributes
+    taps: int
+    gap: int
+    padding: tuple[int, int]
+    begin: int
+
+
+class Places(NamedTuple):
+    """Every `stride`-th output of an axis."""
+
+    first: int
+    taps: slice  # that meet inputs there, the last one first
+    way: Way
+
+
+def _places(
+    size: int, outputs: int, kernel: int, stride: int, gap: int, before: int
+) -> list[Places]:
+    # output p is the sum over taps r of inputs (p + before - gap r) / stride, where that is whole
+    found = []
+    step, apart = stride // math.gcd(stride, gap), gap // math.gcd(stride, gap)
+    for p in range(min(stride, outputs)):
+        taps = [r for r in range(min(step, kernel)) if (p + before - gap * r) % stride == 0]
+        if taps:
+            steps = (kernel - 1 - taps[0]) // step
+            last = taps[0] + steps * step
+            low = (p + before - gap * last) // stride  # the first input that is read
+            more = low + -(-(outputs - p) // stride) + apart * steps - size
+            padding = max(-low, 0), max(more, 0)
+            way = Way(steps, apart, padding, low + padding[0])
+            found.append(Places(p, slice(last, None, -step), way))
+    return found
 
 
 ConvTranspose2d("conv_transpose2d")
