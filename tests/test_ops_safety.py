@@ -17,10 +17,14 @@ from cases import normal
 from numpy.testing import assert_array_equal
 
 from cnn_ext import _core, lanes, ops
-from cnn_ext.ops import activation, conv, loss, pool
+from cnn_ext.operators import conv2d, linear, pool, prelu, softmax
+from cnn_ext.ops import activation, loss
+from cnn_ext.run import by_batch
 
 BORDER = 64  # numbers on either side of a guarded buffer
-USERS: list[ModuleType] = [lanes, activation, conv, loss, pool]  # of `_core`
+USERS: list[ModuleType] = [  # of `_core`
+    lanes, by_batch, conv2d, linear, pool, prelu, softmax, activation, loss,
+]  # fmt: skip
 
 
 class Guarded:

@@ -115,7 +115,7 @@ def test_another_python_thread_runs_during_a_kernel(monkeypatch: pytest.MonkeyPa
         finally:
             done.set()
 
-    monkeypatch.setattr("cnn_ext.ops.conv._core", Counted())
+    monkeypatch.setattr("cnn_ext.operators.conv2d._core", Counted())
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)  # nothing but a release lets the other thread in
     try:

@@ -33,7 +33,7 @@ class PReLU(Operator):
         (x,) = shapes
         slope = node.weights["slope"].shape
         if slope not in ((1,), x[:1]):
-            raise ValueError(f"slope: expected shape (1,) or ({x[0]},), got {slope}")
+            raise ValueError(f"weight: expected shape (1,) or ({x[0]},), got {slope}")
         return x
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:

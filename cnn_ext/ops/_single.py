@@ -1,29 +1,85 @@
-"""One operator of the graph as a function on arrays."""
+"""One operator of the graph as a function of arrays, batches in lanes or symbolic values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _check as check
 from ..graph.graph import Graph
+from ..graph.operator import OPERATORS
+from ..graph.value import Value
+from ..lanes import contiguous
+from ..parameter import Kept, Parameter
 from ..run.by_batch import ByBatch
 
 
-def on_arrays(op: str, x: Any, weights: Mapping[str, Any], attributes: Mapping[str, Any]) -> Any:
-    """What an operator makes of a batch, (N, ...), or of one in lanes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
-    """
-    batch = check.batch(x, "x")
-    arrays = [np.asarray(weight) for weight in weights.values()]
+def applied(
+    op: str,
+    x: Any,
+    attributes: Mapping[str, Any],
+    weights: Mapping[str, Any] | None = None,
+    ndim: int | None = None,
+    out: np.ndarray | None = None,
+) -> Any:
+    """What an operator makes of a batch with `ndim` axes, (N, ...)."""
+    given = {
+        key: weight if isinstance(weight, Kept) else check.real_array(weight, key)
+        for key, weight in (weights or {}).items()
+        if weight is not None
+    }
+    if isinstance(x, Value):
+        return x.emit(op, weights=given, **attributes)
+    batch = _batch(x, "x", ndim)
+    arrays = [weight.data if isinstance(weight, Kept) else weight for weight in given.values()]
     dtype = check.common_dtype(batch, *arrays)
+    taken = {key: contiguous(array, dtype) for key, array in zip(given, arrays, strict=True)}
     graph = Graph(batch.shape[1:], dtype=dtype)
-    graph.emit(op, [graph.input], weights, attributes)
-    (y,) = ByBatch(graph).forward([check.packed(batch, dtype)])
-    return check.result(y, batch)
+    graph.emit(op, [graph.input], taken, attributes)
+    y = ByBatch(graph).do(graph.nodes[0], [check.packed(batch, dtype)])
+    return check.result(y, batch, out)
+
+
+def gradients(
+    op: str,
+    dy: Any,
+    seen: Any,
+    attributes: Mapping[str, Any],
+    weights: Mapping[str, np.ndarray] | None = None,
+    ndim: int | None = None,
+    need_dx: bool = True,
+    out: Sequence[np.ndarray | None] = (None,),
+) -> list[Any]:
+    """The gradients of an operator at its input, or None, and at its weights.
+
+    `seen` is what they read, the input or the output, or the input's shape if they read neither.
+    """
+    kind, name = OPERATORS[op], OPERATORS[op].reads
+    arrays = weights or {}
+    dy = _batch(dy, "dy", ndim)
+    if name:
+        seen = _batch(seen, name, ndim)
+    dtype = check.common_dtype(dy, seen if name else None, *arrays.values())
+    learned = {key: Parameter(contiguous(array, dtype)) for key, array in arrays.items()}
+    images, *shape = seen.shape if name else seen
+    graph = Graph(shape, dtype=dtype)
+    graph.emit(op, [graph.input], learned, attributes)
+    check.same_shape(dy, "dy", (images, *graph.output_shape))
+    run = ByBatch(graph, back=True)
+    lanes = check.packed(seen, dtype, name) if name else None
+    given = check.packed(dy, dtype, "dy")
+    (dx,) = kind.backward(run, graph.nodes[0], given, (lanes,), lanes, [need_dx])
+    found = [None if dx is None else check.result(dx, dy, out[0])]
+    for i, parameter in enumerate(learned.values(), 1):
+        _, gradient, _ = run.gradients[id(parameter)]
+        found.append(check.into(gradient, out[i], f"out[{i}]"))
+    return found
+
+
+def _batch(x: Any, name: str, ndim: int | None) -> Any:
+    batch = check.batch(x, name, ndim)
+    if len(batch.shape) < 2:
+        raise ValueError(f"{name}: expected shape (N, K, ...), got {batch.shape}")
+    return batch

@@ -6,7 +6,6 @@ infinities give the limit.
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import Any
 
@@ -17,6 +16,8 @@ from .. import _core
 from ..graph.operator import OPERATORS
 from ..graph.value import Value
 from ..lanes import Lanes, contiguous, empty
+from ..parameter import Kept
+from ._single import applied, gradients
 
 SAVED = _core.SAVED  # what a gradient is told, "x" or "y"
 
@@ -266,19 +267,6 @@ def softsign_backward(dy: Any, x: Any, *, out: Any = None) -> Any:
     return _elementwise("softsign_back", x, dy, out)
 
 
-def _prelu(x: Any, weight: Any) -> tuple[Any, np.ndarray, np.dtype, tuple[int, int]]:
-    # x and weight checked, their dtype, channels and pixels
-    x = check.batch(x, "x")
-    weight = check.real_array(weight, "weight")
-    C = x.shape[1] if len(x.shape) > 1 else 1
-    if weight.shape not in ((1,), (C,)):
-        expected = "(1,)" if C == 1 else f"(1,) or ({C},)"
-        raise ValueError(f"weight: expected shape {expected}, got {weight.shape}")
-    dtype = check.common_dtype(x, weight)
-    w = check.plain(weight, "weight", weight.shape, dtype)
-    return x, w, dtype, (C, math.prod(x.shape[2:]))
-
-
 def prelu(x: Any, weight: Any, *, out: np.ndarray | None = None) -> Any:
     """`x` where it is at least 0, else ``weight[c] x`` in channel c.
 
@@ -294,13 +282,8 @@ def prelu(x: Any, weight: Any, *, out: np.ndarray | None = None) -> Any:
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    if isinstance(x, Value):
-        return x.emit("prelu", weights={"slope": weight})
-    x, w, dtype, sizes = _prelu(x, weight)
-    first = check.packed(x, dtype)
-    y = Lanes.empty(x.shape, dtype)
-    _core.prelu(first.data, w, y.data, dtype.itemsize, first.blocks, *sizes)
-    return check.result(y, x, out)
+    slopes = weight if isinstance(weight, Kept) else check.real_array(weight, "weight")
+    return applied("prelu", x, {}, {"slope": slopes}, out=out)
 
 
 def prelu_backward(dy: Any, x: Any, weight: Any) -> tuple[Any, np.ndarray]:
@@ -316,41 +299,9 @@ def prelu_backward(dy: Any, x: Any, weight: Any) -> tuple[Any, np.ndarray]:
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    x, w, dtype, (C, pixels) = _prelu(x, weight)
-    dy = check.batch(dy, "dy")
-    check.same_shape(dy, "dy", x.shape)
-    dtype = check.common_dtype(x, weight, dy)
-    w, size = contiguous(w, dtype), dtype.itemsize
-    saved, given = check.packed(x, dtype), check.packed(dy, dtype, "dy")
-    blocks = saved.blocks
-    dx = Lanes.empty(x.shape, dtype)
-    _core.prelu_back(given.data, saved.data, w, dx.data, size, blocks, C, pixels)
-    parts, dw = empty((blocks, C), dtype), empty(w.shape, dtype)
-    _core.prelu_slope(given.data, saved.data, parts, size, blocks, C, pixels, x.shape[0])
-    _core.block_sum(parts, dw, size, parts.size // w.size, w.size, False)
-    return check.result(dx, dy), dw
-
-
-def _softmax(y: Any, dy: Any, out: np.ndarray | None, logarithm: bool = False) -> Any:
-    if isinstance(y, Value):
-        return y.emit("log_softmax" if logarithm else "softmax")
-    name = "x"
-    if dy is not None:
-        name, dy = "y", check.batch(dy, "dy")
-    y = check.batch(y, name)
-    if len(y.shape) < 2:
-        raise ValueError(f"{name}: expected shape (N, K, ...), got {y.shape}")
-    if dy is not None:
-        check.same_shape(dy, "dy", y.shape)
-    dtype = check.common_dtype(y, dy)
-    first = check.packed(y, dtype, name)
-    result = Lanes.empty(y.shape, dtype)
-    K = y.shape[1]
-    pixels = first.data[0].size // K // first.data.shape[-1] if first.blocks else 1
-    second = None if dy is None else check.packed(dy, dtype, "dy").data
-    sizes = first.blocks, K, pixels
-    _core.softmax(first.data, second, result.data, dtype.itemsize, *sizes, logarithm)
-    return check.result(result, y, out)
+    slopes = {"slope": check.real_array(weight, "weight")}
+    dx, dw = gradients("prelu", dy, x, {}, slopes, out=(None, None))
+    return dx, dw
 
 
 def softmax(x: Any, *, out: np.ndarray | None = None) -> Any:
@@ -367,7 +318,7 @@ def softmax(x: Any, *, out: np.ndarray | None = None) -> Any:
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    return _softmax(x, None, out)
+    return applied("softmax", x, {}, out=out)
 
 
 def softmax_backward(dy: Any, y: Any, *, out: np.ndarray | None = None) -> Any:
@@ -375,14 +326,14 @@ def softmax_backward(dy: Any, y: Any, *, out: np.ndarray | None = None) -> Any:
 
     The Jacobian is ``y_k (1 - y_k)`` on the diagonal and ``-y_k y_j`` off it.
     """
-    return _softmax(y, dy, out)
+    return gradients("softmax", dy, y, {}, out=(out,))[0]
 
 
 def log_softmax(x: Any, *, out: np.ndarray | None = None) -> Any:
     """``x_k - ln sum_j e^{x_j}`` over axis 1, the logarithm of `softmax`; arguments as there."""
-    return _softmax(x, None, out, True)
+    return applied("log_softmax", x, {}, out=out)
 
 
 def log_softmax_backward(dy: Any, y: Any, *, out: np.ndarray | None = None) -> Any:
     """Gradient of `log_softmax` from its output: ``dy_k - e^{y_k} sum_j dy_j``."""
-    return _softmax(y, dy, out, True)
+    return gradients("log_softmax", dy, y, {}, out=(out,))[0]

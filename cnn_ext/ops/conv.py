@@ -8,12 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check as check
-from .. import _core
-from ..graph.value import Value
-from ..lanes import Lanes, contiguous, empty
-from ..operators.conv2d import conv_sizes
 from ..parameter import Kept
-from ._single import on_arrays
+from ._single import applied, gradients
 
 Gradients = tuple[Any, np.ndarray, np.ndarray]
 
@@ -58,21 +54,9 @@ def conv2d(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    if isinstance(x, Value):
-        return x.emit("conv2d", weights=_weights(weight, bias), stride=stride, padding=padding,
-                      dilation=dilation, groups=groups)  # fmt: skip
-    x = check.batch(x, "x", 4)
-    weight = check.real_array(weight, "weight")
-    sizes = conv_sizes(x.shape[1:], weight.shape, stride, padding, dilation, groups)
-    bias = None if bias is None else check.real_array(bias, "bias")
-    dtype = check.common_dtype(x, weight, bias)
-    w = check.plain(weight, "weight", weight.shape, dtype)
-    b = None if bias is None else check.plain(bias, "bias", weight.shape[:1], dtype)
-    lanes = check.packed(x, dtype)
-    y = Lanes.empty((x.shape[0], *sizes.output), dtype)
-    core = (lanes.blocks, *sizes)
-    _core.conv2d(lanes.data, w, b, y.data, dtype.itemsize, core, None, lanes.images)
-    return check.result(y, x, out)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    weights = {"weight": _kernel(weight), "bias": bias}
+    return applied("conv2d", x, options, weights, 4, out)
 
 
 def conv1d(
@@ -109,16 +93,8 @@ def conv1d(
         ends = check.pair(padding, "padding", 0)
         sides = (0, 0, *ends)
     options = {"stride": (1, step), "padding": sides, "dilation": (1, gap), "groups": groups}
-    if isinstance(x, Value):
-        return x.emit("conv2d", weights=_weights(weight, bias), **options)
-    batch: Any = check.batch(x, "x", 3)
-    kernel = check.real_array(weight, "weight")
-    if kernel.ndim != 3:
-        raise ValueError(f"weight: expected shape (K, C / groups, R), got {kernel.shape}")
-    rows = batch.reshape(*batch.shape[1:2], 1, batch.shape[2]) if isinstance(batch, Lanes) else (
-        batch[:, :, None])  # fmt: skip
-    y = conv2d(rows, kernel[:, :, None], bias, **options)
-    return y.reshape(y.shape[1], y.shape[3]) if isinstance(y, Lanes) else y[:, :, 0]
+    weights = {"weight": _kernel(weight, 3), "bias": bias}
+    return applied("conv2d", x, options, weights, 3)
 
 
 def conv_transpose2d(
@@ -157,20 +133,7 @@ def conv_transpose2d(
         "stride": stride, "padding": padding, "output_padding": output_padding,
         "groups": groups, "dilation": dilation,
     }  # fmt: skip
-    weights = _weights(weight, bias)
-    if isinstance(x, Value):
-        return x.emit("conv_transpose2d", weights=weights, **options)
-    return on_arrays("conv_transpose2d", x, weights, options)
-
-
-def _weights(weight: Any, bias: Any) -> dict[str, Any]:
-    # of a node
-    named = {"weight": weight, "bias": bias}
-    return {
-        name: array if isinstance(array, Kept) else check.real_array(array, name)
-        for name, array in named.items()
-        if array is not None
-    }
+    return applied("conv_transpose2d", x, options, {"weight": weight, "bias": bias}, 4)
 
 
 def conv2d_backward(
@@ -213,25 +176,22 @@ def conv2d_backward(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    x = check.batch(x, "x", 4)
-    dy = check.batch(dy, "dy", 4)
-    weight = check.real_array(weight, "weight")
-    sizes = conv_sizes(x.shape[1:], weight.shape, stride, padding, dilation, groups)
-    K = weight.shape[0]
-    check.same_shape(dy, "dy", (x.shape[0], *sizes.output))
-    dtype = check.common_dtype(x, dy, weight)
-    w = check.plain(weight, "weight", weight.shape, dtype)
-    x_lanes, dy_lanes = check.packed(x, dtype), check.packed(dy, dtype, "dy")
-    N, pixels, core = dy_lanes.images, sizes.P * sizes.Q, (dy_lanes.blocks, *sizes)
-    dw, db = empty(weight.shape, dtype), empty((K,), dtype)
-    _core.conv2d_weight(dy_lanes.data, x_lanes.data, dw, dtype.itemsize, core, N)
-    _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, pixels, N)
-    dx = None
-    if need_dx:
-        dx_lanes = Lanes.empty(x.shape, dtype)
-        _core.conv2d_input(dy_lanes.data, w, dx_lanes.data, dtype.itemsize, core, N)
-        dx = check.result(dx_lanes, dy, out[0])
-    return dx, check.into(dw, out[1], "out[1]"), check.into(db, out[2], "out[2]")
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    kernel = _kernel(weight)
+    weights = {"weight": kernel, "bias": np.zeros(len(kernel), np.float32)}
+    dx, dw, db = gradients("conv2d", dy, x, options, weights, 4, need_dx, out)
+    return dx, dw, db
+
+
+def _kernel(weight: Any, ndim: int = 4) -> Any:
+    # of images or sequences, between which the operator does not distinguish
+    if isinstance(weight, Kept):
+        return weight
+    array = check.real_array(weight, "weight")
+    if array.ndim != ndim:
+        form = "(K, C / groups, R, S)" if ndim == 4 else "(K, C / groups, R)"
+        raise ValueError(f"weight: expected shape {form}, got {array.shape}")
+    return array
 
 
 def linear(x: Any, weight: Any, bias: Any = None, *, out: np.ndarray | None = None) -> Any:
@@ -254,29 +214,7 @@ def linear(x: Any, weight: Any, bias: Any = None, *, out: np.ndarray | None = No
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    if isinstance(x, Value):
-        return x.emit("linear", weights=_weights(weight, bias))
-    x = check.batch(x, "x", 2)
-    weight = linear_weight(weight, x.shape[1])
-    bias = None if bias is None else check.real_array(bias, "bias")
-    dtype = check.common_dtype(x, weight, bias)
-    K, C = weight.shape
-    w = check.plain(weight, "weight", (K, C), dtype)
-    b = None if bias is None else check.plain(bias, "bias", (K,), dtype)
-    lanes = check.packed(x, dtype)
-    y = Lanes.empty((x.shape[0], K), dtype)
-    _core.linear(lanes.data, w, b, y.data, dtype.itemsize, lanes.blocks, C, K)
-    return check.result(y, x, out)
-
-
-def linear_weight(weight: ArrayLike, features: int) -> np.ndarray:
-    """`weight` as an array, checked against the number of input features."""
-    array = check.real_array(weight, "weight")
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(f"weight: expected shape (K, C), got {array.shape}")
-    if array.shape[1] != features:
-        raise ValueError(f"x: expected {array.shape[1]} features, got {features}")
-    return array
+    return applied("linear", x, {}, {"weight": weight, "bias": bias}, 2, out)
 
 
 def linear_backward(
@@ -310,26 +248,7 @@ def linear_backward(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    x = check.batch(x, "x", 2)
-    dy = check.batch(dy, "dy", 2)
-    weight = linear_weight(weight, x.shape[1])
-    K, C = weight.shape
-    N = x.shape[0]
-    check.same_shape(dy, "dy", (N, K))
-    dtype = check.common_dtype(x, dy, weight)
-    w = check.plain(weight, "weight", (K, C), dtype)
-    dy_lanes = check.packed(dy, dtype, "dy")
-    dw, db = empty((K, C), dtype), empty((K,), dtype)
-    if C < _core.lanes(dtype.itemsize):  # too few features for a vector: a 1 x 1 convolution
-        core = (dy_lanes.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
-        _core.conv2d_weight(dy_lanes.data, check.packed(x, dtype).data, dw, dtype.itemsize, core, N)
-    else:
-        rows = contiguous(x.unpack() if isinstance(x, Lanes) else x, dtype)
-        _core.linear_weight(dy_lanes.data, rows, dw, dtype.itemsize, N, C, K)
-    _core.channel_sum(dy_lanes.data, db, dtype.itemsize, dy_lanes.blocks, K, 1, N)
-    dx = None
-    if need_dx:
-        dx_lanes = Lanes.empty((N, C), dtype)
-        _core.linear_input(dy_lanes.data, w, dx_lanes.data, dtype.itemsize, dy_lanes.blocks, C, K)
-        dx = check.result(dx_lanes, dy, out[0])
-    return dx, check.into(dw, out[1], "out[1]"), check.into(db, out[2], "out[2]")
+    array = check.real_array(weight, "weight")
+    weights = {"weight": array, "bias": np.zeros(array.shape[:1], np.float32)}
+    dx, dw, db = gradients("linear", dy, x, {}, weights, 2, need_dx, out)
+    return dx, dw, db

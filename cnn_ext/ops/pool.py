@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _check as check
-from .. import _core
 from .._arrays import plain_array
 from ..graph.value import Value
-from ..lanes import Lanes
 from ..operators.pool import max_pool, pool_sizes
+from ._single import applied, gradients
 
 
 def pool_options(kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, Any]:
@@ -164,19 +163,8 @@ def avg_pool2d(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    options = pool_options(kernel_size, stride, padding)
-    if isinstance(x, Value):
-        del options["dilation"]
-        return x.emit(
-            "avg_pool", **options, ceil_mode=ceil_mode, count_include_pad=bool(count_include_pad)
-        )
-    x = check.batch(x, "x", 4)
-    s = pool_sizes(x.shape[1:], ceil_mode=ceil_mode, **options)
-    lanes = check.packed(x, check.common_dtype(x))
-    y = Lanes.empty((*x.shape[:2], s.P, s.Q), lanes.dtype)
-    core = (lanes.blocks * x.shape[1], *s)
-    _core.avg_pool2d(lanes.data, y.data, y.dtype.itemsize, core, bool(count_include_pad))
-    return check.result(y, x, out)
+    options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return applied("avg_pool", x, options, ndim=4, out=out)
 
 
 def avg_pool2d_backward(
@@ -210,13 +198,14 @@ def avg_pool2d_backward(
     TypeError, ValueError
         If an argument has a wrong type or shape; the message names it.
     """
-    dy = check.batch(dy, "dy", 4)
-    N, C, H, W = check.extents(input_shape, "input_shape", "NCHW")
+    shape = check.extents(input_shape, "input_shape", "NCHW")
+    options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return gradients("avg_pool", dy, shape, options, ndim=4, out=(out,))[0]
+
+
+def _mean_options(
+    kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool
+) -> dict[str, Any]:
     options = pool_options(kernel_size, stride, padding)
-    s = pool_sizes((C, H, W), ceil_mode=ceil_mode, **options)
-    check.same_shape(dy, "dy", (N, C, s.P, s.Q))
-    lanes = check.packed(dy, check.common_dtype(dy), "dy")
-    dx = Lanes.empty((N, C, H, W), lanes.dtype)
-    core = (lanes.blocks * C, *s)
-    _core.avg_pool2d_input(lanes.data, dx.data, dx.dtype.itemsize, core, bool(count_include_pad))
-    return check.result(dx, dy, out)
+    del options["dilation"]
+    return {**options, "ceil_mode": ceil_mode, "count_include_pad": bool(count_include_pad)}
