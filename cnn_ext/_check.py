@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from ._arrays import plain_array
 from .lanes import Lanes, contiguous
@@ -36,6 +36,14 @@ def common_dtype(*arrays: Any) -> np.dtype:
     """float64 if any of the arrays is, else float32, also for integers and half precision."""
     wide = any(a is not None and a.dtype.kind == "f" and a.dtype.itemsize >= 8 for a in arrays)
     return FLOAT64 if wide else FLOAT32
+
+
+def float_dtype(dtype: DTypeLike) -> np.dtype:
+    """float32 or float64 as a dtype; TypeError if it is another number type."""
+    chosen = np.dtype(dtype)
+    if chosen not in (FLOAT32, FLOAT64):
+        raise TypeError(f"dtype: expected float32 or float64, got {chosen}")
+    return chosen
 
 
 def plain(x: ArrayLike, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -165,6 +173,13 @@ def extents(value: Any, name: str, letters: str) -> tuple[int, ...]:
     return tuple(
         whole(size, name, letter != "N") for size, letter in zip(value, letters, strict=True)
     )
+
+
+def image_shape(value: Any) -> tuple[int, ...]:
+    """The shape of one image, of whole numbers from 1."""
+    if not is_list(value):
+        raise TypeError(f"input_shape: expected (C, H, W) or (F,), got {value!r:.99}")
+    return tuple(whole(size, "input_shape", 1) for size in value)
 
 
 def pair(value: Any, name: str, least: int) -> tuple[int, int]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from . import _check as check
 from . import safetensors
 from .initializers import Initializer
 from .layers import Module
-from .layers.module import float_dtype
 from .layers.sequential import module_of
 from .task import KEY as TASK
 from .task import Task
@@ -111,7 +111,7 @@ def load_with_metadata(
         net = module_of(config, custom, nobody, _room_for(tensors))
         for name, kept in net.named_state():
             if name in tensors:
-                kept.data = kept.data.astype(float_dtype(tensors[name].dtype))
+                kept.data = kept.data.astype(check.float_dtype(tensors[name].dtype))
         net.load_state_dict(tensors)
         _check_finite(tensors)
         if INPUT_SHAPE in metadata:

@@ -31,7 +31,7 @@ from cnn_ext import (
 )
 from cnn_ext.c.source import write_c
 from cnn_ext.layers import graph_of
-from cnn_ext.layers.built_in import BUILT_IN
+from cnn_ext.layers.config import BUILT_IN
 from cnn_ext.layers.tracing import is_opaque
 from cnn_ext.run.plan import Plan
 

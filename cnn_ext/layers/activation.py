@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,16 +13,31 @@ from .. import ops
 from ..graph.operator import OPERATORS
 from ..operators.elementwise import Elementwise
 from ..parameter import Parameter
-from .module import BuiltIn, float_dtype
+from .built_in import BuiltIn
 
 
-class ReLU(BuiltIn):
-    """``max(x, 0)``."""
+class _Function(BuiltIn):
+    # a function of `ops` without parameters
 
-    keeps = ()
+    function: ClassVar[Callable[..., Any]]
 
     def forward(self, x: Any) -> Any:
-        return ops.relu(x)
+        return type(self).function(x)
+
+
+class _OverChannels(_Function):
+    arguments = ("dim",)
+
+    def __init__(self, dim: int = 1) -> None:
+        if dim != 1:
+            raise ValueError(f"dim: expected 1, got {dim!r}")
+        self.dim = 1
+
+
+class ReLU(_Function):
+    """``max(x, 0)``."""
+
+    function = ops.relu
 
 
 class LeakyReLU(BuiltIn):
@@ -40,7 +55,6 @@ class LeakyReLU(BuiltIn):
     """
 
     arguments = ("negative_slope",)
-    keeps = ()
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         ops.leaky_relu(0.0, negative_slope)
@@ -50,25 +64,19 @@ class LeakyReLU(BuiltIn):
         return ops.leaky_relu(x, self.negative_slope)
 
 
-class Sigmoid(BuiltIn):
+class Sigmoid(_Function):
     """``1 / (1 + e^-x)``; derivative ``y (1 - y)``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
+    function = ops.sigmoid
 
 
-class Tanh(BuiltIn):
+class Tanh(_Function):
     """Hyperbolic tangent; derivative ``1 - y^2``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
+    function = ops.tanh
 
 
-class Softmax(BuiltIn):
+class Softmax(_OverChannels):
     """``e^{x_k} / sum_j e^{x_j}`` over the channels.
 
     Not needed before the cross-entropy loss, which takes logits and contains it.
@@ -84,25 +92,13 @@ class Softmax(BuiltIn):
         If `dim` is not 1.
     """
 
-    arguments = ("dim",)
-    keeps = ()
-
-    def __init__(self, dim: int = 1) -> None:
-        if dim != 1:
-            raise ValueError(f"dim: expected 1, got {dim!r}")
-        self.dim = 1
-
-    def forward(self, x: Any) -> Any:
-        return ops.softmax(x)
+    function = ops.softmax
 
 
-class ReLU6(BuiltIn):
+class ReLU6(_Function):
     """``min(max(x, 0), 6)``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.relu6(x)
+    function = ops.relu6
 
 
 class ELU(BuiltIn):
@@ -114,7 +110,6 @@ class ELU(BuiltIn):
     """
 
     arguments = ("alpha",)
-    keeps = ()
 
     def __init__(self, alpha: float = 1.0) -> None:
         ops.elu(0.0, alpha)
@@ -124,13 +119,10 @@ class ELU(BuiltIn):
         return ops.elu(x, self.alpha)
 
 
-class SELU(BuiltIn):
+class SELU(_Function):
     """``1.0507 x`` where `x` is above 0, else ``1.0507 * 1.6733 (e^x - 1)``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.selu(x)
+    function = ops.selu
 
 
 class GELU(BuiltIn):
@@ -143,7 +135,6 @@ class GELU(BuiltIn):
     """
 
     arguments = ("approximate",)
-    keeps = ()
 
     def __init__(self, approximate: str = "none") -> None:
         ops.gelu(0.0, approximate)
@@ -153,31 +144,22 @@ class GELU(BuiltIn):
         return ops.gelu(x, self.approximate)
 
 
-class SiLU(BuiltIn):
+class SiLU(_Function):
     """``x / (1 + e^-x)``, also called swish."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.silu(x)
+    function = ops.silu
 
 
-class Hardswish(BuiltIn):
+class Hardswish(_Function):
     """``x min(max(x + 3, 0), 6) / 6``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.hardswish(x)
+    function = ops.hardswish
 
 
-class Hardsigmoid(BuiltIn):
+class Hardsigmoid(_Function):
     """``min(max(x / 6 + 1/2, 0), 1)``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.hardsigmoid(x)
+    function = ops.hardsigmoid
 
 
 class Softplus(BuiltIn):
@@ -189,7 +171,6 @@ class Softplus(BuiltIn):
     """
 
     arguments = ("beta", "threshold")
-    keeps = ()
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         ops.softplus(0.0, beta, threshold)
@@ -199,13 +180,10 @@ class Softplus(BuiltIn):
         return ops.softplus(x, self.beta, self.threshold)
 
 
-class Softsign(BuiltIn):
+class Softsign(_Function):
     """``x / (1 + |x|)``."""
 
-    keeps = ()
-
-    def forward(self, x: Any) -> Any:
-        return ops.softsign(x)
+    function = ops.softsign
 
 
 class Activation(BuiltIn):
@@ -225,7 +203,6 @@ class Activation(BuiltIn):
     """
 
     arguments = ("name", "options")
-    keeps = ()
 
     def __init__(self, name: str, options: Mapping[str, float] | None = None) -> None:
         if not isinstance(name, str) or not isinstance(options, (Mapping, type(None))):
@@ -244,7 +221,7 @@ class Activation(BuiltIn):
         return x.emit(self.name, **self.options)
 
 
-class LogSoftmax(BuiltIn):
+class LogSoftmax(_OverChannels):
     """The logarithm of `Softmax`, ``x_k - ln sum_j e^{x_j}``.
 
     Parameters
@@ -253,16 +230,7 @@ class LogSoftmax(BuiltIn):
         Must be 1, the axis of channels or classes.
     """
 
-    arguments = ("dim",)
-    keeps = ()
-
-    def __init__(self, dim: int = 1) -> None:
-        if dim != 1:
-            raise ValueError(f"dim: expected 1, got {dim!r}")
-        self.dim = 1
-
-    def forward(self, x: Any) -> Any:
-        return ops.log_softmax(x)
+    function = ops.log_softmax
 
 
 class PReLU(BuiltIn):
@@ -289,7 +257,7 @@ class PReLU(BuiltIn):
     ) -> None:
         self.num_parameters = check.whole(num_parameters, "num_parameters", 1)
         self.init = check.number(init, "init", -np.inf, np.inf)
-        self.weight = Parameter(np.full(self.num_parameters, init, float_dtype(dtype)))
+        self.weight = Parameter(np.full(self.num_parameters, init, check.float_dtype(dtype)))
 
     def forward(self, x: Any) -> Any:
         return ops.prelu(x, self.weight)

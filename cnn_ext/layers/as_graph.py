@@ -35,9 +35,7 @@ def graph_of(
     shape = net.input_shape if input_shape is None else input_shape
     if shape is None:
         raise ValueError("input_shape: expected the shape of one image, (C, H, W)")
-    if not check.is_list(shape):
-        raise TypeError(f"input_shape: expected (C, H, W) or (F,), got {shape!r:.99}")
-    sizes = tuple(check.whole(size, "input_shape", 1) for size in shape)
+    sizes = check.image_shape(shape)
     with evaluation_mode(net):
         try:
             graph = trace(net, None, [sizes], net.dtype, exact=True)

@@ -8,11 +8,34 @@ from typing import Any
 import numpy as np
 
 from ..initializers import Initializer
-from .built_in import BUILT_IN
+from . import (
+    activation,
+    container,
+    conv,
+    dropout,
+    from_graph,
+    linear,
+    norm,
+    normalize,
+    pool,
+    resize,
+)  # fmt: skip
+from .built_in import WeightedLayer
 from .container import SAME, Container
 from .from_graph import GraphModule
-from .module import Module, WeightedLayer
+from .module import Module
 from .tracing import named
+
+_MODULES = conv, linear, pool, activation, dropout, norm, normalize, resize, container, from_graph
+
+#: the layers that there are, by name
+BUILT_IN: dict[str, type[Module]] = {
+    kind.__name__: kind
+    for module in _MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Module) and kind.__module__ == module.__name__
+    if kind is not Container and not kind.__name__.startswith("_")
+}
 
 
 def layers_of(

@@ -80,8 +80,6 @@ class Concat(Container):
     *layers : Module
     """
 
-    keeps = ()
-
     def forward(self, x: Any) -> Any:
         return joined(_branches(self, x))
 
@@ -93,8 +91,6 @@ class Add(Container):
     ----------
     *layers : Module
     """
-
-    keeps = ()
 
     def forward(self, x: Any) -> Any:
         first, *others = _branches(self, x)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from .. import _check as check
 from .. import ops
 from ..initializers import Initializer
-from .module import WeightedLayer
+from .built_in import WeightedLayer
 
 
 class Conv2d(WeightedLayer):
@@ -45,8 +45,6 @@ class Conv2d(WeightedLayer):
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
                  "groups", "bias")  # fmt: skip
 
-    keeps = ("weight", "bias")
-
     def __init__(
         self,
         in_channels: int,
@@ -62,18 +60,14 @@ class Conv2d(WeightedLayer):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.in_channels = check.whole(in_channels, "in_channels", 1)
-        self.out_channels = check.whole(out_channels, "out_channels", 1)
+        self.in_channels, self.out_channels, self.groups = _channels(
+            in_channels, out_channels, groups
+        )
         self.kernel_size = check.pair(kernel_size, "kernel_size", 1)
         self.stride = check.pair(stride, "stride", 1)
         self.dilation = check.pair(dilation, "dilation", 1)
-        self.groups = check.whole(groups, "groups", 1)
-        _divides(self.groups, self.in_channels, self.out_channels)
         check.padding4(padding, self.kernel_size, self.stride, self.dilation)
-        if isinstance(padding, str):
-            self.padding: Any = padding
-        else:
-            self.padding = tuple(map(int, padding)) if check.is_list(padding) else int(padding)
+        self.padding = padding if isinstance(padding, str) else _plain(padding)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.new_parameters(shape, bias, initializer, rng, dtype)
 
@@ -107,7 +101,6 @@ class Conv1d(WeightedLayer):
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
                  "groups", "bias")  # fmt: skip
-    keeps = ("weight", "bias")
 
     def __init__(
         self,
@@ -124,13 +117,12 @@ class Conv1d(WeightedLayer):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.in_channels = check.whole(in_channels, "in_channels", 1)
-        self.out_channels = check.whole(out_channels, "out_channels", 1)
+        self.in_channels, self.out_channels, self.groups = _channels(
+            in_channels, out_channels, groups
+        )
         self.kernel_size = check.whole(one(kernel_size), "kernel_size", 1)
         self.stride = check.whole(one(stride), "stride", 1)
         self.dilation = check.whole(one(dilation), "dilation", 1)
-        self.groups = check.whole(groups, "groups", 1)
-        _divides(self.groups, self.in_channels, self.out_channels)
         self.padding: Any = padding
         if isinstance(padding, str):
             axes = (1, self.kernel_size), (1, self.stride), (1, self.dilation)
@@ -177,7 +169,6 @@ class ConvTranspose2d(WeightedLayer):
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding",
                  "output_padding", "groups", "bias", "dilation")  # fmt: skip
-    keeps = ("weight", "bias")
 
     def __init__(
         self,
@@ -195,18 +186,17 @@ class ConvTranspose2d(WeightedLayer):
         rng: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.in_channels = check.whole(in_channels, "in_channels", 1)
-        self.out_channels = check.whole(out_channels, "out_channels", 1)
+        self.in_channels, self.out_channels, self.groups = _channels(
+            in_channels, out_channels, groups
+        )
         self.kernel_size = check.pair(kernel_size, "kernel_size", 1)
         self.stride = check.pair(stride, "stride", 1)
         self.output_padding = check.pair(output_padding, "output_padding", 0)
         self.dilation = check.pair(dilation, "dilation", 1)
-        self.groups = check.whole(groups, "groups", 1)
-        _divides(self.groups, self.in_channels, self.out_channels)
         if isinstance(padding, str):
             raise TypeError(f"padding: expected numbers, got {padding!r}")
         check.padding4(padding, self.kernel_size, self.stride, self.dilation)
-        self.padding = tuple(map(int, padding)) if check.is_list(padding) else int(padding)
+        self.padding = _plain(padding)
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         self.new_parameters(shape, bias, initializer, rng, dtype, self.out_channels)
 
@@ -220,7 +210,15 @@ def one(size: Any) -> Any:
     return size[0] if check.is_list(size) and len(size) == 1 else size
 
 
-def _divides(groups: int, in_channels: int, out_channels: int) -> None:
-    for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-        if channels % groups:
+def _channels(in_channels: Any, out_channels: Any, groups: Any) -> tuple[int, int, int]:
+    inputs = check.whole(in_channels, "in_channels", 1)
+    outputs = check.whole(out_channels, "out_channels", 1)
+    parts = check.whole(groups, "groups", 1)
+    for name, channels in (("in_channels", inputs), ("out_channels", outputs)):
+        if channels % parts:
             raise ValueError(f"groups: expected a divisor of {name} {channels}, got {groups}")
+    return inputs, outputs, parts
+
+
+def _plain(padding: Any) -> Any:
+    return tuple(map(int, padding)) if check.is_list(padding) else int(padding)

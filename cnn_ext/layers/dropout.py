@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _check as check
 from ..initializers import generator_of_its_own
-from .module import BuiltIn
+from .built_in import BuiltIn
 
 
 class Draws:
@@ -57,7 +57,6 @@ class Dropout(BuiltIn):
     """
 
     arguments = ("p",)
-    keeps = ()
     kind = "elements"
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | None = None) -> None:
@@ -78,7 +77,6 @@ class Dropout2d(Dropout):
     """As `Dropout`, for whole channels: all pixels of a channel of an image, or none."""
 
     arguments = ("p",)
-    keeps = ()
     kind = "channels"
 
 
@@ -89,5 +87,4 @@ class DropPath(Dropout):
     """
 
     arguments = ("p",)
-    keeps = ()
     kind = "images"

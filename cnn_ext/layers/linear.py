@@ -11,13 +11,11 @@ from numpy.typing import DTypeLike
 from .. import _check as check
 from .. import ops
 from ..initializers import Initializer
-from .module import BuiltIn, WeightedLayer
+from .built_in import BuiltIn, WeightedLayer
 
 
 class Flatten(BuiltIn):
     """(N, C, H, W) -> (N, C H W), channels first, then rows, then columns."""
-
-    keeps = ()
 
     def forward(self, x: Any) -> Any:
         return x.flatten()
@@ -48,8 +46,6 @@ class Linear(WeightedLayer):
     """
 
     arguments = ("in_features", "out_features", "bias")
-
-    keeps = ("weight", "bias")
 
     def __init__(
         self,

@@ -12,9 +12,8 @@ from numpy.typing import DTypeLike
 from .. import _check as check
 from ..graph.node import Shape
 from ..graph.value import Value
-from ..initializers import Initializer, initial_bias, initial_weights
 from ..parameter import Buffer, Kept, Parameter
-from ..scale import AS_THEY_ARE, BYTE_SCALE
+from ..scale import BYTE_SCALE
 from .running import go_back, run
 from .summary import table
 from .tracing import PASSING, Trace, emit, is_wrapped, trace
@@ -55,8 +54,8 @@ class Module:
 
     #: names of the constructor's arguments, which are attributes too
     arguments: ClassVar[tuple[str, ...]] = ()
-    #: attributes in which there are parameters, where the class itself knows them; else all are
-    #: searched
+    #: attributes in which there are parameters, where the class itself knows them (in this package
+    #: it has them from its base); else all are searched
     keeps: ClassVar[tuple[str, ...]]
     #: whether the class says in `keeps` all that its modules keep, and has none below
     is_leaf_kind: ClassVar[bool] = False
@@ -71,6 +70,8 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if cls.__module__.startswith(__package__) and hasattr(cls, "keeps"):
+            cls.keeps = cls.keeps  # classes of one's own may have more than their bases say
         own = "keeps" in vars(cls)
         cls.is_leaf_kind = own and cls.named_children is Module.named_children
         if "forward" in vars(cls) and cls.has_gradient():
@@ -286,7 +287,7 @@ class Module:
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Convert parameters and buffers to float32 or float64, in place; returns the layer."""
-        dtype = float_dtype(dtype)
+        dtype = check.float_dtype(dtype)
         for _, kept in self.named_state():
             kept.data = kept.data.astype(dtype)
             if isinstance(kept, Parameter):
@@ -374,58 +375,8 @@ class Layer(Module):
         return 0
 
 
-class BuiltIn(Module):
-    """A layer of the package: by itself it takes numbers of all types as they are."""
-
-    @property
-    def byte_scale(self) -> float:
-        return AS_THEY_ARE
-
-
-class WeightedLayer(BuiltIn):
-    """A layer with `weight` and perhaps `bias`: what convolution and linear layers share."""
-
-    weight: Parameter
-    bias: Parameter | None
-
-    def new_parameters(
-        self,
-        shape: tuple[int, ...],
-        bias: bool,
-        initializer: str | Initializer,
-        rng: np.random.Generator | None,
-        dtype: DTypeLike,
-        outputs: int | None = None,
-    ) -> None:
-        """Draw weights of that shape and, if asked for, a bias for each output channel."""
-        dtype = float_dtype(dtype)
-        self.weight = Parameter(initial_weights(initializer, shape, rng).astype(dtype))
-        self.bias = None
-        if bias:
-            biases = initial_bias(initializer, shape, rng, outputs or shape[0])
-            self.bias = Parameter(biases.astype(dtype))
-
-    def initialize(
-        self, initializer: str | Initializer, rng: np.random.Generator | None = None
-    ) -> None:
-        """Draw the parameters anew."""
-        shape = self.weight.data.shape
-        self.weight.data[...] = initial_weights(initializer, shape, rng)
-        if self.bias is not None:
-            self.bias.data[...] = initial_bias(initializer, shape, rng, self.bias.data.size)
-
-    def to_config(self) -> dict[str, Any]:
-        return {**super().to_config(), "bias": self.bias is not None}
-
-    def _shown(self) -> dict[str, Any]:
-        return {**super()._shown(), "bias": self.bias is not None}
-
-
 def _whole(shapes: Sequence[Any]) -> list[Shape]:
-    for shape in shapes:
-        if not check.is_list(shape):
-            raise TypeError(f"input_shape: expected (C, H, W) or (F,), got {shape!r:.99}")
-    return [tuple(check.whole(size, "input_shape", 1) for size in shape) for shape in shapes]
+    return [check.image_shape(shape) for shape in shapes]
 
 
 def _described(value: Any) -> Any:
@@ -469,17 +420,3 @@ def found_in(name: str, value: Any, kind: type[Any]) -> Sequence[tuple[str, Any]
     else:
         return ()
     return [found for key, inner in pairs for found in found_in(f"{name}.{key}", inner, kind)]
-
-
-def float_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64 as a dtype.
-
-    Raises
-    ------
-    TypeError
-        If it is another number type.
-    """
-    chosen = np.dtype(dtype)
-    if chosen not in (check.FLOAT32, check.FLOAT64):
-        raise TypeError(f"dtype: expected float32 or float64, got {chosen}")
-    return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -11,17 +11,19 @@ from numpy.typing import DTypeLike
 from .. import _check as check
 from ..graph.value import N
 from ..parameter import Buffer, Parameter
-from .module import BuiltIn, float_dtype
+from .built_in import BuiltIn, check_channels
 
 
 class _Affine(BuiltIn):
     # a factor and a summand for each channel, which are learned
 
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
+
     weight: Parameter | None
     bias: Parameter | None
 
     def _make(self, channels: int, affine: bool, bias: bool, dtype: DTypeLike) -> None:
-        kind = float_dtype(dtype)
+        kind = check.float_dtype(dtype)
         self.weight = Parameter(np.ones(channels, kind)) if affine else None
         self.bias = Parameter(np.zeros(channels, kind)) if affine and bias else None
 
@@ -53,7 +55,7 @@ class _BatchNorm(_Affine):
         self.momentum = None if momentum is None else check.number(momentum, "momentum", 0, 1)
         self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
         self._make(C, self.affine, True, dtype)
-        kind = float_dtype(dtype)
+        kind = check.float_dtype(dtype)
         tracked = self.track_running_stats
         self.running_mean = Buffer(np.zeros(C, kind)) if tracked else None
         self.running_var = Buffer(np.ones(C, kind)) if tracked else None
@@ -63,8 +65,7 @@ class _BatchNorm(_Affine):
         if x.ndim not in self.ndim:
             wanted = " or ".join(map(str, self.ndim))
             raise ValueError(f"expected an input of {wanted} axes, got {x.shape}")
-        if x.features[0] != self.num_features:
-            raise ValueError(f"x: expected {self.num_features} channels, got {x.features[0]}")
+        check_channels(x, self.num_features)
         weights = self._weights()
         if self.track_running_stats:
             weights |= {
@@ -108,14 +109,12 @@ class BatchNorm2d(_BatchNorm):
         If an argument does not fit; the message names it.
     """
 
-    keeps = _BatchNorm.keeps
     ndim = (4,)
 
 
 class BatchNorm1d(_BatchNorm):
     """As `BatchNorm2d`, for vectors (N, F) and sequences (N, C, L)."""
 
-    keeps = _BatchNorm.keeps
     ndim = (2, 3)
 
 
@@ -144,7 +143,6 @@ class GroupNorm(_Affine):
     """
 
     arguments = ("num_groups", "num_channels", "eps", "affine")
-    keeps = ("weight", "bias")
 
     def __init__(
         self,
@@ -165,8 +163,7 @@ class GroupNorm(_Affine):
         self._make(self.num_channels, self.affine, True, dtype)
 
     def forward(self, x: Any) -> Any:
-        if x.features[0] != self.num_channels:
-            raise ValueError(f"x: expected {self.num_channels} channels, got {x.features[0]}")
+        check_channels(x, self.num_channels)
         return x.emit("group_norm", weights=self._weights(), groups=self.num_groups, eps=self.eps)
 
 
@@ -196,7 +193,6 @@ class LayerNorm(_Affine):
     """
 
     arguments = ("normalized_shape", "eps", "elementwise_affine", "bias")
-    keeps = ("weight", "bias")
 
     def __init__(
         self,
@@ -226,8 +222,7 @@ class LayerNorm(_Affine):
         }  # fmt: skip
 
     def forward(self, x: Any) -> Any:
-        if x.features[0] != self.normalized_shape:
-            raise ValueError(f"x: expected {self.normalized_shape} channels, got {x.features[0]}")
+        check_channels(x, self.normalized_shape)
         weights = self._weights()
         return x.emit("group_norm", weights=weights, groups=1, eps=self.eps, across=True)
 
@@ -250,7 +245,6 @@ class LocalResponseNorm(BuiltIn):
     """
 
     arguments = ("size", "alpha", "beta", "k")
-    keeps = ()
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size = check.whole(size, "size", 1)

@@ -12,7 +12,7 @@ from .. import _check as check
 from .. import ops
 from ..graph.value import N
 from ..scale import AS_THEY_ARE
-from .module import BuiltIn
+from .built_in import BuiltIn
 
 CHUNK = 1024  # images whose sums are taken at once
 
@@ -37,7 +37,6 @@ class Normalize(BuiltIn):
     """
 
     arguments = ("mean", "std")
-    keeps = ()
 
     def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
         self._set(mean, std)

@@ -9,20 +9,17 @@ from typing import Any
 from .. import _check as check
 from .. import ops
 from ..graph.value import N, joined
+from ..ops.pool import pool_options
+from .built_in import BuiltIn, image_sizes
 from .conv import one
-from .module import BuiltIn
 
 
 def window(
     kernel_size: Any, stride: Any, padding: Any
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """The three as pairs, checked against each other."""
-    kernel = check.pair(kernel_size, "kernel_size", 1)
-    steps = kernel if stride is None else check.pair(stride, "stride", 1)
-    pads = check.pair(padding, "padding", 0)
-    if any(pad > size // 2 for pad, size in zip(pads, kernel, strict=True)):
-        raise ValueError(f"padding: expected at most half of kernel_size {kernel}, got {pads}")
-    return kernel, steps, pads
+    options = pool_options(kernel_size, stride, padding)
+    return options["kernel"], options["stride"], options["padding"]
 
 
 class MaxPool2d(BuiltIn):
@@ -43,7 +40,6 @@ class MaxPool2d(BuiltIn):
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    keeps = ()
 
     def __init__(
         self,
@@ -82,7 +78,6 @@ class AvgPool2d(BuiltIn):
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-    keeps = ()
 
     def __init__(
         self,
@@ -118,7 +113,6 @@ class MaxPool1d(BuiltIn):
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    keeps = ()
 
     def __init__(
         self,
@@ -157,7 +151,6 @@ class AvgPool1d(BuiltIn):
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-    keeps = ()
 
     def __init__(
         self,
@@ -198,23 +191,15 @@ def _in_rows(x: Any, step: Callable[[Any], Any]) -> Any:
 class GlobalAvgPool2d(BuiltIn):
     """The mean of each channel, (N, C, H, W) -> (N, C, 1, 1)."""
 
-    keeps = ()
-
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4:
-            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
-        return ops.avg_pool2d(x, x.features[1:])
+        return ops.avg_pool2d(x, image_sizes(x)[1:])
 
 
 class GlobalMaxPool2d(BuiltIn):
     """The maximum of each channel, (N, C, H, W) -> (N, C, 1, 1)."""
 
-    keeps = ()
-
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4:
-            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
-        return ops.max_pool2d(x, x.features[1:])
+        return ops.max_pool2d(x, image_sizes(x)[1:])
 
 
 class AdaptiveAvgPool2d(BuiltIn):
@@ -235,7 +220,6 @@ class AdaptiveAvgPool2d(BuiltIn):
     """
 
     arguments = ("output_size",)
-    keeps = ()
 
     def __init__(self, output_size: Any) -> None:
         sizes = output_size if check.is_list(output_size) else (output_size, output_size)
@@ -246,8 +230,7 @@ class AdaptiveAvgPool2d(BuiltIn):
         )
 
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4:
-            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
+        image_sizes(x)
         for axis, wanted in zip((2, 3), self.output_size, strict=True):
             x = _adapted(x, axis, wanted)
         return x

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
-from .module import BuiltIn
+from .built_in import BuiltIn, image_sizes
 
 MODES = ("nearest", "bilinear")
 
@@ -28,7 +28,6 @@ class ZeroPad2d(BuiltIn):
     """
 
     arguments = ("padding",)
-    keeps = ()
 
     def __init__(self, padding: Any) -> None:
         sides = padding if check.is_list(padding) else (padding,) * 4
@@ -37,8 +36,7 @@ class ZeroPad2d(BuiltIn):
         self.padding = tuple(check.whole(side, "padding", 0) for side in sides)
 
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4:
-            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
+        image_sizes(x)
         left, right, top, bottom = self.padding
         index = np.arange(math.prod(x.features)).reshape(x.features)
         around = ((0, 0), (top, bottom), (left, right))
@@ -65,7 +63,6 @@ class Upsample(BuiltIn):
     """
 
     arguments = ("size", "scale_factor", "mode", "align_corners")
-    keeps = ()
 
     def __init__(
         self,
@@ -91,8 +88,7 @@ class Upsample(BuiltIn):
         self.align_corners = None if align_corners is None else bool(align_corners)
 
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4:
-            raise ValueError(f"expected an input of (C, H, W), got {x.features}")
+        image_sizes(x)
         for axis in (1, 2):
             x = self._along(x, axis)
         return x

@@ -14,12 +14,13 @@ from ..initializers import Initializer
 from ..lanes import Lanes
 from ..scale import AS_THEY_ARE, BYTE_SCALE, as_numbers, scale_of
 from .activation import Sigmoid, Softmax
+from .built_in import WeightedLayer
 from .config import layers_of
 from .container import Container, configs_of
 from .dropout import Dropout
 from .linear import Flatten
 from .modes import evaluation_mode
-from .module import Module, WeightedLayer
+from .module import Module
 from .normalize import Normalize
 from .tracing import emit, is_opaque, named
 
@@ -42,8 +43,6 @@ class Sequential(Container):
     TypeError
         If an argument is not a layer.
     """
-
-    keeps = ()
 
     # ---------------------------------------------------------------------------------- running
 
@@ -141,9 +140,7 @@ class Sequential(Container):
         ValueError
             If the input of a layer does not fit; the message names the layer.
         """
-        if not check.is_list(input_shape):
-            raise TypeError(f"input_shape: expected (C, H, W) or (F,), got {input_shape!r:.99}")
-        shapes = [tuple(check.whole(size, "input_shape", 1) for size in input_shape)]
+        shapes = [check.image_shape(input_shape)]
         for i, layer in enumerate(self.layers):
             try:
                 shapes.append(layer.output_shape(shapes[-1]))
