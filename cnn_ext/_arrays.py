@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 def refuse_wrapped(x: Any, name: str) -> None:
     """Refuse what NumPy would unwrap without its mask, or wrap as one object.
 
-    Raises
-    ------
-    TypeError
-        If `x` is a masked array, a list of them, or a sparse matrix; the message has the cure.
+    Raises TypeError if `x` is a masked array, a list of them, or a sparse matrix; the message has
+    the cure.
     """
     first = x[0] if isinstance(x, (list, tuple)) and x else x
     if isinstance(first, np.ma.MaskedArray):

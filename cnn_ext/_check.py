@@ -21,10 +21,8 @@ LARGEST = 2**31 - 1  # of any extent, stride, padding or dilation
 def real_array(x: ArrayLike, name: str) -> np.ndarray:
     """`x` as an array of real numbers of its own dtype.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` does not hold real numbers, or its rows differ in length; if it is masked or sparse.
+    Raises TypeError or ValueError if `x` does not hold real numbers, or its rows differ in length;
+    if it is masked or sparse.
     """
     array = plain_array(x, name)
     if array.dtype.kind not in "biuf":
@@ -47,13 +45,7 @@ def float_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 def plain(x: ArrayLike, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """`x` as a C-contiguous array of that shape and dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `x` is not numeric or has another shape.
-    """
+    """`x` as a C-contiguous array of that shape and dtype."""
     array = contiguous(real_array(x, name), dtype)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
@@ -99,10 +91,7 @@ def result(y: Lanes, like: np.ndarray | Lanes, out: np.ndarray | None = None) ->
 def into(y: np.ndarray, out: np.ndarray | None, name: str = "out") -> np.ndarray:
     """`y` itself or, if `out` is given, `out` with the values of `y`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `out` is no writable array of the shape and dtype of `y`.
+    Raises TypeError or ValueError if `out` is no writable array of the shape and dtype of `y`.
     """
     if out is None:
         return y
@@ -117,13 +106,7 @@ def into(y: np.ndarray, out: np.ndarray | None, name: str = "out") -> np.ndarray
 
 
 def whole(value: Any, name: str, least: int) -> int:
-    """`value` as an int from `least` to 2**31 - 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no whole number, or outside that range.
-    """
+    """`value` as an int from `least` to 2**31 - 1."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -136,13 +119,7 @@ def whole(value: Any, name: str, least: int) -> int:
 
 
 def number(value: Any, name: str, least: float = 0.0, most: float = sys.float_info.max) -> float:
-    """`value` as a float from `least` to `most`, by default not negative; never NaN.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no real number, or outside that range.
-    """
+    """`value` as a float from `least` to `most`, by default not negative; never NaN."""
     real = isinstance(value, (int, float, np.integer, np.floating))
     if not real or isinstance(value, bool):
         raise TypeError(f"{name}: expected a number, got {value!r}")

@@ -20,10 +20,8 @@ from ._version import VERSION
 def _compiled(name: str) -> ModuleType:
     """Import a compiled module.
 
-    Raises
-    ------
-    ImportError
-        If it is missing, made for another Python, or does not load; the message says what to do.
+    Raises ImportError if it is missing, made for another Python, or does not load; the message says
+    what to do.
     """
     try:
         return importlib.import_module(f"cnn_ext.{name}")
@@ -79,11 +77,8 @@ def _kernels(name: str, dtype: str) -> ModuleType:
 def choose_isa() -> str:
     """Load the best kernels, or those that the environment variable CNN_EXT_CPU names.
 
-    Raises
-    ------
-    ImportError
-        If CNN_EXT_CPU names an instruction set that is unknown or not supported here, or the
-        kernels are not built.
+    Raises ImportError if CNN_EXT_CPU names an instruction set that is unknown or not supported
+    here, or the kernels are not built.
     """
     supported = supported_isas() or [ISAS[-1].name]  # which every CPU has
     name = os.environ.get("CNN_EXT_CPU") or supported[0]
@@ -124,11 +119,6 @@ def set_num_threads(num_threads: int) -> None:
     """Set how many threads the kernels may use (1 to 1024) in this process.
 
     Within a block of `threads` its number counts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `num_threads` is not a whole number from 1 to 1024.
     """
     _core.set_num_threads(_checked(num_threads))
 
@@ -160,11 +150,6 @@ def threads(num_threads: int | None) -> AbstractContextManager[None]:
     """Let the calling thread use `num_threads` inside a `with` block; None changes nothing.
 
     Other threads are not concerned.  Where blocks overlap, the one entered last counts.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `num_threads` is neither None nor a whole number from 1 to 1024.
     """
     number = None if num_threads is None else _checked(num_threads)
     block: AbstractContextManager[None] = _core.Threads(number)

@@ -18,13 +18,7 @@ TITLE, LABEL, TICKS = 0.6, 0.35, 0.4
 
 
 def matplotlib() -> ModuleType:
-    """The module.
-
-    Raises
-    ------
-    ImportError
-        If Matplotlib is not installed.
-    """
+    """The module; ImportError if Matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError as error:

@@ -177,13 +177,7 @@ def inputs_of(x: Any) -> list[Any]:
 
 
 def part_of(y: Any, name: Any) -> Any:
-    """The targets of one output.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there are none for it.
-    """
+    """The targets of one output; TypeError or ValueError if there are none for it."""
     if name is None:
         return y
     if isinstance(name, int) and isinstance(y, (tuple, list)) and name < len(y):
@@ -206,10 +200,7 @@ def targets_for(
 
     Class numbers become one-hot rows; a single output may lack its axis in the targets.
 
-    Raises
-    ------
-    ValueError
-        If the task or the loss does not fit the outputs.
+    Raises ValueError if the task or the loss does not fit the outputs.
     """
     if shape[1] == 1 and loss.outputs == "logits":
         raise ValueError(

@@ -32,11 +32,6 @@ def seed(number: int | None) -> None:
     ----------
     number : int or None
         0 or more; None means another one each time, as before the first call.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `number` is no whole number, or negative.
     """
     global _seeds
     if number is not None:
@@ -105,13 +100,7 @@ INITIALIZERS: dict[str, Initializer] = {
 def initial_weights(
     initializer: str | Initializer, shape: tuple[int, ...], rng: np.random.Generator | None
 ) -> np.ndarray:
-    """Weights of that shape drawn by an initialiser or one of `INITIALIZERS` by name.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is neither, the name is unknown, or the function returns another shape.
-    """
+    """Weights of that shape drawn by an initialiser or one of `INITIALIZERS` by name."""
     if isinstance(initializer, str):
         if initializer not in INITIALIZERS:
             raise ValueError(

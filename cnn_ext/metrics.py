@@ -1,4 +1,7 @@
-"""How well classes are predicted: accuracy, error, top-k accuracy and the confusion matrix."""
+"""How well classes are predicted: accuracy, error, top-k accuracy and the confusion matrix.
+
+An argument that does not fit raises TypeError or ValueError; the message names it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from . import _check as check
 from ._arrays import plain_array
 
 
-def _labels(y: ArrayLike, name: str) -> np.ndarray:
+def class_numbers(y: ArrayLike, name: str) -> np.ndarray:
+    """Class numbers, (N,), as int64."""
     labels = plain_array(y, name)
     if labels.ndim != 1:
         raise ValueError(f"{name}: expected class numbers of shape (N,), got {labels.shape}")
@@ -19,7 +23,7 @@ def _labels(y: ArrayLike, name: str) -> np.ndarray:
 
 
 def _both(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    true, predicted = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
+    true, predicted = class_numbers(y_true, "y_true"), class_numbers(y_pred, "y_pred")
     if true.shape != predicted.shape:
         raise ValueError(f"y_pred: expected shape {true.shape}, got {predicted.shape}")
     if not true.size:
@@ -38,11 +42,6 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     -------
     float
         0 to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
     true, predicted = _both(y_true, y_pred)
     return float(np.mean(true == predicted))
@@ -68,13 +67,8 @@ def top_k_accuracy(y_true: ArrayLike, y_score: ArrayLike, k: int = 5) -> float:
     -------
     float
         0 to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
-    true = _labels(y_true, "y_true")
+    true = class_numbers(y_true, "y_true")
     scores = check.real_array(y_score, "y_score")
     if scores.ndim != 2 or len(scores) != len(true) or not len(true):
         raise ValueError(f"y_score: expected shape ({len(true)}, K), got {scores.shape}")
@@ -102,11 +96,6 @@ def confusion_matrix(
     -------
     ndarray of int64, shape (classes, classes)
         Rows are true classes, columns predicted ones.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
     true, predicted = _both(y_true, y_pred)
     lowest, highest = min(true.min(), predicted.min()), int(max(true.max(), predicted.max()))

@@ -1,10 +1,18 @@
-"""`Parameter` and `Buffer`: the arrays that a network keeps."""
+"""`Parameter` and `Buffer`, the arrays that a network keeps; changes of many of them at once."""
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import starmap
+from operator import call
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from . import _check as check
+
+Call: TypeAlias = tuple[Any, ...]  # a function of C and its arguments
 
 
 class Kept:
@@ -69,3 +77,11 @@ class Buffer(Kept):
 
     It is saved and loaded with the parameters.  What it admits is what `Parameter` admits.
     """
+
+
+def at_once(calls: Iterable[Call]) -> None:
+    """Call C functions, each given with its arguments, without a moment between for an interrupt.
+
+    Python looks for signals between its own instructions, and there are none in here.
+    """
+    deque(starmap(call, list(calls)), maxlen=0)

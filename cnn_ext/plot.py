@@ -1,7 +1,8 @@
 """Pictures of what a network has learned and of what it does; needs Matplotlib.
 
 Every function returns a ``matplotlib.figure.Figure`` that has no window and that nobody else keeps;
-``figure.savefig("a.png")`` writes it, and a notebook shows it as the value of a cell.
+``figure.savefig("a.png")`` writes it, and a notebook shows it as the value of a cell.  An argument
+that does not fit raises TypeError or ValueError, whose message names it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from . import _figure as fig
 from .data.batching import gather
 from .history import History
 from .layers import Conv2d, Dropout, Flatten, Module, Sequential
+from .metrics import class_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,17 +42,6 @@ def kernels(net: Sequential, layer: int | None = None, limit: int = 400) -> Figu
         count one by one.
     limit : int
         Most tiles to show; the title says what is left out.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit, or that layer is no `Conv2d`.
-    ImportError
-        If Matplotlib is not installed.
     """
     layers = _layers(net)
     found = [i for i, kind in enumerate(layers) if isinstance(kind, Conv2d)]
@@ -104,17 +95,6 @@ def feature_maps(net: Sequential, image: ArrayLike, limit: int = 128) -> Figure:
         Real numbers, or bytes, which are divided by 255.
     limit : int
         Most channels of a layer to show; its label says how many are left out.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit.
-    ImportError
-        If Matplotlib is not installed.
     """
     layers = _layers(net)
     most = check.whole(limit, "limit", 1)
@@ -155,17 +135,6 @@ def history(history: History) -> Figure:
     ----------
     history : History
         What `Trainer.fit` returned.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `history` is no `History`, or has no epoch.
-    ImportError
-        If Matplotlib is not installed.
     """
     if not isinstance(history, History):
         raise TypeError(f"history: expected a History, got {type(history).__name__}")
@@ -212,17 +181,6 @@ def guesses(
         Of all classes, 0 to 1; the guess is then shown with its own.
     limit : int
         Most images to show, spread evenly over all.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
-    ImportError
-        If Matplotlib is not installed.
     """
     answers = _Answers(images, labels, predictions, classes, probabilities)
     count = min(check.whole(limit, "limit", 1), len(answers.true))
@@ -266,17 +224,6 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] | None = None) -> Figure
         Rows are true classes, columns guessed ones, as `metrics.confusion_matrix` returns.
     classes : sequence of str, optional
         Names of the classes; their numbers by default.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
-    ImportError
-        If Matplotlib is not installed.
     """
     counts = check.real_array(matrix, "matrix")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
@@ -393,13 +340,11 @@ def _curve(history: History, name: str) -> tuple[list[int], list[float]]:
 
 
 def _class_numbers(values: ArrayLike, name: str, count: int) -> np.ndarray:
-    numbers = check.real_array(values, name)
-    if numbers.dtype.kind == "f":
-        raise TypeError(f"{name}: expected class numbers, got {numbers.dtype}")
+    numbers = class_numbers(values, name)
     check.same_shape(numbers, name, (count,))
-    if numbers.size and numbers.min() < 0:
+    if numbers.min(initial=0) < 0:
         raise ValueError(f"{name}: expected class numbers of 0 or more, got {numbers.min()}")
-    return numbers.astype(np.int64)
+    return numbers
 
 
 def _names(classes: Sequence[str] | None, count: int) -> list[str]:

@@ -27,10 +27,7 @@ def scale_of(dtype: np.dtype, byte_scale: float | None, name: str = "x") -> floa
     name : str
         What messages call the array.
 
-    Raises
-    ------
-    TypeError
-        If whole numbers of that type are not taken.
+    Raises TypeError if whole numbers of that type are not taken.
     """
     if dtype.kind in "fb" or byte_scale == AS_THEY_ARE:
         return 1.0
@@ -52,13 +49,7 @@ def scale_of(dtype: np.dtype, byte_scale: float | None, name: str = "x") -> floa
 def as_numbers(
     x: np.ndarray, dtype: np.dtype, byte_scale: float | None, name: str = "x"
 ) -> np.ndarray:
-    """`x` in that floating-point type, scaled; bytes stay bytes, which the kernels scale.
-
-    Raises
-    ------
-    TypeError
-        As `scale_of`.
-    """
+    """`x` in that floating-point type, scaled; bytes stay bytes, which the kernels scale."""
     scale = scale_of(x.dtype, byte_scale, name)
     if x.dtype == np.uint8:
         return x

@@ -56,13 +56,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 
 
 def schedule_of(schedule: str | Schedule | None) -> Schedule:
-    """A schedule given as one of `SCHEDULES` by name, as a function, or as None (constant).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of these, or the name is unknown.
-    """
+    """A schedule given as one of `SCHEDULES` by name, as a function, or as None (constant)."""
     if schedule is None:
         return constant()
     if isinstance(schedule, str):

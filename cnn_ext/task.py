@@ -61,11 +61,6 @@ class Task:
         Names of the classes or labels, in the order of the outputs; two for "probability".
     loss : str, optional
         Name of the loss that the network was trained with, if it is one of `losses.LOSSES`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is none of these.
     """
 
     kind: str | None = None
@@ -215,13 +210,7 @@ class Task:
 
 
 def task_of(task: str | Task | None) -> Task:
-    """A task given as one of `KINDS`, as a `Task`, or as None, of which nothing is known.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of these.
-    """
+    """A task given as one of `KINDS`, as a `Task`, or as None, of which nothing is known."""
     if task is None or isinstance(task, str):
         return Task(task)
     if not isinstance(task, Task):
@@ -239,10 +228,7 @@ def meaning_of(graph: Graph, outputs: str | None = None) -> Task:
         "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers"; for whoever knows
         it better than the graph.
 
-    Raises
-    ------
-    ValueError
-        If `outputs` is none of these, or the task does not fit the output.
+    Raises ValueError if `outputs` is none of these, or the task does not fit the output.
     """
     known = graph.task or Task()
     task = replace(known, outputs=outputs or ending_of(graph) or known.outputs)
@@ -285,10 +271,7 @@ def kind_for(outputs: str | None, shape: tuple[int, ...], targets: np.ndarray | 
         "pictures" if the cost contains softmax, or the targets are class numbers or one-hot rows;
         other rows are "labels" if the cost contains sigmoid, else "numbers".
 
-    Raises
-    ------
-    ValueError
-        If only targets would tell, and there are none.
+    Raises ValueError if only targets would tell, and there are none.
     """
     K, *rest = shape[1:]
     several = "pictures" if rest else "classes"

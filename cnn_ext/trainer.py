@@ -19,9 +19,9 @@ from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History
 from .layers import Dropout, Module
 from .layers.running import first_numbers
-from .optim import ExponentialMovingAverage, Optimizer, at_once, optimizer_of
+from .optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from .optim.average import average_of
-from .parameter import Kept
+from .parameter import Kept, at_once
 from .progress import Progress
 from .schedules import Schedule, schedule_of
 from .task import Task, kind_for, task_of
@@ -79,11 +79,6 @@ class Trainer(Evaluator):
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     def __init__(

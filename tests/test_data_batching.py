@@ -40,10 +40,10 @@ def test_the_generator_decides_the_order():
 @pytest.mark.parametrize(
     ("n", "size", "error", "message"),
     [
-        (-1, 2, ValueError, "n: expected at least 0, got -1"),
-        (5, 0, ValueError, "batch_size: expected at least 1, got 0"),
-        (5, 2.0, TypeError, r"batch_size: expected an integer, got 2\.0"),
-        (None, 2, TypeError, "n: expected an integer, got None"),
+        (-1, 2, ValueError, r"n: expected 0 to 2\*\*31 - 1, got -1"),
+        (5, 0, ValueError, r"batch_size: expected 1 to 2\*\*31 - 1, got 0"),
+        (5, 2.0, TypeError, r"batch_size: expected a whole number, got 2\.0"),
+        (None, 2, TypeError, "n: expected a whole number, got None"),
     ],
 )
 def test_arguments_of_batches_are_checked_at_once(n, size, error, message):

@@ -39,13 +39,7 @@ class Model:
 
 
 def load_model(path: str) -> Model:
-    """Read a model; one that was saved without a shape has none.
-
-    Raises
-    ------
-    ValueError, OSError
-        If the file is missing or broken.
-    """
+    """Read a model; one that was saved without a shape has none."""
     net, metadata = load_with_metadata(path)
     if net.task is None:  # of an older version
         net.task = _older(path, metadata)
@@ -156,13 +150,7 @@ def _names(classes: Sequence[object]) -> str:
 
 
 def check_output(option: str, path: str) -> None:
-    """Find out before long work whether a file can be written.
-
-    Raises
-    ------
-    UsageError
-        If it cannot.
-    """
+    """Find out before long work whether a file can be written."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise UsageError(f"argument {option}: {path} is not a regular file")

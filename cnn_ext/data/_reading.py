@@ -50,10 +50,7 @@ def read_exactly(stream: IO[bytes], size: int, available: int | None = None) -> 
     available
         Bytes that are left according to the file system or the archive, where that is known.
 
-    Raises
-    ------
-    ValueError
-        If the stream holds fewer or more bytes.
+    Raises ValueError if the stream holds fewer or more bytes.
     """
     data = bytearray()
     if available is None or available == size:
@@ -72,10 +69,7 @@ def array_over(
 ) -> Array:
     """Make an array in native byte order from `data`, without a copy.
 
-    Raises
-    ------
-    ValueError
-        If NumPy cannot represent `shape`.
+    Raises ValueError if NumPy cannot represent `shape`.
     """
     array: Array = np.ndarray(shape, dtype, data, order=order)
     if dtype.isnative:

@@ -5,13 +5,13 @@ Nothing here copies the whole set: an epoch costs one array of indices, a batch 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cnn_ext import _check as check
 from cnn_ext._arrays import plain_array, refuse_wrapped
 from cnn_ext.data._reading import Array
 
@@ -44,7 +44,7 @@ def batches(
     TypeError
         If one of them is not an integer.
     """
-    n, batch_size = _integer("n", n, 0), _integer("batch_size", batch_size, 1)
+    n, batch_size = check.whole(n, "n", 0), check.whole(batch_size, "batch_size", 1)
     order = np.arange(n) if rng is None else rng.permutation(n)
     end = n - n % batch_size if drop_last else n
     return (order[start : min(start + batch_size, end)] for start in range(0, end, batch_size))
@@ -91,13 +91,3 @@ def gather(x: Any, indices: ArrayLike) -> Array:
     if batch.dtype.kind not in "buif":
         raise TypeError(f"x: expected real numbers, got dtype {batch.dtype}")
     return batch
-
-
-def _integer(name: str, value: int, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: expected at least {least}, got {number}")
-    return number

@@ -28,11 +28,6 @@ class Dataset:
         Name of every class.
     x_val, y_val
         Images to watch training by and their labels, where the set has such a part; else None.
-
-    Raises
-    ------
-    ValueError
-        If the parts do not fit together.
     """
 
     x_train: Array
@@ -135,10 +130,7 @@ def divided(x: Array, y: Array, classes: tuple[str, ...], test_fraction: float) 
 def numbered(*labels: Array) -> tuple[str, ...]:
     """Names "0", "1", ... of the classes up to the largest label.
 
-    Raises
-    ------
-    ValueError
-        If it is so large that it is no class number.
+    Raises ValueError if it is so large that it is no class number.
     """
     largest = max((int(y.max()) for y in labels if y.size), default=-1)
     if largest >= _MOST_CLASSES:
@@ -149,10 +141,8 @@ def numbered(*labels: Array) -> tuple[str, ...]:
 def column(name: str, labels: Array) -> Array:
     """Labels (N,) or (N, 1) as (N,) int64.
 
-    Raises
-    ------
-    ValueError
-        If they have another shape, as several labels for an image do, or are not integers.
+    Raises ValueError if they have another shape, as several labels for an image do, or are not
+    integers.
     """
     values = _flat(labels)
     if values.ndim != 1 or values.dtype.kind not in "iu":

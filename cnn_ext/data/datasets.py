@@ -141,6 +141,8 @@ def fashion_mnist(folder: StrPath, download: bool = False, base_url: str | None 
 def cifar10(folder: StrPath, download: bool = False, base_url: str | None = None) -> Dataset:
     """Read CIFAR-10, binary version: 50,000 and 10,000 colour pictures of 32 x 32 pixels.
 
+    Its errors are those of `mnist`.
+
     Parameters
     ----------
     folder
@@ -158,17 +160,6 @@ def cifar10(folder: StrPath, download: bool = False, base_url: str | None = None
     -------
     Dataset
         Images (N, 3, 32, 32) uint8.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the files are missing and `download` is false.
-    ValueError
-        If a file is damaged, or has the wrong checksum after the download.
-    ImportError
-        If pooch is needed and not installed.
-    OSError
-        If a file cannot be fetched, read or written.
     """
     return _fetch_cifar(Path(folder), _CIFAR10, download, base_url)
 

@@ -142,11 +142,8 @@ def _alone(path: Path) -> Iterator[None]:
 def _own(path: Path) -> IO[bytes]:
     """Open a file of this module's own to read and append, made if need be.
 
-    Raises
-    ------
-    OSError
-        If something else has its name: a link, through which another file would be written, or
-        what is no regular file.
+    Raises OSError if something else has its name: a link, through which another file would be
+    written, or what is no regular file.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

@@ -65,10 +65,7 @@ def homes(root: Path, name: str | None = None) -> list[Path]:
 def find_idx_set(root: Path, split: str | None = None) -> IdxSet | None:
     """The one set of IDX files that a folder holds.
 
-    Raises
-    ------
-    ValueError
-        If it holds several and `split` does not tell which one, or no such split.
+    Raises ValueError if it holds several and `split` does not tell which one, or no such split.
     """
     found: list[IdxSet] = []
     for folders in homes(root)[:1], homes(root)[1:]:
@@ -115,10 +112,7 @@ def _emnist(split: str) -> tuple[str, ...]:
 def read_idx_set(one: IdxSet) -> Dataset:
     """Read the four files: images (N, H, W) of bytes, labels (N,), (N, 1) or QMNIST's.
 
-    Raises
-    ------
-    ValueError
-        If a file is damaged or does not fit.
+    Raises ValueError if a file is damaged or does not fit.
     """
     arrays = []
     for i, file in enumerate(one.files):

@@ -88,11 +88,6 @@ class Columns:
         What messages call them.
     form : tuple or dict
         What a part of them is.
-
-    Raises
-    ------
-    ValueError
-        If they have not as many images each.
     """
 
     def __init__(self, parts: dict[Any, Any], name: str, form: type[Any]) -> None:
@@ -113,10 +108,6 @@ class Columns:
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self),)
-
-    @property
-    def ndim(self) -> int:
-        return 1
 
     def __len__(self) -> int:
         return len(next(iter(self.parts.values())))

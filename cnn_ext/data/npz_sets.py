@@ -30,10 +30,8 @@ def check_layout(layout: Layout | None) -> None:
 def read_npz_set(file: Path, test_fraction: float, layout: Layout | None) -> Dataset:
     """Read x_train, y_train, x_test, y_test, if wanted x_val and y_val; x and y; or MedMNIST's.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, has other arrays, or the channels may be in either place.
+    Raises ValueError if the file is damaged, has other arrays, or the channels may be in either
+    place.
     """
     arrays = load_npz(file)
     names = arrays.pop("classes", None)
@@ -71,10 +69,7 @@ def images_first(name: str, x: Array, layout: Layout | None) -> Array:
     not. An axis is plausible for channels if it has one to four places, or if the other two are
     equal.
 
-    Raises
-    ------
-    ValueError
-        If `layout` is needed.
+    Raises ValueError if `layout` is needed.
     """
     if x.ndim == 3:
         return x[:, None]

@@ -102,10 +102,7 @@ class Graph:
     def outer_shapes(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
         """Say which shapes, of any number of axes, input and output have outside the graph.
 
-        Raises
-        ------
-        ValueError
-            If they have not as many numbers as the values of the graph.
+        Raises ValueError if they have not as many numbers as the values of the graph.
         """
         shapes = tuple(input_shape), tuple(output_shape)
         for outer, name in zip(shapes, (self.input, self.output), strict=True):

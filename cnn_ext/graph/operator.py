@@ -46,13 +46,7 @@ class Operator:
         OPERATORS[name] = self
 
     def filled(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """The attributes with their defaults.
-
-        Raises
-        ------
-        ValueError
-            If one is missing or not known.
-        """
+        """The attributes with their defaults."""
         unknown = attributes.keys() - self.attributes.keys()
         if unknown:
             raise ValueError(f"unknown attributes {', '.join(sorted(unknown))}")
@@ -98,10 +92,7 @@ class Operator:
     def begin(self, node: Node, shape: Shape, images: int) -> None:
         """Called before each pass over so many images, of which one is `shape` here.
 
-        Raises
-        ------
-        ValueError
-            If there are not enough of them.
+        Raises ValueError if there are not enough of them.
         """
 
     def prepare(self, run: Any, node: Node) -> None:
@@ -157,9 +148,6 @@ class Operator:
 
         What reads it stands in the file of the same name with ``_onnx``.
 
-        Raises
-        ------
-        ValueError
-            If there is no such form.
+        Raises ValueError if there is no such form.
         """
         raise ValueError(f"{self.name} has no form in ONNX")

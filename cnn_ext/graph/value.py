@@ -223,10 +223,7 @@ class Value:
 def joined(values: Sequence[Value], axis: int = 1) -> Value:
     """Values joined along an axis, that of channels by default.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If they are none, or differ in another axis.
+    Raises TypeError or ValueError if they are none, or differ in another axis.
     """
     values = list(values)
     if not values or not all(isinstance(value, Value) for value in values):

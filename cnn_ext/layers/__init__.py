@@ -1,4 +1,7 @@
-"""Layers and networks, with PyTorch's names, argument order, defaults and parameter names."""
+"""Layers and networks, with PyTorch's names, argument order, defaults and parameter names.
+
+An argument that does not fit raises TypeError or ValueError; the message names it.
+"""
 
 from ..parameter import Buffer, Parameter
 from .activation import (

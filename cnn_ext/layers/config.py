@@ -47,10 +47,8 @@ def layers_of(
 ) -> list[Module]:
     """Layers from a list of descriptions, or a mapping that has one; `network` is `Sequential`.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If there is an unknown layer or argument; the message names the layer.
+    Raises TypeError or ValueError if there is an unknown layer or argument; the message names the
+    layer.
     """
     descriptions = config.get("layers") if isinstance(config, Mapping) else config
     if isinstance(descriptions, (str, bytes, Mapping)) or not isinstance(descriptions, Sequence):

@@ -19,11 +19,6 @@ class Container(Module):
     Parameters
     ----------
     *layers : Module
-
-    Raises
-    ------
-    TypeError
-        If an argument is no module.
     """
 
     keeps = ()
@@ -115,11 +110,6 @@ class Residual(Module):
     body : Module
     shortcut : Module, optional
         A convolution of 1 x 1, as a rule.
-
-    Raises
-    ------
-    TypeError
-        If an argument is no module.
     """
 
     arguments = ("body", "shortcut")
@@ -144,10 +134,8 @@ class Residual(Module):
 def configs_of(layers: Sequence[Module]) -> list[dict[str, Any]]:
     """What `layers_of` builds such layers from.
 
-    Raises
-    ------
-    ValueError
-        If two of them share a layer or a parameter further down, which cannot be described.
+    Raises ValueError if two of them share a layer or a parameter further down, which cannot be
+    described.
     """
     first: dict[int, int] = {}
     owner: dict[int, int] = {}

@@ -35,11 +35,6 @@ class Conv2d(WeightedLayer):
     ----------
     weight : Parameter, shape (out_channels, in_channels / groups, R, S)
     bias : Parameter, shape (out_channels,), or None
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
@@ -92,11 +87,6 @@ class Conv1d(WeightedLayer):
     ----------
     weight : Parameter, shape (out_channels, in_channels / groups, R)
     bias : Parameter, shape (out_channels,), or None
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
@@ -160,11 +150,6 @@ class ConvTranspose2d(WeightedLayer):
     ----------
     weight : Parameter, shape (in_channels, out_channels / groups, R, S)
     bias : Parameter, shape (out_channels,), or None
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding",

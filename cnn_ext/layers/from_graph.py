@@ -116,11 +116,8 @@ def module(graph: Graph) -> GraphModule:
     GraphModule
         In evaluation mode, with the graph's task and the shape of its input.
 
-    Raises
-    ------
-    ValueError
-        If it has other inputs or outputs than one of each, layers of one's own, or gathers of more
-        than `MOST_PLACES` numbers.
+    Raises ValueError if it has other inputs or outputs than one of each, layers of one's own, or
+    gathers of more than `MOST_PLACES` numbers.
     """
     if len(graph.inputs) + len(graph.outputs) > 2:
         raise ValueError("expected a graph with one input and one output")

@@ -105,10 +105,7 @@ class Normalize(BuiltIn):
         list of (weight, bias), shapes (C, 1, 1, 1) and (C,)
             Without a step that would change nothing.
 
-        Raises
-        ------
-        ValueError
-            If there are numbers for another count of channels.
+        Raises ValueError if there are numbers for another count of channels.
         """
         try:
             mean, std = (np.broadcast_to(n, channels) for n in (self.mean, self.std))

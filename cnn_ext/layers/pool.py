@@ -32,11 +32,6 @@ class MaxPool2d(BuiltIn):
     ceil_mode : bool
         Keep windows that hang over the edge.  By name alone, since PyTorch has `return_indices` in
         this place.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -70,11 +65,6 @@ class AvgPool2d(BuiltIn):
         Keep windows that hang over the edge.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
@@ -105,11 +95,6 @@ class MaxPool1d(BuiltIn):
         `stride` None means `kernel_size`; `padding` is at most half of it.
     ceil_mode : bool
         Keep windows that hang over the end; by name alone, as in `MaxPool2d`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -143,11 +128,6 @@ class AvgPool1d(BuiltIn):
         Keep windows that hang over the end.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
@@ -212,11 +192,6 @@ class AdaptiveAvgPool2d(BuiltIn):
     ----------
     output_size : int or (int, int)
         None in a pair keeps the size of that axis.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `output_size` does not fit.
     """
 
     arguments = ("output_size",)

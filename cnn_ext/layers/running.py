@@ -74,13 +74,7 @@ class Begun(NamedTuple):
 
 
 def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[Any]) -> Begun:
-    """Check and scale the inputs of a module.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an input does not fit; the message names the module.
-    """
+    """Check and scale the inputs of a module."""
     batches = [_batch(x, f"inputs[{i}]" if i else "x") for i, x in enumerate(inputs)]
     if not batches:
         raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
@@ -99,13 +93,7 @@ def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[
 
 
 def run(module: Module, function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
-    """What `function(module, x, ...)` makes of arrays, or of batches in lanes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an input does not fit; the message names the module.
-    """
+    """What `function(module, x, ...)` makes of arrays, or of batches in lanes."""
     begun = start(module, function, inputs)
     if not module.training and begun.pays:
         program = begun.program()

@@ -37,11 +37,6 @@ class Sequential(Container):
     Parameters
     ----------
     *layers : Module
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a layer.
     """
 
     # ---------------------------------------------------------------------------------- running

@@ -1,8 +1,9 @@
 """The kernels as functions on plain NumPy arrays, in the manner of `torch.nn.functional`.
 
 Images are (N, C, H, W).  Every function checks its arguments, allocates, and calls the kernels;
-none keeps any state.  Functions that layers use also take and return `Lanes`, the layout of the
-kernels.
+none keeps any state.  An argument of a wrong type, shape or value raises TypeError or ValueError,
+whose message names it, and so does a cost of no images.  Functions that layers use also take and
+return `Lanes`, the layout of the kernels.
 """
 
 from .activation import (

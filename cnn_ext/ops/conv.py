@@ -48,11 +48,6 @@ def conv2d(
     -------
     ndarray or Lanes, shape (N, K, P, Q)
         ``P = (H + top + bottom - dilation (R - 1) - 1) // stride + 1``; Q likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     weights = {"weight": _kernel(weight), "bias": bias}
@@ -81,11 +76,6 @@ def conv1d(
     Returns
     -------
     ndarray, shape (N, K, Q)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     step, gap = check.whole(stride, "stride", 1), check.whole(dilation, "dilation", 1)
     sides: Any = padding
@@ -123,11 +113,6 @@ def conv_transpose2d(
     -------
     ndarray, shape (N, K, P, Q)
         ``P = (H - 1) stride - top - bottom + dilation (R - 1) + output_padding + 1``; Q likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     options = {
         "stride": stride, "padding": padding, "output_padding": output_padding,
@@ -170,11 +155,6 @@ def conv2d_backward(
     dx : ndarray or Lanes, shape of x
     dweight : ndarray, shape of weight
     dbias : ndarray, shape (K,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     kernel = _kernel(weight)
@@ -208,11 +188,6 @@ def linear(x: Any, weight: Any, bias: Any = None, *, out: np.ndarray | None = No
     Returns
     -------
     ndarray or Lanes, shape (N, K)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     return applied("linear", x, {}, {"weight": weight, "bias": bias}, 2, out)
 
@@ -242,11 +217,6 @@ def linear_backward(
     dx : ndarray or Lanes, shape (N, C)
     dweight : ndarray, shape (K, C)
     dbias : ndarray, shape (K,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     array = check.real_array(weight, "weight")
     weights = {"weight": array, "bias": np.zeros(array.shape[:1], np.float32)}

@@ -18,11 +18,8 @@ Shape = tuple[int, ...]  # of outputs, (N, K, ...)
 def one_hot(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
     """Class numbers (N, ...) or rows of targets (N, K, ...) as lanes of targets.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If class numbers are not whole or outside 0..K-1, a row has negative numbers or such as are
-        not finite, or the shape does not fit.
+    Raises TypeError or ValueError if class numbers are not whole or outside 0..K-1, a row has
+    negative numbers or such as are not finite, or the shape does not fit.
     """
     if isinstance(target, Lanes):
         check.same_shape(target, "target", shape)
@@ -52,10 +49,7 @@ def one_hot(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
 def fractions(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
     """Rows of targets (N, K, ...) from 0 to 1 as lanes.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is outside, or the shape does not fit.
+    Raises TypeError or ValueError if a number is outside, or the shape does not fit.
     """
     if isinstance(target, Lanes):
         check.same_shape(target, "target", shape)
@@ -136,11 +130,6 @@ def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
     cost : float
     dz : ndarray or Lanes, shape (N, K, ...)
         ``(softmax(z) - target) / N``, for class maps also by the number of pixels.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[cross_entropy], z, target, "z")
 
@@ -163,11 +152,6 @@ def binary_cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
     dz : ndarray or Lanes, shape (N, K, ...)
         ``(sigmoid(z) - target) / N``; the factor a (1 - a), which makes saturated neurons learn
         slowly, is gone.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[binary_cross_entropy], z, target, "z")
 
@@ -185,11 +169,6 @@ def mse(a: Any, target: Any) -> tuple[float, Any]:
     cost : float
     da : ndarray or Lanes, shape (N, K, ...)
         ``2 (a - target)`` by the number of all outputs.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[mse], a, target, "a")
 
@@ -207,11 +186,6 @@ def quadratic(a: Any, target: Any) -> tuple[float, Any]:
     cost : float
     da : ndarray or Lanes, shape (N, K, ...)
         ``(a - target) / N``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[quadratic], a, target, "a")
 

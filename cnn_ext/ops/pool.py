@@ -15,13 +15,7 @@ from ._single import applied, gradients
 
 
 def pool_options(kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> dict[str, Any]:
-    """The arguments of a pooling as pairs, checked against each other.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the argument that does not fit.
-    """
+    """The arguments of a pooling as pairs, checked against each other."""
     kernel = check.pair(kernel_size, "kernel_size", 1)
     steps = kernel if stride is None else check.pair(stride, "stride", 1)
     pads = check.pair(padding, "padding", 0)
@@ -63,11 +57,6 @@ def max_pool2d(
     -------
     ndarray or Lanes, shape (N, C, P, Q)
     indices : ndarray of int64, shape (N, C, P, Q), if asked for
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     options = pool_options(kernel_size, stride, padding, dilation)
     if isinstance(x, Value):
@@ -105,11 +94,6 @@ def max_pool2d_backward(
     Returns
     -------
     ndarray, shape `input_shape`
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape, or an index lies outside its plane.
     """
     gradient = check.real_array(dy, "dy")
     place = plain_array(indices, "indices")
@@ -157,11 +141,6 @@ def avg_pool2d(
     Returns
     -------
     ndarray or Lanes, shape (N, C, P, Q)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)
     return applied("avg_pool", x, options, ndim=4, out=out)
@@ -192,11 +171,6 @@ def avg_pool2d_backward(
     Returns
     -------
     ndarray or Lanes, shape `input_shape`
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument has a wrong type or shape; the message names it.
     """
     shape = check.extents(input_shape, "input_shape", "NCHW")
     options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)

@@ -1,14 +1,14 @@
 """Optimizers, clipping of gradients and the moving average of weights.
 
-`OPTIMIZERS` are the rules by name, as `Trainer` and the command line know them.
+`OPTIMIZERS` are the rules by name, as `Trainer` and the command line know them.  An argument
+that does not fit raises TypeError or ValueError; the message names it.
 """
 
-from ._calls import at_once
-from ._names import OPTIMIZERS, optimizer_of
+from ..parameter import at_once
 from .average import ExponentialMovingAverage
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .optimizer import Optimizer
-from .rules import SGD, Adam, AdamW, RMSprop
+from .rules import OPTIMIZERS, SGD, Adam, AdamW, RMSprop, optimizer_of
 
 __all__ = [
     "OPTIMIZERS",

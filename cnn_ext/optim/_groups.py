@@ -9,8 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from .. import _check as check
-from ..parameter import Parameter
-from ._calls import at_once
+from ..parameter import Parameter, at_once
 
 
 class Network(Protocol):
@@ -39,13 +38,7 @@ class Shared:
 
 
 def parameters_of(given: Any, name: str = "parameters") -> list[Parameter]:
-    """The parameters of a network an iterable or one alone, each once.
-
-    Raises
-    ------
-    TypeError
-        If there is anything else.
-    """
+    """The parameters of a network an iterable or one alone, each once."""
     given = items_of(given, name)
     for parameter in given:
         if not isinstance(parameter, Parameter):
@@ -69,10 +62,7 @@ def items_of(given: Any, name: str = "parameters") -> list[Any]:
 def gradient_of(parameter: Parameter) -> np.ndarray:
     """The gradient as the kernels take it, of the shape and number type of the parameter.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not of real numbers, or of another shape.
+    Raises TypeError or ValueError if it is not of real numbers, or of another shape.
     """
     data, gradient = parameter.data, np.asarray(parameter.grad)
     if gradient.shape != data.shape or gradient.dtype != data.dtype:

@@ -11,8 +11,7 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
-from ..parameter import Buffer
-from ._calls import Call, at_once
+from ..parameter import Buffer, Call, at_once
 from ._groups import Network, Parameters, parameters_of
 
 
@@ -34,11 +33,6 @@ class ExponentialMovingAverage:
     parameters : list of Parameter
     averages : list of Buffer
         In the same order; the weights themselves before the first update.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     def __init__(self, parameters: Parameters, decay: float = 0.999) -> None:
@@ -158,13 +152,7 @@ class ExponentialMovingAverage:
 def average_of(
     average: float | ExponentialMovingAverage | None, net: Network
 ) -> ExponentialMovingAverage | None:
-    """An average of a network's weights given as such, as its decay, or as None for none.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none of these, or of other weights.
-    """
+    """An average of a network's weights given as such, as its decay, or as None for none."""
     if average is None:
         return None
     if not isinstance(average, ExponentialMovingAverage):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
-from ._calls import Call, at_once
+from ..parameter import Call, at_once
 from ._groups import Parameters, gradient_of, parameters_of
 
 SMALL = 1e-6  # what PyTorch adds to the norm before it divides

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _check as check
-from ..parameter import Parameter
-from ._calls import Call, at_once
+from ..parameter import Call, Parameter, at_once
 from ._groups import Groups, gradient_of, items_of, parameters_of
 from ._states import checked_state
 from .clipping import clipped
@@ -45,11 +44,6 @@ class Optimizer:
     state : list of dict
         For each parameter in the order of the groups the slots, and "step", how many steps they
         have seen; empty before the first step.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     #: names of the arrays that are kept for each parameter
@@ -116,13 +110,7 @@ class Optimizer:
     # ------------------------------------------------------------------------------- parameters
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add a group of parameters that are not moved yet.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it does not fit; the message names what.
-        """
+        """Add a group of parameters that are not moved yet."""
         number = len(self.param_groups)
         if not isinstance(group, Mapping) or "params" not in group:
             raise ValueError(f'param_groups[{number}]: expected a dictionary with "params"')

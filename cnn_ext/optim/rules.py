@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
-from ._calls import Call
-from ._groups import Groups, Shared
+from ..parameter import Call
+from ._groups import Groups, Network, Shared
 from .optimizer import Optimizer, State
 
 
@@ -35,11 +35,6 @@ class SGD(Optimizer):
         0 or more.
     nesterov : bool
         Needs momentum and no dampening.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     slots = ("momentum_buffer",)
@@ -107,11 +102,6 @@ class Adam(Optimizer):
         beta1 and beta2, from 0 up to but not 1.
     eps, weight_decay : float
         0 or more.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     slots = ("exp_avg", "exp_avg_sq")
@@ -168,11 +158,6 @@ class AdamW(Adam):
         As for `Optimizer`.
     lr, betas, eps, weight_decay
         As for `Adam`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     decoupled = True
@@ -214,11 +199,6 @@ class RMSprop(Optimizer):
     eps, weight_decay, momentum : float
         0 or more.
     centered : bool
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; the message names it.
     """
 
     slots = ("square_avg", "momentum_buffer", "grad_avg")
@@ -276,3 +256,26 @@ def _part(value: Any, name: str) -> float:
     if part == 1:
         raise ValueError(f"{name}: expected less than 1, got {value!r}")
     return part
+
+
+OPTIMIZERS: dict[str, type[SGD] | type[Adam] | type[RMSprop]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+}
+
+
+def optimizer_of(optimizer: str | Optimizer | None, net: Network) -> Optimizer:
+    """An optimizer given as one of `OPTIMIZERS` by name, itself, or as None (SGD with momentum)."""
+    if optimizer is None:
+        return SGD(net, lr=0.05, momentum=0.9)
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if not isinstance(optimizer, str):
+        kind = type(optimizer).__name__
+        raise TypeError(f"optimizer: expected an Optimizer or a name, got {kind}")
+    if optimizer not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise ValueError(f"optimizer: expected one of {known}, got {optimizer!r}")
+    return OPTIMIZERS[optimizer](net)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import starmap
 from operator import setitem
 from typing import Any, NamedTuple
 
@@ -16,7 +14,7 @@ from ..graph.layout import Packed, constant
 from ..graph.node import Node
 from ..graph.operator import OPERATORS, Operator
 from ..lanes import Lanes, empty
-from ..parameter import Parameter
+from ..parameter import Call, Parameter, at_once
 
 EAGER_ROOM = 2**31  # numbers in tables and constants of a network that is not a plan
 
@@ -264,12 +262,12 @@ class ByBatch:
 
 def settle(graph: Graph, observed: Sequence[tuple[Node, Any, Any]], images: int) -> None:
     """Move running statistics towards those of a batch, with no moment between for an interrupt."""
-    changes = []
+    calls: list[Call] = []
     for node, mean, var in observed:
         operator: Any = OPERATORS[node.op]
         pairs = operator.settle(node, graph.shapes[node.output], images, mean, var)
-        changes += [(array, ..., value) for array, value in pairs]
-    deque(starmap(setitem, changes), maxlen=0)
+        calls += [(setitem, array, ..., value) for array, value in pairs]
+    at_once(calls)
 
 
 def whole_of(part: np.ndarray) -> np.ndarray:

@@ -55,10 +55,8 @@ class ByImage:
     def prepare(self) -> None:
         """Fill `packed`, without a call of a kernel but those that make constants.
 
-        Raises
-        ------
-        ValueError
-            If values, tables or constants would have more numbers than a plan may have.
+        Raises ValueError if values, tables or constants would have more numbers than a plan may
+        have.
         """
         graph = self.graph
         check_memory(graph, self.border, self.lanes)

@@ -49,10 +49,7 @@ class Program:
     packed : Packed, optional
         Constants and tables of the graph.
 
-    Raises
-    ------
-    RecordingError
-        If the graph has something that cannot be recorded.
+    Raises RecordingError if the graph has something that cannot be recorded.
     """
 
     def __init__(
