@@ -98,6 +98,26 @@ class Backpropagation:
         """What a single output is for."""
         return Task() if self.several else self.heads[None].task
 
+    def expect(self, targets: Any, kind_is_given: bool) -> None:
+        """Look at all targets that will come; rows that are no classes need the task to be given.
+
+        It does not go on with what earlier targets have told.
+        """
+        if self.several:
+            for name, head in self.heads.items():
+                head.examples = targets.parts.get(name)
+            return
+        known = self.task
+        rows = targets.ndim in (2, 4) and targets.shape[1] > 1
+        if rows and known.kind in ("classes", "pictures") and not kind_is_given:
+            kind = kind_for(known.outputs, targets.shape, targets)
+            if kind != known.kind:
+                raise ValueError(
+                    f"y: expected targets of the network's task, {known.kind}, got rows of {kind}; "
+                    f"Trainer(task={known.kind!r}) or task={kind!r} says which it is"
+                )
+        self.heads[None].examples = targets
+
     def __call__(self, x: Any, y: Any) -> tuple[float, Any]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 

@@ -123,3 +123,14 @@ class EarlyStopping:
         else:
             self.waited += 1
         return self.waited >= self.patience
+
+
+def stopping_of(rule: int | EarlyStopping | None, validated: bool) -> EarlyStopping | None:
+    """A rule given as such, as its patience, or as None for none, at its start."""
+    if rule is None:
+        return None
+    if not validated:
+        raise ValueError("early_stopping: expected validation_data or validation_split with it")
+    stopping = rule if isinstance(rule, EarlyStopping) else EarlyStopping(rule)
+    stopping.start()
+    return stopping

@@ -9,10 +9,13 @@ if it says how: its `byte_scale` is None otherwise.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 BYTE_SCALE = 1 / 255
 AS_THEY_ARE = 1.0
+SMALLEST, LARGEST = 1e-3, 10.0  # root mean squares between which numbers are near unit range
 
 
 def scale_of(dtype: np.dtype, byte_scale: float | None, name: str = "x") -> float:
@@ -55,3 +58,9 @@ def as_numbers(
         return x
     numbers = x.astype(dtype, copy=False)
     return numbers if scale == 1.0 else numbers * dtype.type(scale)
+
+
+def far_from_unit(numbers: np.ndarray) -> float | None:
+    """The root mean square, if first weights and learning rates are not made for such numbers."""
+    size = float(np.sqrt(np.mean(np.square(numbers, dtype=np.float64))))
+    return size if 0 < size < SMALLEST or LARGEST < size < math.inf else None

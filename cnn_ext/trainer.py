@@ -14,19 +14,19 @@ import numpy as np
 
 from . import _check as check
 from .data.batching import batches
-from .data.labelled import LabelledSet
+from .data.labelled import LabelledSet, divided
 from .evaluator import Evaluator
-from .history import EarlyStopping, Epoch, History
+from .history import EarlyStopping, Epoch, History, stopping_of
 from .layers import Dropout, Module
 from .layers.running import first_numbers
 from .optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from .optim.average import average_of
 from .parameter import Kept, at_once
 from .progress import Progress
+from .scale import far_from_unit
 from .schedules import Schedule, schedule_of
-from .task import Task, kind_for, task_of
+from .task import Task, task_of
 
-SMALLEST, LARGEST = 1e-3, 10.0  # root mean squares between which numbers are near unit range
 Callback = Callable[["Trainer", Epoch], Any]
 
 
@@ -135,17 +135,6 @@ class Trainer(Evaluator):
                 f"has {len(own - moved)} that it does not move; was a layer replaced?"
             )
 
-    def _check_kind(self, y: np.ndarray) -> None:
-        # rows that are no classes do not go on with what earlier targets have told
-        known = self._backpropagate.task
-        if self._kind_is_given or known.kind not in ("classes", "pictures") or y.ndim not in (2, 4):
-            return
-        if y.shape[1] > 1 and (kind := kind_for(known.outputs, y.shape, y)) != known.kind:
-            raise ValueError(
-                f"y: expected targets of the network's task, {known.kind}, got rows of {kind}; "
-                f"Trainer(task={known.kind!r}) or task={kind!r} says which it is"
-            )
-
     # --------------------------------------------------------------------------------- training
 
     def train_on_batch(self, x: Any, y: Any) -> float:
@@ -167,8 +156,6 @@ class Trainer(Evaluator):
         CostError
             If the cost is NaN or infinite; the network gets back the last weights whose cost was
             finite.
-        TypeError, ValueError
-            If an argument does not fit; the message names it.
         """
         self._factor = 1.0
         return self._step(x, y)[0]
@@ -282,19 +269,17 @@ class Trainer(Evaluator):
         CostError
             If the cost becomes NaN or infinite, on the training or the validation images; the
             message says where, and the network has the last weights whose cost was finite.
-        TypeError, ValueError
-            If an argument does not fit; the message names it.
         """
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
         self._check_optimizer()
         callbacks = _callables(callbacks)
-        training, validation = self._divide(x, y, validation_data, validation_split)
-        if not self._backpropagate.several:
-            self._check_kind(training.y)
-        for name, head in self._backpropagate.heads.items():
-            head.examples = training.y if name is None else training.y.parts.get(name)
-        stopping = _stopping(early_stopping, validation)
+        training, validation = divided(
+            LabelledSet(x, y, several=self._backpropagate.several),
+            validation_data, validation_split, self._split_seed,
+        )  # fmt: skip
+        self._backpropagate.expect(training.y, self._kind_is_given)
+        stopping = stopping_of(early_stopping, validation is not None)
         factor_at = schedule_of(schedule)
 
         def factor(epochs_done: float) -> float:
@@ -331,33 +316,6 @@ class Trainer(Evaluator):
         if stopping and stopping.best is not None and stopping.restore_best:
             self._restore(stopping.best)
         return history
-
-    def _divide(
-        self, x: Any, y: Any, validation_data: tuple[Any, Any] | None, validation_split: float
-    ) -> tuple[LabelledSet, LabelledSet | None]:
-        # the images to train on, and those to validate on
-        several = self._backpropagate.several
-        training = LabelledSet(x, y, several=several)
-        if not validation_split:
-            if validation_data is None:
-                return training, None
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                raise TypeError(f"validation_data: expected (x, y), got {validation_data!r:.99}")
-            images, targets = validation_data
-            return training, LabelledSet(
-                images, targets, "validation_data[0]", "validation_data[1]", several
-            )
-        if validation_data is not None:
-            raise ValueError("validation_split: expected 0 with validation_data")
-        kept = round(len(training) * check.number(validation_split, "validation_split", 0, 1))
-        if not 0 < kept < len(training):
-            raise ValueError(
-                f"validation_split: expected a part that leaves images for both sets, got "
-                f"{validation_split!r} of {len(training)}"
-            )
-        rng = np.random.default_rng([self._split_seed, len(training)])
-        order = rng.permutation(len(training))
-        return training.part(np.sort(order[kept:])), training.part(order[:kept])
 
     def _epoch(
         self,
@@ -406,23 +364,16 @@ class Trainer(Evaluator):
                 f"the last step of epoch {number}, learning rate {rate:g}, gave weights that are "
                 "not finite; the network has those before it"
             )
-        return Epoch(
-            number=number,
-            cost=costs / seen,
-            accuracy=None if right is None else right / seen,
-            learning_rate=rate,
-            seconds=seconds,
-            images_per_second=seen / seconds,
-        )
+        accuracy = None if right is None else right / seen
+        return Epoch(number, costs / seen, accuracy, rate, seconds, seen / seconds)
 
     def _look_at(self, images: np.ndarray, name: str) -> None:
         # warn once of numbers that first weights and learning rates are not made for
         if name in self._looked or isinstance(images, tuple):
             return
         self._looked.add(name)
-        numbers = first_numbers(self.net, images)
-        size = float(np.sqrt(np.mean(np.square(numbers, dtype=np.float64))))
-        if 0 < size < SMALLEST or LARGEST < size < math.inf:
+        size = far_from_unit(first_numbers(self.net, images))
+        if size is not None:
             self._looked = {"x", "validation_data"}
             warnings.warn(
                 f"{name}: numbers of root mean square {size:.3g}, as the network takes them, are "
@@ -454,15 +405,3 @@ def _callables(callbacks: Iterable[Callback]) -> list[Callback]:
 
 def _says_stop(answers: list[Any]) -> bool:
     return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)
-
-
-def _stopping(
-    rule: int | EarlyStopping | None, validation: LabelledSet | None
-) -> EarlyStopping | None:
-    if rule is None:
-        return None
-    if validation is None:
-        raise ValueError("early_stopping: expected validation_data or validation_split with it")
-    stopping = rule if isinstance(rule, EarlyStopping) else EarlyStopping(rule)
-    stopping.start()
-    return stopping

@@ -16,10 +16,10 @@ from typing import Any
 import graph_reference
 import numpy as np
 import pytest
+from c_files import compiled, needs_compiler, predict
 from gradcheck import check_gradient
 from numpy.testing import assert_allclose
 from operator_cases import CASES, IMAGE, LANES, NEVER_INFERRED, OperatorCase
-from test_c_source import compiled, needs_compiler, predict
 from test_plan_graphs import assert_same_bits
 
 from cnn_ext.c import write_c

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from c_files import CC, compiled, predict
 from numpy.testing import assert_allclose, assert_array_equal
-from test_c_source import CC, compiled, predict
 
 import cnn_ext
 from cnn_ext import SGD, Activation, BatchNorm2d, Conv2d, Linear, Module, Trainer, ops

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _check as check
 from .._arrays import plain_array, refuse_wrapped
 from .batching import gather
 
@@ -75,6 +76,30 @@ class LabelledSet:
     def __getitem__(self, chosen: np.ndarray) -> Any:
         wanted = chosen if self.indices is None else self.indices[chosen]
         return self.x[wanted] if isinstance(self.x, Columns) else gather(self.x, wanted)
+
+
+def divided(
+    whole: LabelledSet, validation_data: Any, validation_split: float, seed: int
+) -> tuple[LabelledSet, LabelledSet | None]:
+    """The images to train on, and those to validate on: given, or a part that the seed chooses."""
+    if not validation_split:
+        if validation_data is None:
+            return whole, None
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise TypeError(f"validation_data: expected (x, y), got {validation_data!r:.99}")
+        x, y = validation_data
+        several = isinstance(whole.y, Columns)
+        return whole, LabelledSet(x, y, "validation_data[0]", "validation_data[1]", several)
+    if validation_data is not None:
+        raise ValueError("validation_split: expected 0 with validation_data")
+    kept = round(len(whole) * check.number(validation_split, "validation_split", 0, 1))
+    if not 0 < kept < len(whole):
+        raise ValueError(
+            f"validation_split: expected a part that leaves images for both sets, got "
+            f"{validation_split!r} of {len(whole)}"
+        )
+    order = np.random.default_rng([seed, len(whole)]).permutation(len(whole))
+    return whole.part(np.sort(order[kept:])), whole.part(order[:kept])
 
 
 class Columns:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..graph.value import Value, joined
 from ..parameter import Kept
-from .module import Module, attributes_of, found_in
-from .tracing import emit
+from .module import Module
+from .tracing import attributes_of, emit, found_in
 
 SAME = "Same"  # stands where a layer stands again: {"type": "Same", "layer": its first place}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..parameter import Buffer, Kept, Parameter
 from ..scale import BYTE_SCALE
 from .running import go_back, run
 from .summary import table
-from .tracing import PASSING, Trace, emit, is_wrapped, trace
+from .tracing import Trace, attributes_of, emit, found_in, is_leaf, known_names, trace
 
 if TYPE_CHECKING:
     from typing import Self
@@ -386,37 +386,3 @@ def _described(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and any(isinstance(item, Module) for item in value):
         return [_described(item) for item in value]
     return value
-
-
-def known_names(module: Module) -> tuple[str, ...] | None:
-    """Attributes in which alone there may be parameters; None if all must be searched.
-
-    The class itself must say it: a subclass may have more, and so may a layer that was wrapped.
-    """
-    return None if is_wrapped(module) else vars(type(module)).get("keeps")
-
-
-def is_leaf(module: Module) -> bool:
-    """Whether it is known without a search that there is no layer below."""
-    return type(module).is_leaf_kind and not is_wrapped(module)
-
-
-def attributes_of(module: Module) -> list[tuple[str, Any]]:
-    """Names and values of the attributes in which something may be found."""
-    own, known = vars(module), known_names(module)
-    if known is not None:
-        return [(name, own[name]) for name in known]
-    return [(name, value) for name, value in own.items() if name not in PASSING]
-
-
-def found_in(name: str, value: Any, kind: type[Any]) -> Sequence[tuple[str, Any]]:
-    # the value itself, or what is of that kind in lists, tuples and dictionaries
-    if isinstance(value, kind):
-        return ((name, value),)
-    if isinstance(value, dict):
-        pairs: Iterable[tuple[Any, Any]] = value.items()
-    elif isinstance(value, (list, tuple)):
-        pairs = enumerate(value)
-    else:
-        return ()
-    return [found for key, inner in pairs for found in found_in(f"{name}.{key}", inner, kind)]

@@ -1,4 +1,4 @@
-"""A module's `forward` on symbolic values: the graph that it makes, and what was made of that."""
+"""What a module consists of, and its `forward` on symbolic values: the graph that it makes."""
 
 from __future__ import annotations
 
@@ -140,6 +140,40 @@ def is_opaque(module: Module) -> bool:
 def is_wrapped(module: Module) -> bool:
     """Whether it has methods of its own in place of those of its class."""
     return not vars(module).keys().isdisjoint(METHODS)
+
+
+def known_names(module: Module) -> tuple[str, ...] | None:
+    """Attributes in which alone there may be parameters; None if all must be searched.
+
+    The class itself must say it: a subclass may have more, and so may a layer that was wrapped.
+    """
+    return None if is_wrapped(module) else vars(type(module)).get("keeps")
+
+
+def is_leaf(module: Module) -> bool:
+    """Whether it is known without a search that there is no layer below."""
+    return type(module).is_leaf_kind and not is_wrapped(module)
+
+
+def attributes_of(module: Module) -> list[tuple[str, Any]]:
+    """Names and values of the attributes in which something may be found."""
+    own, known = vars(module), known_names(module)
+    if known is not None:
+        return [(name, own[name]) for name in known]
+    return [(name, value) for name, value in own.items() if name not in PASSING]
+
+
+def found_in(name: str, value: Any, kind: type[Any]) -> Sequence[tuple[str, Any]]:
+    # the value itself, or what is of that kind in lists, tuples and dictionaries
+    if isinstance(value, kind):
+        return ((name, value),)
+    if isinstance(value, dict):
+        pairs: Iterable[tuple[Any, Any]] = value.items()
+    elif isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+    else:
+        return ()
+    return [found for key, inner in pairs for found in found_in(f"{name}.{key}", inner, kind)]
 
 
 def emit(module: Module, values: Sequence[Value], label: str | None = None) -> Any:
