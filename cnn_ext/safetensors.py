@@ -65,11 +65,6 @@ class _Entry(NamedTuple):
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file.
 
-    Parameters
-    ----------
-    path
-        File to read.
-
     Returns
     -------
     tensors : dict of str to ndarray

@@ -260,10 +260,6 @@ class Trainer(Evaluator):
         progress : bool
             Show how far training is, on standard error.
 
-        Returns
-        -------
-        History
-
         Raises
         ------
         CostError

@@ -1,4 +1,7 @@
-"""Data: readers, the bundled digits, sets by name, and mini-batches; loaded at first use."""
+"""Data: readers, the bundled digits, sets by name, and mini-batches; loaded at first use.
+
+Where a file cannot be opened, what reads it raises OSError.
+"""
 
 from __future__ import annotations
 

@@ -25,11 +25,6 @@ _DTYPE = re.compile(r"[<>|=]?[biufcU][1-9]\d{0,5}")
 def load_npy(path: StrPath) -> Array:
     """Read a ``.npy`` file of booleans, numbers or strings.
 
-    Parameters
-    ----------
-    path
-        File to read.
-
     Returns
     -------
     ndarray
@@ -40,8 +35,6 @@ def load_npy(path: StrPath) -> Array:
     ValueError
         If the file is not ``.npy`` of version 1 or 2, holds objects or records, or is shorter or
         longer than its header promises. This is found out before the array is allocated.
-    OSError
-        If the file cannot be opened.
     """
     with named(path), open(path, "rb") as file:
         return _read_array(file, os.fstat(file.fileno()).st_size)
@@ -49,11 +42,6 @@ def load_npy(path: StrPath) -> Array:
 
 def load_npz(path: StrPath) -> dict[str, Array]:
     """Read all arrays of a ``.npz`` file, as ``numpy.savez`` and ``savez_compressed`` write it.
-
-    Parameters
-    ----------
-    path
-        File to read.
 
     Returns
     -------
@@ -65,8 +53,6 @@ def load_npz(path: StrPath) -> dict[str, Array]:
     ValueError
         If the file or an array in it is damaged, is not what `load_npy` reads, is encrypted or
         compressed in another way than NumPy's, or if something else than arrays is in it.
-    OSError
-        If the file cannot be opened.
     """
     import struct
     import zipfile

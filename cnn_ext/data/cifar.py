@@ -49,8 +49,6 @@ def read_cifar(path: StrPath, kind: int = 10) -> Batch:
     ValueError
         If `kind` is neither, or the file is not a whole number of records, is empty, or holds a
         label that does not exist.
-    OSError
-        If the file cannot be opened.
     """
     _check_kind(kind)
     with named(path), open(path, "rb") as file:
@@ -81,8 +79,6 @@ def read_cifar_archive(
     ValueError
         If `kind` is neither, the archive or a batch in it is damaged, a batch is larger than any
         of CIFAR's or comes twice, or one of `names` is missing.
-    OSError
-        If the file cannot be opened.
     """
     import gzip
     import tarfile

@@ -67,8 +67,6 @@ def image_folder(
         cannot be read or differs in size (the message names the file).
     ImportError
         If Pillow is not installed.
-    OSError
-        If the folder or a file cannot be opened.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")

@@ -33,11 +33,6 @@ _MAX_DIMENSIONS = 32  # the most that every NumPy supports
 def read_idx(path: StrPath) -> Array:
     """Read an IDX file, plain or gzipped (told by its first bytes, whatever its name).
 
-    Parameters
-    ----------
-    path
-        File to read.
-
     Returns
     -------
     ndarray
@@ -49,8 +44,6 @@ def read_idx(path: StrPath) -> Array:
     ValueError
         If the file is not IDX, truncated, longer than its header promises, or damaged gzip. No
         more memory is taken than the file really holds.
-    OSError
-        If the file cannot be opened.
     """
     with named(path), _open(path) as (stream, size):
         magic = stream.read(4)

@@ -66,8 +66,6 @@ def read_image(
         If `background` is of another type.
     ImportError
         If Pillow is not installed.
-    OSError
-        If the file cannot be opened.
     """
     pillow = _pillow()
     height_width = _check_size(size)

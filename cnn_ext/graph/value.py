@@ -232,20 +232,15 @@ def joined(values: Sequence[Value], axis: int = 1) -> Value:
     place = axis + ndim if axis < 0 else axis
     if not 1 <= place < ndim:
         raise ValueError(f"dim: expected an axis from 1 to {ndim - 1}, got {axis!r}")
-    names: dict[str, int] = {}
-    tables, end = [], 0
-    first: dict[str, Value] = {}
-    for value in values:
-        if value.name not in names:
-            names[value.name] = end
-            first[value.name] = value
-            end += math.prod(value.features)
-        start = names[value.name]
+    once = {value.name: value for value in values}  # the inputs of the gather
+    end, places = 0, {}
+    for name, value in once.items():
         count = math.prod(value.features)
-        tables.append(np.arange(start, start + count).reshape(value.features))
+        places[name] = np.arange(end, end + count).reshape(value.features)
+        end += count
     try:
-        index = np.concatenate(tables, place - 1)
+        index = np.concatenate([places[value.name] for value in values], place - 1)
     except ValueError as error:
         raise ValueError(f"values: {error}") from None
-    here, *others = first.values()
+    here, *others = once.values()
     return here.emit("gather", *others, index=index)

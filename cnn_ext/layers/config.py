@@ -19,7 +19,7 @@ from . import (
     normalize,
     pool,
     resize,
-)  # fmt: skip
+)
 from .built_in import WeightedLayer
 from .container import SAME, Container
 from .from_graph import GraphModule

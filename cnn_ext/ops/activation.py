@@ -75,14 +75,6 @@ def _finite(value: Any, name: str) -> float:
     return check.number(value, name, -sys.float_info.max)
 
 
-def _slope(negative_slope: Any) -> float:
-    if not isinstance(negative_slope, (int, float, np.integer, np.floating)):
-        raise TypeError(f"negative_slope: expected a number, got {negative_slope!r}")
-    if not 0 <= negative_slope < np.inf:
-        raise ValueError(f"negative_slope: expected 0 or more, got {negative_slope!r}")
-    return float(negative_slope)
-
-
 def leaky_relu(x: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
     """`x` where it is at least 0, else ``negative_slope * x``.
 
@@ -92,13 +84,14 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
         If `negative_slope` is no number, or negative: then the output would not tell the sign of
         the input.
     """
-    slope = _slope(negative_slope)
+    slope = check.number(negative_slope, "negative_slope")
     return _elementwise("leaky_relu", x, None, out, slope)
 
 
 def leaky_relu_backward(dy: Any, y: Any, negative_slope: float = 0.01, *, out: Any = None) -> Any:
     """Gradient of `leaky_relu` from its output."""
-    return _elementwise("leaky_relu_back", y, dy, out, _slope(negative_slope))
+    slope = check.number(negative_slope, "negative_slope")
+    return _elementwise("leaky_relu_back", y, dy, out, slope)
 
 
 def sigmoid(x: Any, *, out: Any = None) -> Any:

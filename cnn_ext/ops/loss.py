@@ -174,18 +174,9 @@ def mse(a: Any, target: Any) -> tuple[float, Any]:
 
 
 def quadratic(a: Any, target: Any) -> tuple[float, Any]:
-    """Quadratic cost ``1/(2N) sum ||target - a||^2``.
+    """Quadratic cost ``1/(2N) sum ||target - a||^2``, its gradient ``(a - target) / N``.
 
-    Parameters
-    ----------
-    a : array_like, shape (N, K, ...), or Lanes
-    target : array_like, shape (N, K, ...)
-
-    Returns
-    -------
-    cost : float
-    da : ndarray or Lanes, shape (N, K, ...)
-        ``(a - target) / N``.
+    Arguments and result as for `mse`.
     """
     return _loss(KERNELS[quadratic], a, target, "a")
 
