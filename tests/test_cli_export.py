@@ -12,7 +12,6 @@ import pytest
 from commands import run
 
 from cnn_ext import Sequential, architectures
-from cnn_ext.cli._files import Model
 from cnn_ext.io import save
 
 
@@ -24,7 +23,7 @@ def net() -> Sequential:
 @pytest.fixture
 def folder(net: Sequential, tmp_path: Path) -> Path:
     """A model that says what it takes, and one that does not."""
-    Model(net, (1, 8, 8)).save(str(tmp_path / "model.safetensors"))
+    save(net, tmp_path / "model.safetensors", {"input_shape": "[1, 8, 8]"})
     save(net, tmp_path / "bare.safetensors")
     return tmp_path
 

@@ -8,14 +8,13 @@ import tempfile
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..data import datasets
 from ..data.dataset import Dataset
 from ..data.pictures import Mode
-from ..io import load_with_metadata, save
+from ..io import load_with_metadata
 from ..layers import Module
 from ..losses import LOSSES
 from ..task import Task
@@ -25,38 +24,26 @@ Shape = tuple[int, int, int]  # C, H, W
 MODES: dict[int, Mode] = {1: "L", 3: "RGB"}  # how pictures are read for so many channels
 
 
-@dataclass
-class Model:
-    """A network and what is kept with it: what it takes, what it is for, its loss."""
-
-    net: Module
-    input_shape: Shape | None = None
-    task: Task = field(default_factory=Task)
-
-    def save(self, path: str) -> None:
-        """Write the model, whole or not at all."""
-        save(self.net, path, {"input_shape": json.dumps(self.input_shape)})
-
-
-def load_model(path: str) -> Model:
-    """Read a model; one that was saved without a shape has none."""
+def load_model(path: str) -> tuple[Module, Task]:
+    """Read a network, and what it is for."""
     net, metadata = load_with_metadata(path)
-    if net.task is None:  # of an older version
-        net.task = _older(path, metadata)
-    model = Model(net, task=net.task)
-    shape = net.input_shape
-    if shape is not None and len(shape) == 3:
-        model.input_shape = (shape[0], shape[1], shape[2])
-    if shape is not None:
+    task = net.task = net.task or _older(path, metadata)
+    if net.input_shape is not None:
         try:
-            model.task.check(net.output_shape(shape))
+            task.check(net.output_shape(net.input_shape))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    return model
+    return net, task
+
+
+def image_shape(net: Module) -> Shape | None:
+    """(C, H, W) of the images that a network takes, if it says so."""
+    shape = net.input_shape
+    return (shape[0], shape[1], shape[2]) if shape is not None and len(shape) == 3 else None
 
 
 def _older(path: str, metadata: dict[str, str]) -> Task:
-    # the task of a file that has classes and loss in texts of their own
+    # the task of a file of an older version, which has classes and loss in texts of their own
     classes = _json(path, metadata, "classes")
     loss = metadata.get("loss", None if classes is None else "cross_entropy")
     if loss is None:
@@ -103,7 +90,7 @@ def load_data(
     return data
 
 
-def load_tested(arguments: Namespace) -> tuple[Model, Dataset]:
+def load_tested(arguments: Namespace) -> tuple[Module, Task, Dataset]:
     """The model of the command, and data that have images for a test of it.
 
     Raises
@@ -114,34 +101,31 @@ def load_tested(arguments: Namespace) -> tuple[Model, Dataset]:
         If a file is missing or broken, or there are no images for a test.
     """
     path, source = arguments.model, arguments.data
-    model = load_model(path)
-    if model.input_shape is None:
-        data = load_data(arguments)
-    else:
-        channels, height, width = model.input_shape
-        data = load_data(arguments, (height, width), channels)
+    net, task = load_model(path)
+    wanted = image_shape(net)
+    data = load_data(arguments, wanted and wanted[1:], wanted and wanted[0])
     shape = data.x_test.shape[1:]
-    if model.input_shape not in (None, shape):
-        raise UsageError(f"{path} takes images of shape {model.input_shape}, {source} has {shape}")
+    if wanted not in (None, shape):
+        raise UsageError(f"{path} takes images of shape {wanted}, {source} has {shape}")
     try:
-        outputs = model.net.output_shape(shape)
+        outputs = net.output_shape(shape)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path} does not fit {source}: {error}") from error
-    names = model.task.names(outputs)
+    names = task.names(outputs)
     if (
         len(outputs) != 1
         or len(names) != len(data.classes)
-        or (model.task.classes is not None and names != data.classes)
+        or (task.classes is not None and names != data.classes)
     ):
         raise UsageError(
-            f"{path} tells {_names(model.task.classes or outputs)} apart, "
+            f"{path} tells {_names(task.classes or outputs)} apart, "
             f"{source} has the classes {_names(data.classes)}"
         )
-    if model.task.kind not in (None, "classes", "probability"):
-        raise ValueError(f"{path}: its task is {model.task.kind}, but {source} has classes")
+    if task.kind not in (None, "classes", "probability"):
+        raise ValueError(f"{path}: its task is {task.kind}, but {source} has classes")
     if not len(data.x_test):
         raise ValueError(f"{source}: no images for a test")
-    return model, data
+    return net, task, data
 
 
 def _names(classes: Sequence[object]) -> str:

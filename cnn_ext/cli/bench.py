@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._dispatch import MAX_THREADS, get_num_threads, threads
-from ._files import load_model
+from ._files import image_shape, load_model
 from ._options import add_json, real, whole
 
 BATCH = 256
@@ -45,14 +45,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model = load_model(arguments.model)
-    if model.input_shape is None:
+    net, _ = load_model(arguments.model)
+    shape = image_shape(net)
+    if shape is None:
         raise ValueError(f"{arguments.model}: no input_shape in the metadata")
     started = time.perf_counter()
-    plan = model.net.compile(model.input_shape, BATCH)
+    plan = net.compile(shape, BATCH)
     compiling = time.perf_counter() - started
-    most = min(BATCH, max(LARGEST // math.prod(model.input_shape), 1))
-    images = np.random.default_rng(0).random((most, *model.input_shape), np.float32)
+    most = min(BATCH, max(LARGEST // math.prod(shape), 1))
+    images = np.random.default_rng(0).random((most, *shape), np.float32)
     image = images[0]
     rows = []
     for count in arguments.threads or sorted({1, get_num_threads()}):
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         for row in rows:
             row["latency"] = dict(zip((f"p{p}" for p in PERCENTILES), row["latency"], strict=True))
         result = {
-            "input_shape": model.input_shape,
+            "input_shape": shape,
             "compile_seconds": compiling,
             "weights_bytes": plan.weights_bytes,
             "arena_bytes": plan.arena_bytes,
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(result, allow_nan=False))
         return 0
-    print(f"image           {' x '.join(map(str, model.input_shape))}")
+    print(f"image           {' x '.join(map(str, shape))}")
     print(f"compiled in     {1e3 * compiling:.1f} ms")
     print(f"weights         {plan.weights_bytes:,} bytes")
     print(f"scratch memory  {plan.arena_bytes:,} bytes a thread")

@@ -27,11 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model, data = load_tested(arguments)
-    loss = arguments.loss or model.task.loss
+    net, task, data = load_tested(arguments)
+    loss = arguments.loss or task.loss
     if loss not in LOSSES:
         raise UsageError(f"{arguments.model} does not say its loss, so --loss must be given")
-    trainer = Trainer(model.net, loss, num_threads=arguments.threads)
+    trainer = Trainer(net, loss, num_threads=arguments.threads)
     scores = trainer.evaluate(data.x_test, data.y_test)
     if not math.isfinite(scores["cost"]):
         raise CostError(f"{arguments.model}: the cost is {scores['cost']}")

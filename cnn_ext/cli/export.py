@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..c.source import names_of, write_c
 from ..layers import graph_of
-from ._files import check_output, load_model
+from ._files import check_output, image_shape, load_model
 from ._options import UsageError, add_outputs
 
 
@@ -48,17 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
         written.append(("--onnx", Path(arguments.onnx)))
     for option, path in written:
         check_output(option, str(path))
-    model = load_model(arguments.model)
-    shape = arguments.input_shape or model.input_shape
+    net, _ = load_model(arguments.model)
+    shape = arguments.input_shape or image_shape(net)
     if shape is None:
         raise UsageError(f"{arguments.model} has no input_shape, so --input-shape must be given")
     try:
         if arguments.onnx is not None:
             from .. import onnx
 
-            onnx.export(model.net, arguments.onnx, shape)
+            onnx.export(net, arguments.onnx, shape)
         if arguments.c is not None:
-            write_c(graph_of(model.net, shape), arguments.c, arguments.name, arguments.outputs)
+            write_c(graph_of(net, shape), arguments.c, arguments.name, arguments.outputs)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{arguments.model}: {error}") from error
     for _, path in written:

@@ -58,18 +58,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"argument --out: {folder} is not a folder")
     for path in [folder / f"{n}.png" for n in NAMES] if folder.exists() else [folder]:
         check_output("--out", str(path))
-    model, data = load_tested(arguments)
+    net, task, data = load_tested(arguments)
     drawn: dict[str, Figure] = {}
     if arguments.history is not None:
         drawn["history"] = plot.history(_read_history(arguments.history))
-    net = model.net if isinstance(model.net, Sequential) else Sequential(model.net)
-    first = next((i for i, kind in enumerate(net.walk()) if isinstance(kind, Conv2d)), None)
+    chain = net if isinstance(net, Sequential) else Sequential(net)
+    first = next((i for i, kind in enumerate(chain.walk()) if isinstance(kind, Conv2d)), None)
     if first is None:
         say(f"cnn-ext plot: no kernels.png, as {arguments.model} has no convolution")
     else:
-        drawn["kernels"] = plot.kernels(net, first)
-    trainer = Trainer(model.net, num_threads=arguments.threads, task=model.task)
-    drawn["feature_maps"] = plot.feature_maps(net, data.x_test[0])
+        drawn["kernels"] = plot.kernels(chain, first)
+    trainer = Trainer(net, num_threads=arguments.threads, task=task)
+    drawn["feature_maps"] = plot.feature_maps(chain, data.x_test[0])
     outputs = trainer.outputs(data.x_test)
     guesses = trainer.task.predictions(outputs)
     known = trainer.task.outputs not in (None, "numbers") and outputs.shape[1] > 1

@@ -19,7 +19,7 @@ from ..data._reading import Array
 from ..data.folders import pictures
 from ..data.pictures import Mode, read_image
 from ..task import Task
-from ._files import MODES, load_model
+from ._files import MODES, image_shape, load_model
 from ._options import UsageError, add_json, add_outputs, add_threads, message_of, say, whole
 
 BATCH = 256
@@ -46,19 +46,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model = load_model(arguments.model)
-    if model.input_shape is None:
+    net, task = load_model(arguments.model)
+    input_shape = image_shape(net)
+    if input_shape is None:
         raise ValueError(f"{arguments.model}: no input_shape (C, H, W) in the metadata")
-    channels, height, width = model.input_shape
+    channels, height, width = input_shape
     if channels not in MODES:
         raise ValueError(f"{arguments.model}: takes {channels} channels, pictures have 1 or 3")
-    shape, task = model.net.output_shape(model.input_shape), model.task
+    shape = net.output_shape(input_shape)
     if task.kind == "pictures" or (len(shape) > 1 and task.kind != "numbers"):
         raise ValueError(f"{arguments.model}: its outputs, {shape}, are pictures, not classes")
     if arguments.top > len(task.names(shape)):
         raise UsageError(f"argument --top: the model has {len(task.names(shape))} classes")
     paths = list(_files(arguments.pictures))
-    plan = model.net.compile(model.input_shape, BATCH, arguments.outputs)
+    plan = net.compile(input_shape, BATCH, arguments.outputs)
     if plan.task.outputs is None and plan.task.kind != "numbers":
         raise UsageError(f"{arguments.model} does not say what its outputs are: give --outputs")
     guess = _guesses(plan.task, shape, arguments.top)

@@ -23,12 +23,13 @@ from .._files import atomic_write
 from ..architectures import ARCHITECTURES, build
 from ..history import History
 from ..initializers import INITIALIZERS
+from ..io import save
 from ..layers import Sequential
 from ..optim import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES
 from ..task import Task
 from ..trainer import CostError, Trainer
-from ._files import Model, Shape, check_output, load_data
+from ._files import Shape, check_output, load_data
 from ._options import UsageError, add_data, add_threads, real, say, size, whole
 
 
@@ -191,7 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or defaults.threads
     task = Task("classes", classes=data.classes)
     trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads, task)
-    model = Model(net, (C, H, W))
+    net.input_shape = (C, H, W)
     if not arguments.quiet:
         say(
             f"{len(data.x_train)} images of {C} x {H} x {W} in {len(data.classes)} classes, "
@@ -222,7 +223,7 @@ def run(arguments: argparse.Namespace) -> int:
         unfinished = history.stopped == "interrupted"
         if unfinished:
             files = _beside(files)
-        model.save(files[0])
+        save(net, files[0])
         if arguments.history is not None:
             _write_history(history, files[1])
     written = f"model written to {files[0]}"

@@ -149,12 +149,9 @@ def cifar10(folder: StrPath, download: bool = False, base_url: str | None = None
         Folder that holds ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or
         the sub-folder ``cifar-10-batches-bin`` with them, or ``cifar-10-binary.tar.gz``, which is
         read without being unpacked.
-    download
-        Fetch the archive into `folder` if none of these is there, checked against its published
-        hash; a download that broke off is resumed. Needs pooch.
-    base_url
-        URL of the folder to fetch it from; by default, where the environment variable
-        ``CNN_EXT_DATA_URL`` is set, the folder ``cifar-10`` under it, else its makers' site.
+    download, base_url
+        As for `mnist`, of the archive; the folder under ``CNN_EXT_DATA_URL`` is ``cifar-10``, and
+        without that variable it comes from its makers' site.
 
     Returns
     -------

@@ -59,10 +59,8 @@ class AvgPool2d(BuiltIn):
 
     Parameters
     ----------
-    kernel_size, stride, padding : int or (int, int)
-        `stride` None means `kernel_size`; `padding` is at most half of it.
-    ceil_mode : bool
-        Keep windows that hang over the edge.
+    kernel_size, stride, padding, ceil_mode
+        As for `MaxPool2d`.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
     """
@@ -87,15 +85,7 @@ class AvgPool2d(BuiltIn):
 
 
 class MaxPool1d(BuiltIn):
-    """Maxima of windows of sequences (N, C, L).
-
-    Parameters
-    ----------
-    kernel_size, stride, padding, dilation : int
-        `stride` None means `kernel_size`; `padding` is at most half of it.
-    ceil_mode : bool
-        Keep windows that hang over the end; by name alone, as in `MaxPool2d`.
-    """
+    """Maxima of windows of sequences (N, C, L); arguments as for `MaxPool2d`, each a number."""
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
@@ -118,17 +108,7 @@ class MaxPool1d(BuiltIn):
 
 
 class AvgPool1d(BuiltIn):
-    """Means of windows of sequences (N, C, L).
-
-    Parameters
-    ----------
-    kernel_size, stride, padding : int
-        `stride` None means `kernel_size`; `padding` is at most half of it.
-    ceil_mode : bool
-        Keep windows that hang over the end.
-    count_include_pad : bool
-        Whether the zeros of the padding count in the divisor.
-    """
+    """Means of windows of sequences (N, C, L); arguments as for `AvgPool2d`, each a number."""
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 

@@ -207,16 +207,8 @@ def linear_backward(
     dy : array_like, shape (N, K), or Lanes
     x, weight
         As given to `linear`.
-    need_dx : bool
-        If False, dx is not computed and None is returned for it.
-    out : (dx, dweight, dbias), optional
-        Arrays to write the results to; each may be None.
-
-    Returns
-    -------
-    dx : ndarray or Lanes, shape (N, C)
-    dweight : ndarray, shape (K, C)
-    dbias : ndarray, shape (K,)
+    need_dx, out
+        As for `conv2d_backward`, which returns the same three.
     """
     array = check.real_array(weight, "weight")
     weights = {"weight": array, "bias": np.zeros(array.shape[:1], np.float32)}

@@ -125,18 +125,12 @@ def avg_pool2d(
 
     Parameters
     ----------
-    x : array_like, shape (N, C, H, W), or Lanes
-        float32 or float64; other real numbers are taken as float32.
-    kernel_size, stride : int or (int, int)
-        `stride` None means `kernel_size`.
+    x, kernel_size, stride, ceil_mode, out
+        As for `max_pool2d`.
     padding : int or (int, int)
         Zeros around the input, at most half of `kernel_size`.
-    ceil_mode : bool
-        Keep windows that hang over the lower and right edge, even the only one.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
-    out : ndarray, shape (N, C, P, Q), optional
-        Where to write the result.
 
     Returns
     -------
