@@ -15,7 +15,7 @@ from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
 from .data.batching import batches, gather
 from .data.labelled import LabelledSet, refuse_no_images
 from .layers import Module
-from .layers.modes import evaluation_mode
+from .layers.running import evaluation_mode
 from .losses import LOSSES, Loss, loss_of
 from .task import Task, kind_for, task_of
 

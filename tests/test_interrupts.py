@@ -15,7 +15,7 @@ from interrupting import every_interrupt, timer_signals
 import cnn_ext
 from cnn_ext import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, ops
 from cnn_ext.backpropagation import Backpropagation
-from cnn_ext.layers.modes import evaluation_mode
+from cnn_ext.layers.running import evaluation_mode
 from cnn_ext.task import Task
 
 X = np.random.default_rng(0).random((5, 1, 6, 6), np.float32)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from .. import _check as check
 from ..graph.graph import Graph
 from ..graph.rewrite import frozen
-from .modes import evaluation_mode
 from .module import Module
+from .running import evaluation_mode
 from .tracing import Untraceable, trace
 
 

@@ -113,15 +113,12 @@ class Conv1d(WeightedLayer):
         self.kernel_size = check.whole(one(kernel_size), "kernel_size", 1)
         self.stride = check.whole(one(stride), "stride", 1)
         self.dilation = check.whole(one(dilation), "dilation", 1)
-        self.padding: Any = padding
+        self.padding: Any = one(padding)
         if isinstance(padding, str):
-            axes = (1, self.kernel_size), (1, self.stride), (1, self.dilation)
-            check.padding4(padding, *axes)
-        elif check.is_list(padding):
-            self.padding = check.pair(padding, "padding", 0) if len(padding) > 1 else (
-                check.whole(padding[0], "padding", 0))  # fmt: skip
+            check.padding4(padding, (1, self.kernel_size), (1, self.stride), (1, self.dilation))
         else:
-            self.padding = check.whole(padding, "padding", 0)
+            ends = check.pair(self.padding, "padding", 0)
+            self.padding = ends if check.is_list(self.padding) else ends[0]
         shape = (self.out_channels, self.in_channels // self.groups, self.kernel_size)
         self.new_parameters(shape, bias, initializer, rng, dtype)
 

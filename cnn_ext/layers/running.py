@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -141,6 +142,18 @@ def first_numbers(module: Module, x: Any) -> np.ndarray:
     normalize = begun.trace.normalize
     numbers: np.ndarray = (lanes if normalize is None else normalize(lanes)).unpack()
     return numbers
+
+
+def evaluation_mode(net: Module) -> AbstractContextManager[None]:
+    """Evaluation mode for a while; afterwards every layer has the mode that it had."""
+    layers = [layer for _, layer in net.named_modules()]
+    modes = [layer.training for layer in layers]
+
+    def back() -> None:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.train(mode)
+
+    return _core.Restored([(layer, "training") for layer in layers], net.eval, back)
 
 
 def _batch(x: Any, name: str) -> Any:

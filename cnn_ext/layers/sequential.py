@@ -19,9 +19,9 @@ from .config import layers_of
 from .container import Container, configs_of
 from .dropout import Dropout
 from .linear import Flatten
-from .modes import evaluation_mode
 from .module import Module
 from .normalize import Normalize
+from .running import evaluation_mode
 from .tracing import emit, is_opaque, named
 
 

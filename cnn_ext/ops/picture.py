@@ -50,20 +50,17 @@ def _filter(image: ArrayLike, weights: np.ndarray, mode: str, before: int) -> np
     if weights.ndim != 2 or 0 in weights.shape:
         raise ValueError(f"kernel: expected shape (R, S), got {weights.shape}")
     R, S = weights.shape
-    if mode == "full":
-        padding = (R - 1, R - 1, S - 1, S - 1)
-    elif mode == "same":
+    padding: Any = mode
+    if mode == "same":
         top, left = (R + before) // 2, (S + before) // 2
         padding = (top, R - 1 - top, left, S - 1 - left)
-    elif mode == "valid":
-        padding = (0, 0, 0, 0)
-        if R > picture.shape[0] or S > picture.shape[1]:
-            raise ValueError(
-                f"kernel: expected at most the picture's {picture.shape[:2]} in mode 'valid', "
-                f"got {weights.shape}"
-            )
-    else:
+    elif mode not in ("full", "valid"):
         raise ValueError(f"mode: expected 'full', 'valid' or 'same', got {mode!r}")
+    if mode == "valid" and (R > picture.shape[0] or S > picture.shape[1]):
+        raise ValueError(
+            f"kernel: expected at most the picture's {picture.shape[:2]} in mode 'valid', "
+            f"got {weights.shape}"
+        )
     channels = picture[..., None] if picture.ndim == 2 else picture
     y = conv2d(channels.transpose(2, 0, 1)[:, None], weights[None, None], padding=padding)
     y = y[:, 0].transpose(1, 2, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
@@ -17,6 +17,14 @@ from .. import _core
 from ..parameter import Call
 from ._groups import Groups, Network, Shared
 from .optimizer import Optimizer, State
+
+
+class SharedOptions(TypedDict, total=False):
+    """What every rule passes on to `Optimizer`."""
+
+    decay_biases: bool
+    max_norm: float | None
+    max_value: float | None
 
 
 class SGD(Optimizer):
@@ -48,19 +56,13 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        *,
-        decay_biases: bool = True,
-        max_norm: float | None = None,
-        max_value: float | None = None,
+        **shared: Unpack[SharedOptions],
     ) -> None:
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov,
         }  # fmt: skip
-        super().__init__(
-            parameters, defaults,
-            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
-        )  # fmt: skip
+        super().__init__(parameters, defaults, **shared)
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked = super().checked(options)
@@ -115,16 +117,10 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        *,
-        decay_biases: bool = True,
-        max_norm: float | None = None,
-        max_value: float | None = None,
+        **shared: Unpack[SharedOptions],
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(
-            parameters, defaults,
-            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
-        )  # fmt: skip
+        super().__init__(parameters, defaults, **shared)
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked, betas = super().checked(options), options["betas"]
@@ -169,15 +165,9 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        *,
-        decay_biases: bool = True,
-        max_norm: float | None = None,
-        max_value: float | None = None,
+        **shared: Unpack[SharedOptions],
     ) -> None:
-        super().__init__(
-            parameters, lr, betas, eps, weight_decay,
-            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
-        )  # fmt: skip
+        super().__init__(parameters, lr, betas, eps, weight_decay, **shared)
 
 
 class RMSprop(Optimizer):
@@ -214,19 +204,13 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        *,
-        decay_biases: bool = True,
-        max_norm: float | None = None,
-        max_value: float | None = None,
+        **shared: Unpack[SharedOptions],
     ) -> None:
         defaults = {
             "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
             "momentum": momentum, "centered": centered,
         }  # fmt: skip
-        super().__init__(
-            parameters, defaults,
-            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
-        )  # fmt: skip
+        super().__init__(parameters, defaults, **shared)
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked = {**super().checked(options), "alpha": _part(options["alpha"], "alpha")}
