@@ -21,14 +21,15 @@ from .lanes import Lanes
 from .layers import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from . import architectures, filters, losses, metrics, onnx, optim, schedules
+    from . import architectures, filters, onnx, optim
     from .data import datasets
-    from .history import EarlyStopping, Epoch, History
     from .io import load, load_weights, save
     from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
     from .run.plan import Plan
     from .task import Task
-    from .trainer import CostError, Trainer
+    from .training import losses, metrics, schedules
+    from .training.history import EarlyStopping, Epoch, History
+    from .training.trainer import CostError, Trainer
 
 __version__ = _dispatch.VERSION
 
@@ -77,16 +78,14 @@ __all__ += layers.__all__
 
 # what a program that trains, or one that only predicts, may not need, and where it is
 _AT_FIRST_USE = {
-    **{
-        name: name
-        for name in ("architectures", "filters", "losses", "metrics", "onnx", "optim", "schedules")
-    },
-    **dict.fromkeys(("EarlyStopping", "Epoch", "History"), "history"),
+    **{name: name for name in ("architectures", "filters", "onnx", "optim")},
+    **{name: f"training.{name}" for name in ("losses", "metrics", "schedules")},
+    **dict.fromkeys(("EarlyStopping", "Epoch", "History"), "training.history"),
     **dict.fromkeys(("load", "load_weights", "save"), "io"),
     **dict.fromkeys(
         ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Optimizer", "RMSprop"), "optim"
     ),
-    **dict.fromkeys(("CostError", "Trainer"), "trainer"),
+    **dict.fromkeys(("CostError", "Trainer"), "training.trainer"),
     "Plan": "run.plan",
     "Task": "task",
     "datasets": "data.datasets",

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 from . import _check as check
 from . import _figure as fig
 from .data.batching import gather
-from .history import History
 from .layers import Conv2d, Dropout, Flatten, Module, Sequential
-from .metrics import class_numbers
+from .training.history import History
+from .training.metrics import class_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,7 +24,7 @@ from cnn_ext import (
     ops,
 )
 from cnn_ext.lanes import Lanes
-from cnn_ext.losses import LOSSES
+from cnn_ext.training.losses import LOSSES
 
 L = _core.lanes(4)
 HUGE = 1e30  # whose square is infinite in single precision, not in double

@@ -14,7 +14,7 @@ from training_steps import training_program
 
 import cnn_ext
 from cnn_ext import _dispatch, architectures, ops
-from cnn_ext.losses import LOSSES
+from cnn_ext.training.losses import LOSSES
 
 TINY = float(np.finfo(np.float32).tiny)
 pytestmark = pytest.mark.skipif(

@@ -20,7 +20,7 @@ LATER = (
     "cnn_ext.data.download",
     "cnn_ext.io",
     "cnn_ext.optim",
-    "cnn_ext.trainer",
+    "cnn_ext.training",
     "numpy.random",
     "PIL",
     "pooch",

@@ -14,9 +14,9 @@ from interrupting import every_interrupt, timer_signals
 
 import cnn_ext
 from cnn_ext import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, ops
-from cnn_ext.backpropagation import Backpropagation
 from cnn_ext.layers.running import evaluation_mode
 from cnn_ext.task import Task
+from cnn_ext.training.backpropagation import Backpropagation
 
 X = np.random.default_rng(0).random((5, 1, 6, 6), np.float32)
 Y = np.arange(5) % 3

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnn_ext import Linear, ReLU, Sequential, Sigmoid, Softmax, Task, Trainer, losses, metrics, ops
-from cnn_ext.losses import Loss, loss_of
+from cnn_ext.training.losses import Loss, loss_of
 
 # ----------------------------------------------------------------------------------- metrics
 

@@ -33,9 +33,9 @@ from cnn_ext import (
     _core,
     ops,
 )
-from cnn_ext.backpropagation import Backpropagation
-from cnn_ext.losses import LOSSES
 from cnn_ext.task import Task
+from cnn_ext.training.backpropagation import Backpropagation
+from cnn_ext.training.losses import LOSSES
 
 SHAPE = (3, 9, 8)
 BODIES = {

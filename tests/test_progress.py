@@ -15,7 +15,7 @@ from networks import small, stripes
 
 from cnn_ext import CostError, Trainer
 from cnn_ext.cli import main
-from cnn_ext.progress import Progress
+from cnn_ext.training.progress import Progress
 
 X, Y = stripes(20)
 

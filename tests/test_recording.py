@@ -18,9 +18,9 @@ from recordings import X, Y, close, network, outputs_of
 from training_steps import recorded
 
 from cnn_ext import SGD, Trainer, ops
-from cnn_ext.backpropagation import Backpropagation
-from cnn_ext.losses import LOSSES
 from cnn_ext.task import Task
+from cnn_ext.training.backpropagation import Backpropagation
+from cnn_ext.training.losses import LOSSES
 
 OTHER = network(2)
 OTHER_RIGHT = outputs_of(OTHER)

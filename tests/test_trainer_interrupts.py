@@ -13,11 +13,11 @@ import pytest
 from interrupting import everywhere, timer_signals
 from networks import small, stripes
 
-import cnn_ext.history
 import cnn_ext.optim.optimizer
 import cnn_ext.optim.rules
-import cnn_ext.progress
-import cnn_ext.trainer
+import cnn_ext.training.history
+import cnn_ext.training.progress
+import cnn_ext.training.trainer
 from cnn_ext import SGD, Epoch, Flatten, Linear, Parameter, Sequential, Trainer
 
 X, Y = stripes(24)
@@ -76,7 +76,7 @@ def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
     allowed = states(plain)
     for _ in range(2):
         plain.train_on_batch(X, Y)
-    for interrupt in everywhere(cnn_ext.trainer, *OPTIM, instructions=True):
+    for interrupt in everywhere(cnn_ext.training.trainer, *OPTIM, instructions=True):
         trainer = recorded()
         try:
             with interrupt:
@@ -163,7 +163,12 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
     fit(plain)
     start_anew = (None,) * len(plain.optimizer.parameters)
     allowed = {*steps, *((weights, start_anew) for weights, _ in steps)}
-    modules = (cnn_ext.trainer, *OPTIM, cnn_ext.history, cnn_ext.progress)
+    modules = (
+        cnn_ext.training.trainer,
+        *OPTIM,
+        cnn_ext.training.history,
+        cnn_ext.training.progress,
+    )
     returned = 0
     for interrupt in everywhere(*modules):
         trainer = make()
@@ -184,7 +189,7 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
 
 def test_the_rates_of_all_groups_come_back_at_every_line() -> None:
     fits = 0
-    for interrupt in everywhere(cnn_ext.trainer, *OPTIM):
+    for interrupt in everywhere(cnn_ext.training.trainer, *OPTIM):
         net = network()
         groups: list[Any] = [
             {"params": layer.parameters(), "lr": rate}

@@ -14,7 +14,7 @@ from networks import Recorder, all_kinds, assert_same, small, stripes
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnn_ext import SGD, EarlyStopping, Epoch, Linear, Sequential, Trainer, schedules
-from cnn_ext.losses import LOSSES, Loss
+from cnn_ext.training.losses import LOSSES, Loss
 
 X, Y = stripes(30)
 

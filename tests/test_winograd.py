@@ -11,7 +11,7 @@ from training_steps import training_program
 
 import cnn_ext
 from cnn_ext import Conv2d, Sequential, _core, ops
-from cnn_ext.losses import LOSSES
+from cnn_ext.training.losses import LOSSES
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from recordings import X, Y, close, network, outputs_of
 from training_steps import forward_program, recorded, training_program
 
 from cnn_ext import Conv2d, Dropout, Linear, ReLU, Sequential, Trainer, ops
-from cnn_ext.backpropagation import Backpropagation
-from cnn_ext.losses import LOSSES
 from cnn_ext.task import Task
+from cnn_ext.training.backpropagation import Backpropagation
+from cnn_ext.training.losses import LOSSES
 
 # -------------------------------------------------------------------------- wrapped layers
 

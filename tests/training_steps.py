@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from cnn_ext import Sequential, Task, _core
-from cnn_ext.backpropagation import targets_for
 from cnn_ext.layers.tracing import trace_of
-from cnn_ext.losses import LOSSES, Loss
 from cnn_ext.ops.loss import KERNELS
 from cnn_ext.run.program import Program
 from cnn_ext.task import kind_for
+from cnn_ext.training.backpropagation import targets_for
+from cnn_ext.training.losses import LOSSES, Loss
 
 
 def targets_of(net: Sequential, loss: str, y: np.ndarray, shape: tuple[int, ...]) -> Any:

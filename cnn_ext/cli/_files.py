@@ -16,8 +16,8 @@ from ..data.dataset import Dataset
 from ..data.pictures import Mode
 from ..io import load_with_metadata
 from ..layers import Module
-from ..losses import LOSSES
 from ..task import Task
+from ..training.losses import LOSSES
 from ._options import UsageError, say
 
 Shape = tuple[int, int, int]  # C, H, W

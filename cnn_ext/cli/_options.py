@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .._dispatch import MAX_THREADS
-from ..progress import tell
 from ..task import OUTPUTS
+from ..training.progress import tell
 
 
 class UsageError(Exception):

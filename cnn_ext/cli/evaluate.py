@@ -9,9 +9,9 @@ import argparse
 import json
 import math
 
-from .. import metrics
-from ..losses import LOSSES
-from ..trainer import CostError, Trainer
+from ..training import metrics
+from ..training.losses import LOSSES
+from ..training.trainer import CostError, Trainer
 from ._files import load_tested
 from ._options import UsageError, add_data, add_json, add_threads
 

@@ -14,11 +14,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import metrics, plot
+from .. import plot
 from .._files import atomic_write
-from ..history import Epoch, History
 from ..layers import Conv2d, Sequential
-from ..trainer import Trainer
+from ..training import metrics
+from ..training.history import Epoch, History
+from ..training.trainer import Trainer
 from ._files import check_output, load_tested
 from ._options import UsageError, add_data, add_threads, say, whole
 

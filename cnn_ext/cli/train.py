@@ -21,14 +21,14 @@ import numpy as np
 
 from .._files import atomic_write
 from ..architectures import ARCHITECTURES, build
-from ..history import History
 from ..initializers import INITIALIZERS
 from ..io import save
 from ..layers import Sequential
 from ..optim import OPTIMIZERS, Optimizer
-from ..schedules import SCHEDULES
 from ..task import Task
-from ..trainer import CostError, Trainer
+from ..training.history import History
+from ..training.schedules import SCHEDULES
+from ..training.trainer import CostError, Trainer
 from ._files import Shape, check_output, load_data
 from ._options import UsageError, add_data, add_threads, real, say, size, whole
 

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from . import _check as check
-from .data.batching import batches
-from .data.labelled import LabelledSet, divided
+from .. import _check as check
+from ..data.batching import batches
+from ..data.labelled import LabelledSet, divided
+from ..layers import Dropout, Module
+from ..layers.running import first_numbers
+from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
+from ..optim.average import average_of
+from ..parameter import Kept, at_once
+from ..scale import far_from_unit
+from ..task import Task, task_of
 from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History, stopping_of
-from .layers import Dropout, Module
-from .layers.running import first_numbers
-from .optim import ExponentialMovingAverage, Optimizer, optimizer_of
-from .optim.average import average_of
-from .parameter import Kept, at_once
 from .progress import Progress
-from .scale import far_from_unit
 from .schedules import Schedule, schedule_of
-from .task import Task, task_of
 
 Callback = Callable[["Trainer", Epoch], Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import _check as check
-from . import ops
-from .lanes import Lanes
+from .. import _check as check
+from .. import ops
+from ..lanes import Lanes
 
 Cost = Callable[[Any, Any], tuple[float, Any]]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _check as check
-from ._arrays import plain_array
+from .. import _check as check
+from .._arrays import plain_array
 
 
 def class_numbers(y: ArrayLike, name: str) -> np.ndarray:

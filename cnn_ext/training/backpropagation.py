@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import plain_array
-from .lanes import Lanes
-from .layers import Module
-from .layers.running import start
+from .._arrays import plain_array
+from ..lanes import Lanes
+from ..layers import Module
+from ..layers.running import start
+from ..ops.loss import KERNELS, Kernel, one_hot
+from ..task import Task, kind_for, numbered
 from .losses import Loss
-from .ops.loss import KERNELS, Kernel, one_hot
-from .task import Task, kind_for, numbered
 
 
 class Head:

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from . import _check as check
-from ._dispatch import threads
+from .. import _check as check
+from .._dispatch import threads
+from ..data.batching import batches, gather
+from ..data.labelled import LabelledSet, refuse_no_images
+from ..layers import Module
+from ..layers.running import evaluation_mode
+from ..task import Task, kind_for, task_of
 from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
-from .data.batching import batches, gather
-from .data.labelled import LabelledSet, refuse_no_images
-from .layers import Module
-from .layers.running import evaluation_mode
 from .losses import LOSSES, Loss, loss_of
-from .task import Task, kind_for, task_of
 
 
 class Evaluator:

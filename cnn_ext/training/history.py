@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _check as check
-from .parameter import Kept
+from .. import _check as check
+from ..parameter import Kept
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from . import _check as check
+from .. import _check as check
 
 Schedule = Callable[[float], float]
 
