@@ -119,6 +119,11 @@ def set_num_threads(num_threads: int) -> None:
     """Set how many threads the kernels may use (1 to 1024) in this process.
 
     Within a block of `threads` its number counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is not a whole number from 1 to 1024.
     """
     _core.set_num_threads(_checked(num_threads))
 
@@ -150,6 +155,11 @@ def threads(num_threads: int | None) -> AbstractContextManager[None]:
     """Let the calling thread use `num_threads` inside a `with` block; None changes nothing.
 
     Other threads are not concerned.  Where blocks overlap, the one entered last counts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `num_threads` is neither None nor a whole number from 1 to 1024.
     """
     number = None if num_threads is None else _checked(num_threads)
     block: AbstractContextManager[None] = _core.Threads(number)

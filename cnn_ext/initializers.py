@@ -32,6 +32,11 @@ def seed(number: int | None) -> None:
     ----------
     number : int or None
         0 or more; None means another one each time, as before the first call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `number` is no whole number, or negative.
     """
     global _seeds
     if number is not None:

@@ -42,6 +42,13 @@ def kernels(net: Sequential, layer: int | None = None, limit: int = 400) -> Figu
         count one by one.
     limit : int
         Most tiles to show; the title says what is left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or that layer is no `Conv2d`.
+    ImportError
+        If Matplotlib is not installed.
     """
     layers = _layers(net)
     found = [i for i, kind in enumerate(layers) if isinstance(kind, Conv2d)]
@@ -95,6 +102,13 @@ def feature_maps(net: Sequential, image: ArrayLike, limit: int = 128) -> Figure:
         Real numbers, or bytes, which are divided by 255.
     limit : int
         Most channels of a layer to show; its label says how many are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
+    ImportError
+        If Matplotlib is not installed.
     """
     layers = _layers(net)
     most = check.whole(limit, "limit", 1)
@@ -135,6 +149,13 @@ def history(history: History) -> Figure:
     ----------
     history : History
         What `Trainer.fit` returned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `history` is no `History`, or has no epoch.
+    ImportError
+        If Matplotlib is not installed.
     """
     if not isinstance(history, History):
         raise TypeError(f"history: expected a History, got {type(history).__name__}")
@@ -181,6 +202,13 @@ def guesses(
         Of all classes, 0 to 1; the guess is then shown with its own.
     limit : int
         Most images to show, spread evenly over all.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    ImportError
+        If Matplotlib is not installed.
     """
     answers = _Answers(images, labels, predictions, classes, probabilities)
     count = min(check.whole(limit, "limit", 1), len(answers.true))
@@ -224,6 +252,13 @@ def confusion(matrix: ArrayLike, classes: Sequence[str] | None = None) -> Figure
         Rows are true classes, columns guessed ones, as `metrics.confusion_matrix` returns.
     classes : sequence of str, optional
         Names of the classes; their numbers by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    ImportError
+        If Matplotlib is not installed.
     """
     counts = check.real_array(matrix, "matrix")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:

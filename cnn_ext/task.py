@@ -61,6 +61,11 @@ class Task:
         Names of the classes or labels, in the order of the outputs; two for "probability".
     loss : str, optional
         Name of the loss that the network was trained with, if it is one of `losses.LOSSES`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these.
     """
 
     kind: str | None = None
@@ -210,7 +215,13 @@ class Task:
 
 
 def task_of(task: str | Task | None) -> Task:
-    """A task given as one of `KINDS`, as a `Task`, or as None, of which nothing is known."""
+    """A task given as one of `KINDS`, as a `Task`, or as None, of which nothing is known.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
     if task is None or isinstance(task, str):
         return Task(task)
     if not isinstance(task, Task):

@@ -28,6 +28,11 @@ class Dataset:
         Name of every class.
     x_val, y_val
         Images to watch training by and their labels, where the set has such a part; else None.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit together.
     """
 
     x_train: Array

@@ -157,6 +157,17 @@ def cifar10(folder: StrPath, download: bool = False, base_url: str | None = None
     -------
     Dataset
         Images (N, 3, 32, 32) uint8.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the files are missing and `download` is false.
+    ValueError
+        If a file is damaged, or has the wrong checksum after the download.
+    ImportError
+        If pooch is needed and not installed.
+    OSError
+        If a file cannot be fetched, read or written.
     """
     return _fetch_cifar(Path(folder), _CIFAR10, download, base_url)
 

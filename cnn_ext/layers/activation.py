@@ -47,6 +47,11 @@ class LeakyReLU(BuiltIn):
     ----------
     negative_slope : float
         0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `negative_slope` is no number, or negative.
     """
 
     arguments = ("negative_slope",)
@@ -80,6 +85,11 @@ class Softmax(_OverChannels):
     ----------
     dim : int
         Must be 1, the axis of channels or classes.
+
+    Raises
+    ------
+    ValueError
+        If `dim` is not 1.
     """
 
     function = ops.softmax

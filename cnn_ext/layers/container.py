@@ -110,6 +110,11 @@ class Residual(Module):
     body : Module
     shortcut : Module, optional
         A convolution of 1 x 1, as a rule.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no module.
     """
 
     arguments = ("body", "shortcut")

@@ -35,6 +35,11 @@ class Conv2d(WeightedLayer):
     ----------
     weight : Parameter, shape (out_channels, in_channels / groups, R, S)
     bias : Parameter, shape (out_channels,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
@@ -87,6 +92,11 @@ class Conv1d(WeightedLayer):
     ----------
     weight : Parameter, shape (out_channels, in_channels / groups, R)
     bias : Parameter, shape (out_channels,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation",
@@ -147,6 +157,11 @@ class ConvTranspose2d(WeightedLayer):
     ----------
     weight : Parameter, shape (in_channels, out_channels / groups, R, S)
     bias : Parameter, shape (out_channels,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_channels", "out_channels", "kernel_size", "stride", "padding",

@@ -49,6 +49,11 @@ class Dropout(BuiltIn):
     ----------
     draws : Draws
         The seed, and the number of passes so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is no number from 0 to 1.
     """
 
     arguments = ("p",)

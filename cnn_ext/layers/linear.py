@@ -38,6 +38,11 @@ class Linear(WeightedLayer):
     ----------
     weight : Parameter, shape (out_features, in_features)
     bias : Parameter, shape (out_features,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("in_features", "out_features", "bias")

@@ -102,6 +102,11 @@ class BatchNorm2d(_BatchNorm):
     weight, bias : Parameter, shape (num_features,), or None
     running_mean, running_var : Buffer, shape (num_features,), or None
     num_batches_tracked : Buffer, shape (), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     ndim = (4,)
@@ -130,6 +135,11 @@ class GroupNorm(_Affine):
     Attributes
     ----------
     weight, bias : Parameter, shape (num_channels,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("num_groups", "num_channels", "eps", "affine")
@@ -175,6 +185,11 @@ class LayerNorm(_Affine):
     Attributes
     ----------
     weight, bias : Parameter, shape (normalized_shape,), or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("normalized_shape", "eps", "elementwise_affine", "bias")
@@ -222,6 +237,11 @@ class LocalResponseNorm(BuiltIn):
     size : int
         Channels that count as neighbours.
     alpha, beta, k : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("size", "alpha", "beta", "k")

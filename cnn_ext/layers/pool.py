@@ -32,6 +32,11 @@ class MaxPool2d(BuiltIn):
     ceil_mode : bool
         Keep windows that hang over the edge.  By name alone, since PyTorch has `return_indices` in
         this place.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -63,6 +68,11 @@ class AvgPool2d(BuiltIn):
         As for `MaxPool2d`.
     count_include_pad : bool
         Whether the zeros of the padding count in the divisor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
@@ -85,7 +95,13 @@ class AvgPool2d(BuiltIn):
 
 
 class MaxPool1d(BuiltIn):
-    """Maxima of windows of sequences (N, C, L); arguments as for `MaxPool2d`, each a number."""
+    """Maxima of windows of sequences (N, C, L); arguments as for `MaxPool2d`, each a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
 
     arguments = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
@@ -108,7 +124,13 @@ class MaxPool1d(BuiltIn):
 
 
 class AvgPool1d(BuiltIn):
-    """Means of windows of sequences (N, C, L); arguments as for `AvgPool2d`, each a number."""
+    """Means of windows of sequences (N, C, L); arguments as for `AvgPool2d`, each a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
 
     arguments = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 
@@ -172,6 +194,11 @@ class AdaptiveAvgPool2d(BuiltIn):
     ----------
     output_size : int or (int, int)
         None in a pair keeps the size of that axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `output_size` does not fit.
     """
 
     arguments = ("output_size",)

@@ -20,6 +20,11 @@ class ZeroPad2d(BuiltIn):
     ----------
     padding : int or (left, right, top, bottom)
         In PyTorch's order, in which `Conv2d` has another.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `padding` does not fit.
     """
 
     arguments = ("padding",)
@@ -50,6 +55,11 @@ class Upsample(BuiltIn):
     mode : "nearest" or "bilinear"
     align_corners : bool, optional
         Of "bilinear" alone: whether the middles of the corner pixels stay in the corners.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or not exactly one of `size` and `scale_factor` is given.
     """
 
     arguments = ("size", "scale_factor", "mode", "align_corners")

@@ -37,6 +37,11 @@ class Sequential(Container):
     Parameters
     ----------
     *layers : Module
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a layer.
     """
 
     # ---------------------------------------------------------------------------------- running

@@ -130,7 +130,13 @@ def relu6_backward(dy: Any, y: Any, *, out: Any = None) -> Any:
 
 
 def elu(x: Any, alpha: float = 1.0, *, out: Any = None) -> Any:
-    """`x` where it is above 0, else ``alpha (e^x - 1)``."""
+    """`x` where it is above 0, else ``alpha (e^x - 1)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `alpha` is no finite number.
+    """
     return _elementwise("elu", x, None, out, _finite(alpha, "alpha"))
 
 
@@ -165,6 +171,11 @@ def gelu(x: Any, approximate: str = "none", *, out: Any = None) -> Any:
         With "tanh", ``x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``.
     out : ndarray or Lanes, optional
         Where to write the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message names it.
     """
     return _elementwise(_gelu(approximate), x, None, out)
 
@@ -223,6 +234,11 @@ def softplus(x: Any, beta: float = 1, threshold: float = 20, *, out: Any = None)
         Where ``beta x`` is above it, the result is `x`.
     out : ndarray or Lanes, optional
         Where to write the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message names it.
     """
     return _elementwise("softplus", x, None, out, *_softplus(beta, threshold))
 
@@ -253,6 +269,11 @@ def prelu(x: Any, weight: Any, *, out: np.ndarray | None = None) -> Any:
     weight : array_like, shape (C,), or (1,) for all channels
     out : ndarray, shape of x, optional
         Where to write the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     slopes = weight if isinstance(weight, Kept) else check.real_array(weight, "weight")
     return applied("prelu", x, {}, {"slope": slopes}, out=out)
@@ -265,6 +286,11 @@ def prelu_backward(dy: Any, x: Any, weight: Any) -> tuple[Any, np.ndarray]:
     -------
     dx : ndarray or Lanes, shape of x
     dweight : ndarray, shape of weight
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     slopes = {"slope": check.real_array(weight, "weight")}
     dx, dw = gradients("prelu", dy, x, {}, slopes, out=(None, None))
@@ -279,6 +305,11 @@ def softmax(x: Any, *, out: np.ndarray | None = None) -> Any:
     x : array_like, shape (N, K, ...), or Lanes
     out : ndarray, shape of x, optional
         Where to write the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     return applied("softmax", x, {}, out=out)
 

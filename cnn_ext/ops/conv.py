@@ -48,6 +48,11 @@ def conv2d(
     -------
     ndarray or Lanes, shape (N, K, P, Q)
         ``P = (H + top + bottom - dilation (R - 1) - 1) // stride + 1``; Q likewise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     weights = {"weight": _kernel(weight), "bias": bias}
@@ -76,6 +81,11 @@ def conv1d(
     Returns
     -------
     ndarray, shape (N, K, Q)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     step, gap = check.whole(stride, "stride", 1), check.whole(dilation, "dilation", 1)
     sides: Any = padding
@@ -113,6 +123,11 @@ def conv_transpose2d(
     -------
     ndarray, shape (N, K, P, Q)
         ``P = (H - 1) stride - top - bottom + dilation (R - 1) + output_padding + 1``; Q likewise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     options = {
         "stride": stride, "padding": padding, "output_padding": output_padding,
@@ -155,6 +170,11 @@ def conv2d_backward(
     dx : ndarray or Lanes, shape of x
     dweight : ndarray, shape of weight
     dbias : ndarray, shape (K,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     kernel = _kernel(weight)
@@ -188,6 +208,11 @@ def linear(x: Any, weight: Any, bias: Any = None, *, out: np.ndarray | None = No
     Returns
     -------
     ndarray or Lanes, shape (N, K)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     return applied("linear", x, {}, {"weight": weight, "bias": bias}, 2, out)
 
@@ -209,6 +234,11 @@ def linear_backward(
         As given to `linear`.
     need_dx, out
         As for `conv2d_backward`, which returns the same three.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     array = check.real_array(weight, "weight")
     weights = {"weight": array, "bias": np.zeros(array.shape[:1], np.float32)}

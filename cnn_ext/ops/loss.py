@@ -130,6 +130,11 @@ def cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
     cost : float
     dz : ndarray or Lanes, shape (N, K, ...)
         ``(softmax(z) - target) / N``, for class maps also by the number of pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[cross_entropy], z, target, "z")
 
@@ -152,6 +157,11 @@ def binary_cross_entropy(z: Any, target: Any) -> tuple[float, Any]:
     dz : ndarray or Lanes, shape (N, K, ...)
         ``(sigmoid(z) - target) / N``; the factor a (1 - a), which makes saturated neurons learn
         slowly, is gone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[binary_cross_entropy], z, target, "z")
 
@@ -169,6 +179,11 @@ def mse(a: Any, target: Any) -> tuple[float, Any]:
     cost : float
     da : ndarray or Lanes, shape (N, K, ...)
         ``2 (a - target)`` by the number of all outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[mse], a, target, "a")
 
@@ -177,6 +192,11 @@ def quadratic(a: Any, target: Any) -> tuple[float, Any]:
     """Quadratic cost ``1/(2N) sum ||target - a||^2``, its gradient ``(a - target) / N``.
 
     Arguments and result as for `mse`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type, shape or value, or there is no image.
     """
     return _loss(KERNELS[quadratic], a, target, "a")
 

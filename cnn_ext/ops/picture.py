@@ -28,6 +28,11 @@ def correlate2d(image: ArrayLike, kernel: ArrayLike, mode: str = "full") -> np.n
     ndarray
         float32, or float64 if either argument is float64.  As SciPy's function of this name; in
         mode "valid" the kernel must not be larger than the picture.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     return _filter(image, check.real_array(kernel, "kernel"), mode, before=-1)
 
@@ -88,6 +93,11 @@ def conv2d_matrix(
     -------
     scipy.sparse.csr_array, shape (K P Q, C H W)
         Or a dense ndarray where SciPy is not installed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     w = check.real_array(weight, "weight")
     C, H, W = check.extents(input_shape, "input_shape", "CHW")

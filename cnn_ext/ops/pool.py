@@ -57,6 +57,11 @@ def max_pool2d(
     -------
     ndarray or Lanes, shape (N, C, P, Q)
     indices : ndarray of int64, shape (N, C, P, Q), if asked for
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     options = pool_options(kernel_size, stride, padding, dilation)
     if isinstance(x, Value):
@@ -94,6 +99,11 @@ def max_pool2d_backward(
     Returns
     -------
     ndarray, shape `input_shape`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape, or an index lies outside its plane.
     """
     gradient = check.real_array(dy, "dy")
     place = plain_array(indices, "indices")
@@ -135,6 +145,11 @@ def avg_pool2d(
     Returns
     -------
     ndarray or Lanes, shape (N, C, P, Q)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)
     return applied("avg_pool", x, options, ndim=4, out=out)
@@ -165,6 +180,11 @@ def avg_pool2d_backward(
     Returns
     -------
     ndarray or Lanes, shape `input_shape`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has a wrong type or shape; the message names it.
     """
     shape = check.extents(input_shape, "input_shape", "NCHW")
     options = _mean_options(kernel_size, stride, padding, ceil_mode, count_include_pad)

@@ -33,6 +33,11 @@ class ExponentialMovingAverage:
     parameters : list of Parameter
     averages : list of Buffer
         In the same order; the weights themselves before the first update.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     def __init__(self, parameters: Parameters, decay: float = 0.999) -> None:

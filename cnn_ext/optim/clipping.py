@@ -53,6 +53,11 @@ def clip_grad_value_(parameters: Parameters, max_value: float) -> None:
     """Bring every number of the gradients to -max_value ... max_value; NaN stays.
 
     `max_value` is 0 or more.  Parameters and errors are else as for `clip_grad_norm_`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument or a gradient does not fit; then nothing has changed.
     """
     max_value = check.number(max_value, "max_value")
     chosen = [parameter for parameter in parameters_of(parameters) if parameter.grad is not None]

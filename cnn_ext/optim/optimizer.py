@@ -43,6 +43,11 @@ class Optimizer:
     state : list of dict
         For each parameter in the order of the groups the slots, and "step", how many steps they
         have seen; empty before the first step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     #: names of the arrays that are kept for each parameter
@@ -109,7 +114,13 @@ class Optimizer:
     # ------------------------------------------------------------------------------- parameters
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add a group of parameters that are not moved yet."""
+        """Add a group of parameters that are not moved yet.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it does not fit; the message names what.
+        """
         number = len(self.param_groups)
         if not isinstance(group, Mapping) or "params" not in group:
             raise ValueError(f'param_groups[{number}]: expected a dictionary with "params"')

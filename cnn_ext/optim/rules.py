@@ -43,6 +43,11 @@ class SGD(Optimizer):
         0 or more.
     nesterov : bool
         Needs momentum and no dampening.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     slots = ("momentum_buffer",)
@@ -104,6 +109,11 @@ class Adam(Optimizer):
         beta1 and beta2, from 0 up to but not 1.
     eps, weight_decay : float
         0 or more.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     slots = ("exp_avg", "exp_avg_sq")
@@ -154,6 +164,11 @@ class AdamW(Adam):
         As for `Optimizer`.
     lr, betas, eps, weight_decay
         As for `Adam`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     decoupled = True
@@ -189,6 +204,11 @@ class RMSprop(Optimizer):
     eps, weight_decay, momentum : float
         0 or more.
     centered : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     slots = ("square_avg", "momentum_buffer", "grad_avg")

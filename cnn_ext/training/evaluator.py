@@ -120,6 +120,11 @@ class Evaluator:
         dict
             "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
             Of several outputs the weighted sum, "cost", and both for each, "NAME_cost".
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the message names it.
         """
         back = self._backpropagate
         targets = LabelledSet(x, y, several=back.several).y

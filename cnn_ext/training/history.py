@@ -97,6 +97,11 @@ class EarlyStopping:
         What counts as less: lower by more than this.
     restore_best : bool
         Whether the network gets the weights and buffers of its best epoch at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `patience` is no whole number from 1, or `min_delta` no number from 0.
     """
 
     def __init__(

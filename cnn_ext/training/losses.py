@@ -49,7 +49,13 @@ LOSSES = {
 
 
 def loss_of(loss: str | Loss | Cost) -> Loss:
-    """A loss given as one of `LOSSES` by name, as such or as a cost function; it takes lanes."""
+    """A loss given as one of `LOSSES` by name, as such or as a cost function; it takes lanes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or the name is unknown.
+    """
     if isinstance(loss, Loss):
         return loss if loss.takes_lanes else replace(loss, cost=_OnLanes(loss.cost))
     if isinstance(loss, str):

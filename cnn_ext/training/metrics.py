@@ -42,6 +42,11 @@ def accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     -------
     float
         0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
     true, predicted = _both(y_true, y_pred)
     return float(np.mean(true == predicted))
@@ -67,6 +72,11 @@ def top_k_accuracy(y_true: ArrayLike, y_score: ArrayLike, k: int = 5) -> float:
     -------
     float
         0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
     true = class_numbers(y_true, "y_true")
     scores = check.real_array(y_score, "y_score")
@@ -96,6 +106,11 @@ def confusion_matrix(
     -------
     ndarray of int64, shape (classes, classes)
         Rows are true classes, columns predicted ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
     true, predicted = _both(y_true, y_pred)
     lowest, highest = min(true.min(), predicted.min()), int(max(true.max(), predicted.max()))

@@ -56,7 +56,13 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
 
 
 def schedule_of(schedule: str | Schedule | None) -> Schedule:
-    """A schedule given as one of `SCHEDULES` by name, as a function, or as None (constant)."""
+    """A schedule given as one of `SCHEDULES` by name, as a function, or as None (constant).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, or the name is unknown.
+    """
     if schedule is None:
         return constant()
     if isinstance(schedule, str):

@@ -79,6 +79,11 @@ class Trainer(Evaluator):
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
     """
 
     def __init__(
