@@ -9,7 +9,6 @@ import os
 import platform
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 
 from ._cgroup import cpu_quota
@@ -26,9 +25,9 @@ def _compiled(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"cnn_ext.{name}")
     except ImportError as error:
-        folder = Path(__file__).parents[1]
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         cure = "install the package anew with `pip install --force-reinstall cnn_ext`"
-        if (folder / "setup.py").exists():
+        if os.path.exists(os.path.join(folder, "setup.py")):
             cure = (
                 f"build the package with `pip install -e .` in {folder}, or, if it is installed "
                 "elsewhere too, start Python in another folder"

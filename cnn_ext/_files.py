@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import BinaryIO
 
 
@@ -36,27 +35,33 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     OSError
         If the file cannot be written.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
         raise ValueError(f"path: expected the name of a regular file, got {os.fspath(path)!r}")
-    temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name[:40]}.{os.urandom(8).hex()}.tmp")
     try:
         try:
             with open(temporary, "xb") as file:
-                if target.exists():  # before there is anything in it that others could read
-                    os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+                if os.path.exists(target):  # before there is anything in it that others could read
+                    os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
     finally:  # once more, as an interrupt may have come before the first attempt
-        temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+        _remove(temporary)
+    _sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync_folder(folder: str) -> None:
     """Make the folder's new entry durable, where the operating system opens folders at all."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
