@@ -18,13 +18,13 @@ OPS: Final[dict[str, int]]
 SAVED: Final[dict[str, str]]  # "x" or "y"
 LOSSES: Final[dict[str, int]]
 
-def use_tables(float32: CapsuleType, float64: CapsuleType) -> None: ...
-def lanes(itemsize: int) -> int: ...
-def set_num_threads(threads: int) -> None: ...
+def use_tables(float32: CapsuleType, float64: CapsuleType, /) -> None: ...
+def lanes(itemsize: int, /) -> int: ...
+def set_num_threads(threads: int, /) -> None: ...
 def get_num_threads() -> int: ...
-def set_winograd(on: bool) -> None: ...
+def set_winograd(on: bool, /) -> None: ...
 def get_winograd() -> bool: ...
-def peak(itemsize: int, tasks: int) -> float: ...
+def peak(itemsize: int, tasks: int, /) -> float: ...
 
 # memory and recordings
 
@@ -57,6 +57,7 @@ def record(
     constants: Sequence[_Array],
     itemsize: int,
     images: int = 0,
+    /,
 ) -> Recorder: ...
 
 # what ends with a block, whatever interrupts it
@@ -80,14 +81,16 @@ class Restored:
     def __del__(self) -> None: ...
 
 def first_fit(
-    sizes: _Sizes, starts: _Sizes, ends: _Sizes, alignment: int
+    sizes: _Sizes, starts: _Sizes, ends: _Sizes, alignment: int, /
 ) -> tuple[list[int], int]: ...
 
 # lanes over images
 
-def pack(x: _Array, y: _Array, itemsize: int, images: int, pixels: int, scale: float) -> None: ...
-def unpack(x: _Array, y: _Array, itemsize: int, images: int, pixels: int) -> None: ...
-def winograd_pays(itemsize: int, shape: _Sizes) -> bool: ...
+def pack(
+    x: _Array, y: _Array, itemsize: int, images: int, pixels: int, scale: float, /
+) -> None: ...
+def unpack(x: _Array, y: _Array, itemsize: int, images: int, pixels: int, /) -> None: ...
+def winograd_pays(itemsize: int, shape: _Sizes, /) -> bool: ...
 def conv2d(
     x: _Array,
     w: _Array,
@@ -97,6 +100,7 @@ def conv2d(
     shape: _Sizes,
     clip: _Clip = None,
     images: int | None = None,
+    /,
 ) -> None: ...
 def conv2d_input(
     dy: _Array,
@@ -105,6 +109,7 @@ def conv2d_input(
     itemsize: int,
     shape: _Sizes,
     images: int | None = None,
+    /,
 ) -> None: ...
 def conv2d_weight(
     dy: _Array,
@@ -113,8 +118,9 @@ def conv2d_weight(
     itemsize: int,
     shape: _Sizes,
     images: int | None = None,
+    /,
 ) -> None: ...
-def block_sum(x: _Array, y: _Array, itemsize: int, N: int, count: int, more: bool) -> None: ...
+def block_sum(x: _Array, y: _Array, itemsize: int, N: int, count: int, more: bool, /) -> None: ...
 def channel_sum(
     dy: _Array,
     db: _Array,
@@ -123,6 +129,7 @@ def channel_sum(
     K: int,
     pixels: int,
     images: int | None = None,
+    /,
 ) -> None: ...
 
 # normalisation: parts[n, 2, C] for each of N blocks, sums[2, C] of the batch
@@ -135,6 +142,7 @@ def batch_norm_statistics(
     C: int,
     pixels: int,
     images: int | None = None,
+    /,
 ) -> None: ...
 def batch_norm_merge(
     parts: _Array,
@@ -145,6 +153,7 @@ def batch_norm_merge(
     C: int,
     pixels: int,
     images: int,
+    /,
 ) -> None: ...
 def batch_norm(
     x: _Array,
@@ -159,6 +168,7 @@ def batch_norm(
     pixels: int,
     eps: float,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def batch_norm_sums(
     dy: _Array,
@@ -175,6 +185,7 @@ def batch_norm_sums(
     weight: _Array | None = None,
     bias: _Array | None = None,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def batch_norm_input(
     dy: _Array,
@@ -192,6 +203,7 @@ def batch_norm_input(
     images: int,
     bias: _Array | None = None,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def group_norm(
     x: _Array,
@@ -206,6 +218,7 @@ def group_norm(
     pixels: int,
     eps: float,
     across: bool = False,
+    /,
 ) -> None: ...
 def group_norm_input(
     dy: _Array,
@@ -219,6 +232,7 @@ def group_norm_input(
     C: int,
     pixels: int,
     across: bool = False,
+    /,
 ) -> None: ...
 def group_norm_sums(
     dy: _Array,
@@ -232,6 +246,7 @@ def group_norm_sums(
     pixels: int,
     images: int | None = None,
     across: bool = False,
+    /,
 ) -> None: ...
 
 DROPOUT: Final[dict[str, int]]
@@ -247,6 +262,7 @@ def dropout(
     p: float,
     kind: int,
     first: int = 0,
+    /,
 ) -> None: ...
 def linear(
     x: _Array,
@@ -258,24 +274,25 @@ def linear(
     C: int,
     K: int,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def linear_input(
-    dy: _Array, w: _Array, dx: _Array, itemsize: int, N: int, C: int, K: int
+    dy: _Array, w: _Array, dx: _Array, itemsize: int, N: int, C: int, K: int, /
 ) -> None: ...
 def linear_weight(
-    dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int
+    dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int, /
 ) -> None: ...
 def max_pool2d(
-    x: _Array, y: _Array, argmax: _Array | None, itemsize: int, shape: _Sizes
+    x: _Array, y: _Array, argmax: _Array | None, itemsize: int, shape: _Sizes, /
 ) -> None: ...
 def max_pool2d_input(
-    dy: _Array, argmax: _Array, dx: _Array, itemsize: int, shape: _Sizes
+    dy: _Array, argmax: _Array, dx: _Array, itemsize: int, shape: _Sizes, /
 ) -> None: ...
 def avg_pool2d(
-    x: _Array, y: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool
+    x: _Array, y: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool, /
 ) -> None: ...
 def avg_pool2d_input(
-    dy: _Array, dx: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool
+    dy: _Array, dx: _Array, itemsize: int, shape: _Sizes, count_include_pad: bool, /
 ) -> None: ...
 def elementwise(
     op: str,
@@ -287,6 +304,7 @@ def elementwise(
     p: float = 0.0,
     q: float = 0.0,
     c: _Array | None = None,
+    /,
 ) -> None: ...
 def affine(
     x: _Array,
@@ -298,12 +316,13 @@ def affine(
     C: int,
     pixels: int,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def prelu(
-    x: _Array, slope: _Array, y: _Array, itemsize: int, N: int, C: int, pixels: int
+    x: _Array, slope: _Array, y: _Array, itemsize: int, N: int, C: int, pixels: int, /
 ) -> None: ...
 def prelu_back(
-    dy: _Array, x: _Array, slope: _Array, dx: _Array, itemsize: int, N: int, C: int, pixels: int
+    dy: _Array, x: _Array, slope: _Array, dx: _Array, itemsize: int, N: int, C: int, pixels: int, /
 ) -> None: ...
 def prelu_slope(
     dy: _Array,
@@ -314,6 +333,7 @@ def prelu_slope(
     C: int,
     pixels: int,
     images: int | None = None,
+    /,
 ) -> None: ...
 def softmax(
     a: _Array,
@@ -324,6 +344,7 @@ def softmax(
     K: int,
     pixels: int,
     logarithm: bool = False,
+    /,
 ) -> None: ...
 def loss(
     op: str,
@@ -336,6 +357,7 @@ def loss(
     K: int,
     scale: float,
     pixels: int = 1,
+    /,
 ) -> None: ...
 def sgd(
     p: _Array,
@@ -349,6 +371,7 @@ def sgd(
     weight_decay: float,
     nesterov: bool,
     first: bool,
+    /,
 ) -> None: ...
 def adam(
     p: _Array,
@@ -364,6 +387,7 @@ def adam(
     weight_decay: float,
     keep: float,
     root: float,
+    /,
 ) -> None: ...
 def rmsprop(
     p: _Array,
@@ -378,10 +402,11 @@ def rmsprop(
     eps: float,
     weight_decay: float,
     momentum: float,
+    /,
 ) -> None: ...
-def average(p: _Array, a: _Array, itemsize: int, count: int, weight: float) -> None: ...
-def shrink(g: _Array, y: _Array, itemsize: int, count: int, factor: float) -> None: ...
-def sum_of_squares(g: _Array, itemsize: int, count: int) -> float: ...
+def average(p: _Array, a: _Array, itemsize: int, count: int, weight: float, /) -> None: ...
+def shrink(g: _Array, y: _Array, itemsize: int, count: int, factor: float, /) -> None: ...
+def sum_of_squares(g: _Array, itemsize: int, count: int, /) -> float: ...
 
 # one image, lanes over channels or pixels
 
@@ -393,6 +418,7 @@ def channel_conv(
     itemsize: int,
     tables: _Tables,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def pixel_conv(
     x: _Array,
@@ -402,6 +428,7 @@ def pixel_conv(
     itemsize: int,
     tables: _Tables,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def depthwise(
     x: _Array,
@@ -412,8 +439,9 @@ def depthwise(
     tables: _Tables,
     x_block: int,
     clip: _Clip = None,
+    /,
 ) -> None: ...
-def winograd_weights(w: _Array, u: _Array, itemsize: int, K: int, C: int, taps: int) -> None: ...
+def winograd_weights(w: _Array, u: _Array, itemsize: int, K: int, C: int, taps: int, /) -> None: ...
 def channel_winograd(
     x: _Array,
     u: _Array,
@@ -425,6 +453,7 @@ def channel_winograd(
     y_steps: _Sizes,
     y_first: int,
     clip: _Clip = None,
+    /,
 ) -> None: ...
 def pool_channels(
     x: _Array,
@@ -434,9 +463,10 @@ def pool_channels(
     steps: _Sizes,
     first: _Sizes,
     count_include_pad: bool | None = None,
+    /,
 ) -> None: ...
 def pool_pairs(
-    x: _Array, y: _Array, itemsize: int, sizes: _Sizes, x_steps: _Sizes, y_steps: _Sizes
+    x: _Array, y: _Array, itemsize: int, sizes: _Sizes, x_steps: _Sizes, y_steps: _Sizes, /
 ) -> None: ...
 def embed(
     x: _Array,
@@ -447,11 +477,12 @@ def embed(
     y_steps: _Sizes,
     first: int,
     scale: float,
+    /,
 ) -> None: ...
 def move(
-    x: _Array, y: _Array, itemsize: int, source: _Table, target: _Table, width: int
+    x: _Array, y: _Array, itemsize: int, source: _Table, target: _Table, width: int, /
 ) -> None: ...
-def fill(y: _Array, itemsize: int, value: float) -> None: ...
+def fill(y: _Array, itemsize: int, value: float, /) -> None: ...
 def border(
-    y: _Array, itemsize: int, sizes: tuple[int, ...], steps: tuple[int, ...], first: int
+    y: _Array, itemsize: int, sizes: tuple[int, ...], steps: tuple[int, ...], first: int, /
 ) -> None: ...

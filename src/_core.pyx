@@ -62,7 +62,7 @@ cdef Table* TABLES[2]          # float32, float64
 cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer
 
 
-def use_tables(float32, float64):
+def use_tables(float32, float64, /):
     """Take the kernels of one instruction set: two capsules, for float32 and float64."""
     cdef Table* single = <Table*> PyCapsule_GetPointer(float32, "cnn_ext.kernels")
     cdef Table* double_ = <Table*> PyCapsule_GetPointer(float64, "cnn_ext.kernels")
@@ -79,7 +79,7 @@ cdef Table* table_of(int itemsize) except NULL:
     return TABLES[itemsize == 8]
 
 
-def lanes(int itemsize):
+def lanes(int itemsize, /):
     """Images side by side in one vector, for numbers of `itemsize` bytes."""
     return table_of(itemsize).lanes
 

@@ -65,6 +65,19 @@ cdef class Arrays:
         return view.buf
 
 
+cdef int read_sizes(object sizes, Py_ssize_t* into, int count) except -1:
+    # so many numbers, into neighbours
+    cdef int found = 0
+    for size in sizes:
+        if found == count:
+            raise ValueError(f"expected {count} sizes, got more")
+        into[found] = size
+        found += 1
+    if found < count:
+        raise ValueError(f"expected {count} sizes, got {found}")
+    return 0
+
+
 cdef int at_least(Py_ssize_t least, const Py_ssize_t* sizes, int count) except -1:
     cdef int i
     for i in range(count):

@@ -8,7 +8,7 @@ cdef int run_block_sum(Table* table, const void* x, void* y, Py_ssize_t N, Py_ss
                0, REDUCES | (ADDS if more else 0))
 
 
-def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more):
+def block_sum(x, y, int itemsize, Py_ssize_t N, Py_ssize_t count, bint more, /):
     """y = (y if `more` else 0) + the sum over N parts of `count` numbers of x."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)

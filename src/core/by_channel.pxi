@@ -14,7 +14,7 @@ cdef int run_by_channel(kernel loop, ByChannel* a, Table* table, Py_ssize_t N, P
                <double> N * C * pixels * table.lanes, 0, marks)
 
 
-def affine(x, w, b, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, clip=None):
+def affine(x, w, b, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, clip=None, /):
     """y = x w[c] + b[c], clipped to `clip`, (low, high); w and b of shape (C,), or None for 1 and 0."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -46,17 +46,17 @@ cdef int run_prelu(dy, x, slope, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py
     return run_by_channel(table.prelu, &a, table, N, C, pixels)
 
 
-def prelu(x, slope, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels):
+def prelu(x, slope, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, /):
     """y = x, times slope[c] where x is below 0; slope of shape (C,), or (1,) for all channels."""
     run_prelu(None, x, slope, y, itemsize, N, C, pixels)
 
 
-def prelu_back(dy, x, slope, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels):
+def prelu_back(dy, x, slope, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, /):
     """dx = dy, times slope[c] where x is at most 0."""
     run_prelu(dy, x, slope, dx, itemsize, N, C, pixels)
 
 
-def prelu_slope(dy, x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images=None):
+def prelu_slope(dy, x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images=None, /):
     """parts[n, c] = sum of dy x over the pixels and images of block n where x is at most 0.
 
     `block_sum` adds up the blocks.

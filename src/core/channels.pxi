@@ -1,4 +1,11 @@
-# One image at a time, lanes over channels: tables of offsets become the arguments of the kernels.
+# One image at a time, lanes over channels: tables of offsets become the arguments of the kernels.  Most are there in
+# single precision alone, as plans are.
+
+cdef Table* single_table(int itemsize) except NULL:
+    if itemsize != 4:
+        raise TypeError(f"expected numbers of 4 bytes, got {itemsize}")
+    return table_of(itemsize)
+
 
 cdef bytes offsets(table, Py_ssize_t* least, Py_ssize_t* most):
     # A copy of a table that nobody can change, and how far its numbers reach.
@@ -97,28 +104,28 @@ cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, 
     return run(loop, a, sizeof(ChannelConv), 3, 1, tasks, work, 0, 0, kept)
 
 
-def channel_conv(x, w, bias, y, int itemsize, tables, clip=None):
+def channel_conv(x, w, bias, y, int itemsize, tables, clip=None, /):
     """y[block, pixel] = bias[block] + sum over taps of w[block, tap] x[pixel + tap], clipped.
 
     `tables` are those of ChannelConv (args.pxi), in that order.
     """
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef ChannelConv a
     a.x_block = 0
     run_channels(table.channel_conv, table, &a, x, w, bias, y, tables, clip, True)
 
 
-def pixel_conv(x, w, bias, y, int itemsize, tables, clip=None):
+def pixel_conv(x, w, bias, y, int itemsize, tables, clip=None, /):
     """Likewise with lanes over pixels: x is the weights, w a plain image, a pixel an output channel."""
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef ChannelConv a
     a.x_block = 0
     run_channels(table.channel_conv, table, &a, x, w, bias, y, tables, clip, True, True)
 
 
-def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None):
+def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None, /):
     """Likewise, each channel of x by itself; its blocks lie `x_block` apart."""
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef ChannelConv a
     at_least(0, &x_block, 1)
     within_reach(&x_block, 1)
@@ -126,9 +133,9 @@ def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None
     run_channels(table.depthwise, table, &a, x, w, bias, y, tables, clip, False)
 
 
-def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
+def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps, /):
     """u[frequencies, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef WinogradFilter f
     if taps != 3 and taps != 5:
@@ -139,22 +146,22 @@ def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps):
     run(table.winograd_filter, &f, sizeof(f), 1, 1, K, 10.0 * K * C * taps * taps)
 
 
-def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None):
+def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None, /):
     """A convolution with stride 1 in Winograd's way.
 
     `shape` is C, channels, K, filters, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in
     (frequencies, K, channels, LANES), w in (filters, channels, taps, taps); `y_steps` are the plane and row
     of y, `y_first` its first number.
     """
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelWinograd a
     cdef Py_ssize_t L = table.lanes, tiles, places_
-    (a.C, a.channels, a.K, a.filters, a.H, a.W, a.P, a.Q, a.top, a.left, a.taps) = shape
-    a.y_plane, a.y_row = y_steps
+    read_sizes(shape, &a.C, 11)
+    read_sizes(y_steps, &a.y_plane, 2)
     at_least(1, &a.C, 8)
     at_least(1, &a.y_plane, 2)
-    within_reach(&a.C, 12)
+    within_reach(&a.C, 13)
     within_reach(&y_first, 1)
     if a.taps != 3 and a.taps != 5 or a.channels > a.C * L or a.filters <= (a.K - 1) * L:
         raise ValueError(f"shape: {a.taps} taps, {a.channels} channels in {a.C} blocks and {a.filters} filters "
@@ -178,7 +185,7 @@ def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t 
     run(table.channel_winograd, &a, sizeof(a), 4, 1, tasks, work, table.channel_winograd_scratch(&a))
 
 
-def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=None):
+def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=None, /):
     """Maxima, or means if `count_include_pad` is given, of planes that lie apart.
 
     `steps` are x_plane, x_row, y_plane, y_row; `first` where the first planes begin in x and y.
@@ -188,7 +195,7 @@ def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=Non
     cdef Pool a
     cdef Py_ssize_t L = table.lanes, x_first, y_first
     pool_sizes(&a, shape)
-    a.x_plane, a.x_row, a.y_plane, a.y_row = steps
+    read_sizes(steps, &a.x_plane, 4)
     at_least(1, &a.planes, 1)
     at_least(1, &a.x_plane, 4)
     within_reach(&a.x_plane, 4)
@@ -204,18 +211,18 @@ def pool_channels(x, y, int itemsize, shape, steps, first, count_include_pad=Non
         a.planes, <double> a.planes * a.P * a.Q * a.R * a.S * L)
 
 
-def embed(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double scale):
+def embed(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double scale, /):
     """Rows of numbers, or of bytes times `scale`, to their places in y, which is zero elsewhere.
 
     `sizes` are planes, rows, numbers a row; the steps are those of planes and rows.
     """
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Planes a
     a.bytes = memoryview(x).itemsize == 1
-    a.planes, a.H, a.W = sizes
-    a.x_plane, a.x_row = x_steps
-    a.y_plane, a.y_row = y_steps
+    read_sizes(sizes, &a.planes, 3)
+    read_sizes(x_steps, &a.x_plane, 2)
+    read_sizes(y_steps, &a.y_plane, 2)
     a.first, a.scale = first, scale
     at_least(1, &a.planes, 7)
     within_reach(&a.planes, 8)
@@ -227,19 +234,19 @@ def embed(x, y, int itemsize, sizes, x_steps, y_steps, Py_ssize_t first, double 
     run(table.embed, &a, sizeof(a), 1, 1, 1, <double> a.size)
 
 
-def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
+def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps, /):
     """Maxima of 2 x 2 numbers of plain planes; `sizes` are planes, rows and columns of y.
 
     y has room for a vector behind its last number.
     """
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Planes a
     cdef Py_ssize_t L = table.lanes, last
     memset(&a, 0, sizeof(a))
-    a.planes, a.H, a.W = sizes
-    a.x_plane, a.x_row = x_steps
-    a.y_plane, a.y_row = y_steps
+    read_sizes(sizes, &a.planes, 3)
+    read_sizes(x_steps, &a.x_plane, 2)
+    read_sizes(y_steps, &a.y_plane, 2)
     at_least(1, &a.planes, 7)
     within_reach(&a.planes, 7)
     last = (a.W + L - 1) // L * L  # columns that are written
@@ -249,7 +256,7 @@ def pool_pairs(x, y, int itemsize, sizes, x_steps, y_steps):
     run(table.pool_pairs, &a, sizeof(a), 1, 1, 1, 4.0 * a.planes * a.H * a.W)
 
 
-def move(x, y, int itemsize, source, target, Py_ssize_t width):
+def move(x, y, int itemsize, source, target, Py_ssize_t width, /):
     """y[target[i]] = x[source[i]], single numbers (`width` 1) or whole vectors of lanes."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -268,7 +275,7 @@ def move(x, y, int itemsize, source, target, Py_ssize_t width):
     run(table.move, &a, sizeof(a), 1, 1, 1, <double> a.count * width, 0, 0, (sources, targets))
 
 
-def fill(y, int itemsize, double value):
+def fill(y, int itemsize, double value, /):
     """y = value everywhere."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -279,17 +286,17 @@ def fill(y, int itemsize, double value):
     run(table.fill, &a, sizeof(a), 1, 1, 1, <double> a.count)
 
 
-def border(y, int itemsize, sizes, steps, Py_ssize_t first):
+def border(y, int itemsize, sizes, steps, Py_ssize_t first, /):
     """Zeros around planes: `sizes` are planes, rows and numbers a row, `steps` those of planes and rows.
 
     The first number of each plane that stays is its number `first`.
     """
-    cdef Table* table = table_of(itemsize)
+    cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Planes a
     memset(&a, 0, sizeof(a))
-    a.planes, a.H, a.W = sizes
-    a.y_plane, a.y_row = steps
+    read_sizes(sizes, &a.planes, 3)
+    read_sizes(steps, &a.y_plane, 2)
     a.first = first
     at_least(1, &a.planes, 3)
     at_least(0, &a.first, 1)

@@ -7,8 +7,7 @@ cdef struct Shape:
 
 cdef Shape shape_of(shape) except *:
     cdef Shape s
-    (s.N, s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.top, s.left, s.gap_h,
-     s.gap_w) = shape
+    read_sizes(shape, &s.N, 16)
     at_least(1, &s.G, 11)  # up to step_w
     at_least(1, &s.gap_h, 2)
     within_reach(&s.N, 16)
@@ -45,7 +44,7 @@ cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
 cdef bint WINOGRAD = True
 
 
-def set_winograd(bint on):
+def set_winograd(bint on, /):
     global WINOGRAD
     WINOGRAD = on
 
@@ -65,7 +64,7 @@ cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssiz
             > tiles * frequencies * (pairs + TRANSFORM * (s.C + s.K)))
 
 
-def winograd_pays(int itemsize, shape):
+def winograd_pays(int itemsize, shape, /):
     """Whether `conv2d` would take Winograd's way."""
     cdef Shape s = shape_of(shape)
     return winograd_is_faster(&s, itemsize, s.P, s.Q)
@@ -100,7 +99,7 @@ cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
     return count - (N - 1) * table.lanes
 
 
-def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None):
+def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, /):
     """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`.
 
     `clip` is None or the (low, high) that y is clipped to.  Here and below, `images` is how many images
@@ -160,7 +159,7 @@ cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, P
     return count
 
 
-def conv2d_input(dy, w, dx, int itemsize, shape, images=None):
+def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
     """dx = the full cross-correlation of dy with the rotated kernel.
 
     A stride leaves `step_h x step_w` residues of input pixels, each reached by its own taps:
@@ -214,7 +213,7 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None):
             run_conv(table, &a, memory)
 
 
-def conv2d_weight(dy, x, dw, int itemsize, shape, images=None):
+def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     """dw = sum over images and pixels of dy times the input that each tap saw."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -266,7 +265,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t 
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
-                images=None):
+                images=None, /):
     """db[k] = sum of dy over images and pixels."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)

@@ -14,7 +14,7 @@ cdef void* key_of(Arrays held, key) except NULL:
 
 
 def dropout(x, key, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, double p, int kind,
-            Py_ssize_t first=0):
+            Py_ssize_t first=0, /):
     """y = x / (1 - p) for what is kept and 0 for the rest, on lane arrays (N, C, pixels, LANES).
 
     An element, a channel or all of an image (`kind`, one of DROPOUT) is kept where the hash of `key`, of

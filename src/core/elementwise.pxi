@@ -12,7 +12,7 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_E
           "squared_error": SQUARED_ERROR}
 
 
-def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None):
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None, /):
     """y = op(a, b, c) for `count` numbers, in any layout; y may be one of them.
 
     `op` is a name in `OPS`, made of src/kernels/functions.h, which says what a, b, c, p and q are to it; an
@@ -30,7 +30,7 @@ def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, doubl
 
 
 def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,
-            bint logarithm=False):
+            bint logarithm=False, /):
     """y = softmax(a) over K channels, or its logarithm; given dy, the gradient, where a is the output."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -47,7 +47,7 @@ def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixel
 
 
 def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale,
-         Py_ssize_t pixels=1):
+         Py_ssize_t pixels=1, /):
     """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, pixels, LANES)."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -71,7 +71,7 @@ cdef int run_pack(kernel loop, Pack* a, Py_ssize_t blocks, Py_ssize_t images, Py
     return run(loop, a, sizeof(Pack), 1, 1, blocks if pixels else 0, 2.0 * images * pixels, 0, LIVE | plain)
 
 
-def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale):
+def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale, /):
     """Plain images into lanes; images of bytes are multiplied by `scale`."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -84,7 +84,7 @@ def pack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, double scale)
     run_pack(table.pack, &a, N, images, pixels, FIRST_PLAIN)
 
 
-def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
+def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels, /):
     """Lanes into plain images."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -97,7 +97,7 @@ def unpack(x, y, int itemsize, Py_ssize_t images, Py_ssize_t pixels):
     run_pack(table.unpack, &a, N, images, pixels, SECOND_PLAIN)
 
 
-def peak(int itemsize, Py_ssize_t tasks):
+def peak(int itemsize, Py_ssize_t tasks, /):
     """Run multiply-adds in registers; returns how many operations (two for each) were done."""
     cdef Table* table = table_of(itemsize)
     cdef int nothing = 0

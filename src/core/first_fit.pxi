@@ -1,6 +1,6 @@
 # Where pieces of memory lie that are needed one after the other.
 
-def first_fit(sizes, starts, ends, Py_ssize_t alignment):
+def first_fit(sizes, starts, ends, Py_ssize_t alignment, /):
     """Offsets of pieces of memory that are needed from `starts` until before `ends`, and the whole.
 
     The largest come first, each as low as those allow that are needed at the same time.

@@ -14,7 +14,7 @@ cdef inline Py_ssize_t cuts(Py_ssize_t size, Py_ssize_t cut) noexcept:
     return (size + cut - 1) // cut
 
 
-def batch_norm_statistics(x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images=None):
+def batch_norm_statistics(x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images=None, /):
     """parts[n, 2, C]: of each channel of block n the mean, and the sum of squared deviations from it."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -27,7 +27,7 @@ def batch_norm_statistics(x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py
         4.0 * N * C * pixels * table.lanes, 0, LIVE)
 
 
-def batch_norm_merge(parts, mean, var, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images):
+def batch_norm_merge(parts, mean, var, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images, /):
     """The mean and the biased variance over all images of what `batch_norm_statistics` tells of the blocks."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -43,7 +43,7 @@ def batch_norm_merge(parts, mean, var, int itemsize, Py_ssize_t N, Py_ssize_t C,
 
 
 def batch_norm(x, mean, var, weight, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels,
-               double eps, clip=None):
+               double eps, clip=None, /):
     """y = (x - mean) / sqrt(var + eps) * weight + bias, clipped to `clip`, (low, high); y may be x."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -61,7 +61,7 @@ def batch_norm(x, mean, var, weight, bias, y, int itemsize, Py_ssize_t N, Py_ssi
 
 
 def batch_norm_sums(dy, x, mean, var, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels,
-                    double eps, images=None, weight=None, bias=None, clip=None):
+                    double eps, images=None, weight=None, bias=None, clip=None, /):
     """parts[n, 2, C]: over block n the sums of dy, and of dy times the normalised x.
 
     Their sums over the blocks are the gradients at the bias and the weight.  With the `clip` of `batch_norm`, and its
@@ -86,7 +86,7 @@ def batch_norm_sums(dy, x, mean, var, parts, int itemsize, Py_ssize_t N, Py_ssiz
 
 
 def batch_norm_input(dy, x, mean, var, weight, sums, dx, int itemsize, Py_ssize_t N, Py_ssize_t C,
-                     Py_ssize_t pixels, double eps, images, bias=None, clip=None):
+                     Py_ssize_t pixels, double eps, images, bias=None, clip=None, /):
     """The gradient at x; `sums` (2, C) are those of `batch_norm_sums` over all images, as are bias and clip.
 
     If `sums` is None, mean and variance are constants, as in evaluation mode: dx = dy * weight /
@@ -126,7 +126,7 @@ cdef Py_ssize_t group_sizes(Table* table, Py_ssize_t N, Py_ssize_t G, Py_ssize_t
 
 
 def group_norm(x, weight, bias, y, stats, int itemsize, Py_ssize_t N, Py_ssize_t G, Py_ssize_t C,
-               Py_ssize_t pixels, double eps, bint across=False):
+               Py_ssize_t pixels, double eps, bint across=False, /):
     """As `batch_norm`, each image by itself: over the pixels of the C channels of each of G groups.
 
     If `across`, over the C channels at each pixel, and G is 1.  `stats` (N, G or pixels, 2, LANES)
@@ -147,7 +147,7 @@ def group_norm(x, weight, bias, y, stats, int itemsize, Py_ssize_t N, Py_ssize_t
 
 
 def group_norm_input(dy, x, weight, stats, dx, int itemsize, Py_ssize_t N, Py_ssize_t G, Py_ssize_t C,
-                     Py_ssize_t pixels, bint across=False):
+                     Py_ssize_t pixels, bint across=False, /):
     """The gradient of `group_norm` at x, with the `stats` that it left.  dx may be dy."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -164,7 +164,7 @@ def group_norm_input(dy, x, weight, stats, dx, int itemsize, Py_ssize_t N, Py_ss
 
 
 def group_norm_sums(dy, x, stats, parts, int itemsize, Py_ssize_t N, Py_ssize_t G, Py_ssize_t C,
-                    Py_ssize_t pixels, images=None, bint across=False):
+                    Py_ssize_t pixels, images=None, bint across=False, /):
     """As `batch_norm_sums`, parts[n, 2, G * C], with the `stats` of `group_norm`."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)

@@ -16,7 +16,7 @@ cdef int run_descent(Descent* d, Arrays held, p, g, tuple slots, int itemsize, P
 
 
 def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, double dampening,
-        double weight_decay, bint nesterov, bint first):
+        double weight_decay, bint nesterov, bint first, /):
     """One step of descent on `count` numbers p, in place; v (or None) is the velocity."""
     cdef Descent d
     d.rule, d.work, d.lr, d.weight_decay = SGD, 1, lr, weight_decay
@@ -25,7 +25,7 @@ def sgd(p, g, v, int itemsize, Py_ssize_t count, double lr, double momentum, dou
 
 
 def adam(p, g, m, v, int itemsize, Py_ssize_t count, double lr, double beta1, double beta2, double eps,
-         double weight_decay, double keep, double root):
+         double weight_decay, double keep, double root, /):
     """One step of Adam in place; m and v are the means of gradients and their squares.
 
     The corrections of the bias, 1 - beta^t, are in `lr` and, its root, `root`; p is multiplied by `keep`.
@@ -37,7 +37,7 @@ def adam(p, g, m, v, int itemsize, Py_ssize_t count, double lr, double beta1, do
 
 
 def rmsprop(p, g, v, b, a, int itemsize, Py_ssize_t count, double lr, double alpha, double eps,
-            double weight_decay, double momentum):
+            double weight_decay, double momentum, /):
     """One step of RMSprop in place; v is the mean of squares, b (or None) the velocity, a (or None) the mean."""
     cdef Descent d
     d.rule, d.work, d.lr, d.weight_decay, d.eps = RMSPROP, 4, lr, weight_decay, eps
@@ -45,21 +45,21 @@ def rmsprop(p, g, v, b, a, int itemsize, Py_ssize_t count, double lr, double alp
     run_descent(&d, Arrays.__new__(Arrays), p, g, (v, b, a), itemsize, count)
 
 
-def average(p, a, int itemsize, Py_ssize_t count, double weight):
+def average(p, a, int itemsize, Py_ssize_t count, double weight, /):
     """a += weight (p - a), in place."""
     cdef Descent d
     d.rule, d.work, d.lr = AVERAGE, 1, weight
     run_descent(&d, Arrays.__new__(Arrays), a, p, (), itemsize, count)
 
 
-def shrink(g, y, int itemsize, Py_ssize_t count, double factor):
+def shrink(g, y, int itemsize, Py_ssize_t count, double factor, /):
     """y = factor g; y may be g."""
     cdef Descent d
     d.rule, d.work, d.lr = SHRINK, 0, factor
     run_descent(&d, Arrays.__new__(Arrays), y, g, (), itemsize, count)
 
 
-def sum_of_squares(g, int itemsize, Py_ssize_t count):
+def sum_of_squares(g, int itemsize, Py_ssize_t count, /):
     """The sum of the squares of `count` numbers, always in the same order."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)

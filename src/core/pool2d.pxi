@@ -1,8 +1,7 @@
 # Pooling.  `shape` is planes, H, W, R, S, P, Q, step_h, step_w, gap_h, gap_w, top, left, bottom, right.
 
 cdef int pool_sizes(Pool* a, shape) except -1:
-    (a.planes, a.H, a.W, a.R, a.S, a.P, a.Q, a.step_h, a.step_w, a.gap_h, a.gap_w, a.top, a.left,
-     a.bottom, a.right) = shape
+    read_sizes(shape, &a.planes, 15)
     at_least(0, &a.planes, 1)
     at_least(1, &a.H, 10)  # up to gap_w
     within_reach(&a.planes, 15)
@@ -20,7 +19,7 @@ cdef int run_pool(kernel loop, Pool* a, Table* table, int inputs, int outputs) e
                <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
 
-def max_pool2d(x, y, argmax, int itemsize, shape):
+def max_pool2d(x, y, argmax, int itemsize, shape, /):
     """Maxima into y and, unless `argmax` is None, which tap of each window they came from."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -33,7 +32,7 @@ def max_pool2d(x, y, argmax, int itemsize, shape):
     run_pool(table.max_pool, &a, table, 1, 2)
 
 
-def max_pool2d_input(dy, argmax, dx, int itemsize, shape):
+def max_pool2d_input(dy, argmax, dx, int itemsize, shape, /):
     """dx: each gradient where `max_pool2d` noted the maximum."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -45,7 +44,7 @@ def max_pool2d_input(dy, argmax, dx, int itemsize, shape):
     run_pool(table.max_pool_back, &a, table, 2, 1)
 
 
-def avg_pool2d(x, y, int itemsize, shape, bint count_include_pad):
+def avg_pool2d(x, y, int itemsize, shape, bint count_include_pad, /):
     """Means of the windows."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -57,7 +56,7 @@ def avg_pool2d(x, y, int itemsize, shape, bint count_include_pad):
     run_pool(table.avg_pool, &a, table, 1, 2)
 
 
-def avg_pool2d_input(dy, dx, int itemsize, shape, bint count_include_pad):
+def avg_pool2d_input(dy, dx, int itemsize, shape, bint count_include_pad, /):
     """dx: each gradient spread over its window."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)

@@ -31,7 +31,7 @@ cdef inline Recorder recorder():
     return <Recorder> active_recorder
 
 
-def record(function, streams, constants, int itemsize, Py_ssize_t images=0):
+def record(function, streams, constants, int itemsize, Py_ssize_t images=0, /):
     """Call `function()` and record the kernels that it calls on blocks of so many images, LANES or 1.
 
     `streams` are its arrays for one block that a run replaces, `constants` those that stay; it

@@ -23,7 +23,7 @@ cdef int set_threads(Setting* setting, int threads) except -1:
     return 0
 
 
-def set_num_threads(int threads):
+def set_num_threads(int threads, /):
     set_threads(&PROCESS, threads)
 
 
