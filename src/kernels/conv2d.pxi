@@ -205,15 +205,17 @@ cdef void weight_columns(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssi
 cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t g, Py_ssize_t k0,
                              vec* sums, int rows, int cols) noexcept nogil:
     # into sums, for each lane
-    cdef vec acc[16][8]
+    cdef vec acc[8][8]
     cdef vec here[8]
     cdef const real* x[8]
-    cdef const real* dy[16]
+    cdef const real* dy[8]
     cdef vec dy_here
     cdef mask live = vec_first(a.live)
     cdef Py_ssize_t shift[8]
-    cdef Py_ssize_t n, p, q, w, q_first = taps.q_first, q_last = taps.q_last
+    cdef Py_ssize_t n, p, q, w, q_first = taps.q_first, q_last = taps.q_last, step = a.step_w
     cdef int i, j
+    if rows > 8:  # a tile that is never chosen
+        return
     for j in range(cols):
         shift[j] = taps.shift[j]
     for i in range(rows):
@@ -224,23 +226,33 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
             dy[i] = <const real*> a.dy + LANES * a.Q * (
                 ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + taps.p_first)
         for j in range(cols):
-            x[j] = <const real*> a.x + LANES * a.W * (
-                (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset)
+            x[j] = <const real*> a.x + LANES * (shift[j] + a.W * (
+                (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset))
         for p in range(taps.p_first, taps.p_last):
-            for q in range(a.Q):
-                if q_first <= q < q_last:
-                    for j in range(cols):
-                        here[j] = (<const vec*> (x[j] + LANES * (q * a.step_w + shift[j])))[0]
-                else:
-                    for j in range(cols):
-                        w = q * a.step_w + shift[j]
-                        here[j] = VEC_ZERO
-                        if 0 <= w < a.W:
+            q = w = 0
+            while True:
+                if q == q_first:
+                    while q < q_last:
+                        for j in range(cols):
                             here[j] = (<const vec*> (x[j] + LANES * w))[0]
+                        for i in range(rows):
+                            dy_here = (<const vec*> (dy[i] + LANES * q))[0]
+                            for j in range(cols):
+                                acc[i][j] += dy_here * here[j]
+                        q += 1
+                        w += step
+                if q >= a.Q:
+                    break
+                for j in range(cols):
+                    here[j] = VEC_ZERO
+                    if 0 <= w + shift[j] < a.W:
+                        here[j] = (<const vec*> (x[j] + LANES * w))[0]
                 for i in range(rows):
                     dy_here = (<const vec*> (dy[i] + LANES * q))[0]
                     for j in range(cols):
                         acc[i][j] += dy_here * here[j]
+                q += 1
+                w += step
             for i in range(rows):
                 dy[i] += LANES * a.Q
             for j in range(cols):

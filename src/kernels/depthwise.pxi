@@ -199,76 +199,87 @@ cdef void conv_strips(const void* args, Py_ssize_t task, char* scratch) noexcept
 # The gradient to the weights of the same.  A task is an output channel; the accumulators are some rows of
 # some columns of its taps, so that a vector of dy is loaded once for all of them.
 
-cdef inline void weight_row(const ConvWeight* a, const real* x, const real* dy, Py_ssize_t shift, vec* sums,
-                            int rows, int cols) noexcept nogil:
-    # one row of pixels; x is where the first row of taps meets it, `shift` the first column of taps
+cdef inline void weight_row(const ConvWeight* a, const real* x, const real* dy, Py_ssize_t first, Py_ssize_t last,
+                            Py_ssize_t w, vec* sums, int rows, int cols) noexcept nogil:
+    # One row of pixels, all columns of taps inside for first..last-1.  x is where the first row of taps meets it,
+    # w the column that the first tap of it sees.
     cdef vec acc[3][5]
     cdef vec here
-    cdef Py_ssize_t first = min(first_inside(shift, a.step_w), a.Q), q, w, below = a.gap_h * a.W * LANES
-    cdef Py_ssize_t last = max(first, last_inside(shift + (cols - 1) * a.gap_w, a.step_w, a.W, a.Q))
-    cdef const real* at
+    cdef Py_ssize_t gap = a.gap_w, step = a.step_w, below = a.gap_h * a.W * LANES
+    cdef const real* end = dy + a.Q * LANES
+    cdef const real* inside = dy + first * LANES
     cdef int i, j
     for i in range(rows):
         for j in range(cols):
             acc[i][j] = sums[i * 5 + j]
-    q = 0
-    while q < a.Q:
-        here = (<const vec*> (dy + q * LANES))[0]
-        at = x + (q * a.step_w + shift) * LANES
-        if first <= q < last:
-            for j in range(cols):
-                for i in range(rows):
-                    acc[i][j] += here * (<const vec*> (at + i * below + j * a.gap_w * LANES))[0]
-        else:
-            for j in range(cols):
-                w = q * a.step_w + shift + j * a.gap_w
-                if 0 <= w < a.W:
+    x += w * LANES
+    while True:
+        if dy == inside:
+            while first < last:
+                here = (<const vec*> dy)[0]
+                for j in range(cols):
                     for i in range(rows):
-                        acc[i][j] += here * (<const vec*> (at + i * below + j * a.gap_w * LANES))[0]
-        q += 1
+                        acc[i][j] += here * (<const vec*> (x + i * below + j * gap * LANES))[0]
+                dy += LANES
+                x += step * LANES
+                w += step
+                first += 1
+        if dy == end:
+            break
+        here = (<const vec*> dy)[0]
+        for j in range(cols):
+            if 0 <= w + j * gap < a.W:
+                for i in range(rows):
+                    acc[i][j] += here * (<const vec*> (x + i * below + j * gap * LANES))[0]
+        dy += LANES
+        x += step * LANES
+        w += step
     for i in range(rows):
         for j in range(cols):
             sums[i * 5 + j] = acc[i][j]
 
 
-cdef inline void weight_rows(const ConvWeight* a, const real* x, const real* dy, Py_ssize_t shift, vec* sums,
-                             Py_ssize_t rows, int cols) noexcept nogil:
+cdef inline void weight_rows(const ConvWeight* a, const real* x, const real* dy, Py_ssize_t first, Py_ssize_t last,
+                             Py_ssize_t w, vec* sums, Py_ssize_t rows, int cols) noexcept nogil:
     if rows == 3:
-        weight_row(a, x, dy, shift, sums, 3, cols)
+        weight_row(a, x, dy, first, last, w, sums, 3, cols)
     elif rows == 2:
-        weight_row(a, x, dy, shift, sums, 2, cols)
+        weight_row(a, x, dy, first, last, w, sums, 2, cols)
     elif rows == 1:
-        weight_row(a, x, dy, shift, sums, 1, cols)
+        weight_row(a, x, dy, first, last, w, sums, 1, cols)
 
 
 cdef void weight_taps(const ConvWeight* a, Py_ssize_t k, Py_ssize_t r0, Py_ssize_t rows, Py_ssize_t s0,
                       Py_ssize_t cols) noexcept nogil:
     # dw of output channel k for the taps from (r0, s0) on
     cdef vec sums[15]
+    cdef const real* plane
     cdef const real* x
     cdef const real* dy
     cdef real* dw = <real*> a.dw + (k * a.R + r0) * a.S + s0
     cdef mask live = vec_first(a.live)
     cdef Py_ssize_t n, p, h, i, j, first, last, shift = s0 * a.gap_w - a.left
+    cdef Py_ssize_t q_first = min(first_inside(shift, a.step_w), a.Q)
+    cdef Py_ssize_t q_last = last_inside(shift + (cols - 1) * a.gap_w, a.step_w, a.W, a.Q)
     memset(sums, 0, sizeof(sums))
     for n in range(a.first, a.last):
-        x = <const real*> a.x + (n * a.G + k // a.K) * a.H * a.W * LANES
+        plane = <const real*> a.x + (n * a.G + k // a.K) * a.H * a.W * LANES
         dy = <const real*> a.dy + (n * a.G * a.K + k) * a.P * a.Q * LANES
         for p in range(a.P):
             h = p * a.step_h + r0 * a.gap_h - a.top
             first = min(first_inside(h, a.gap_h), rows)
             last = last_inside(h, a.gap_h, a.H, rows)
-            h += first * a.gap_h
+            x = plane + (h + first * a.gap_h) * a.W * LANES
             if cols == 1:
-                weight_rows(a, x + h * a.W * LANES, dy, shift, sums + first * 5, last - first, 1)
+                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 1)
             elif cols == 2:
-                weight_rows(a, x + h * a.W * LANES, dy, shift, sums + first * 5, last - first, 2)
+                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 2)
             elif cols == 3:
-                weight_rows(a, x + h * a.W * LANES, dy, shift, sums + first * 5, last - first, 3)
+                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 3)
             elif cols == 4:
-                weight_rows(a, x + h * a.W * LANES, dy, shift, sums + first * 5, last - first, 4)
+                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 4)
             else:
-                weight_rows(a, x + h * a.W * LANES, dy, shift, sums + first * 5, last - first, 5)
+                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 5)
             dy += a.Q * LANES
     for i in range(rows):
         for j in range(cols):
