@@ -30,9 +30,10 @@ cdef struct Tile:
 cdef real NOTHING[LANES]  # zeros: no bias, or a pixel outside the image
 
 
-cdef inline void tile(const Tile* a, Py_ssize_t row0, Py_ssize_t col0, int rows, int cols) noexcept nogil:
-    # Nothing is asked where the accumulators are at hand, and the loops run at least once: a choice there would
-    # put all of them into memory.
+cdef inline void tile(const Tile* a, Py_ssize_t row0, int rows, int cols) noexcept nogil:
+    # All tiles from row0 on.  Nothing is asked where the accumulators are at hand, the loops run at least once, and
+    # they all lie within another one: else GCC would put the accumulators into memory.  The pointers of rows and
+    # columns move on with the outer terms, so that few others are needed in the innermost loop.
     cdef vec acc[16][8]
     cdef vec held[8]
     cdef vec here
@@ -41,89 +42,104 @@ cdef inline void tile(const Tile* a, Py_ssize_t row0, Py_ssize_t col0, int rows,
     cdef const real* row_bias = <const real*> &NOTHING[0] if a.row_bias == NULL else a.row_bias
     cdef const real* col_bias = <const real*> &NOTHING[0] if a.col_bias == NULL else a.col_bias
     cdef Py_ssize_t each = 0 if a.row_bias == NULL else 1, apart = 0 if a.col_bias == NULL else LANES
-    cdef Py_ssize_t outer = 0, inner, at_vector, at_scalar, row, last, step
+    cdef Py_ssize_t col0, outer, inner, at_vector, at_scalar, row, last, step
     cdef Py_ssize_t column[8]
     cdef const Py_ssize_t* out_row
     cdef const Py_ssize_t* out_col
     cdef real* out
     cdef real low = a.low if a.clip else -REAL_HUGE, high = a.high if a.clip else REAL_HUGE
     cdef int i, j
-    for j in range(cols):
-        vector[j] = a.vector + a.vector_col[min(col0 + j, a.cols - 1)]
-        held[j] = (<const vec*> (col_bias + min(col0 + j, a.cols - 1) * apart))[0]
-    for i in range(rows):
-        row = min(row0 + i, a.rows - 1)
-        scalar[i] = a.scalar + (row * a.scalar_row_step if a.scalar_row == NULL else a.scalar_row[row])
-        here = vec_all(row_bias[row * each])
-        for j in range(cols):
-            acc[i][j] = held[j] + here
     while True:
-        inner = 0
+        col0 = 0
         while True:
-            at_vector = outer * a.vector_outer_step + a.vector_inner[inner]
-            at_scalar = outer * a.scalar_outer_step + a.scalar_inner[inner]
-            if cols <= rows:  # the shorter side stays in registers
+            for j in range(cols):
+                vector[j] = a.vector + a.vector_col[min(col0 + j, a.cols - 1)]
+                held[j] = (<const vec*> (col_bias + min(col0 + j, a.cols - 1) * apart))[0]
+            for i in range(rows):
+                row = min(row0 + i, a.rows - 1)
+                scalar[i] = a.scalar + (row * a.scalar_row_step if a.scalar_row == NULL else a.scalar_row[row])
+                here = vec_all(row_bias[row * each])
                 for j in range(cols):
-                    held[j] = (<const vec*> (vector[j] + at_vector))[0]
-                for i in range(rows):
-                    here = vec_all(scalar[i][at_scalar])
-                    for j in range(cols):
-                        acc[i][j] += held[j] * here
-            else:
-                for i in range(rows):
-                    held[i] = vec_all(scalar[i][at_scalar])
+                    acc[i][j] = held[j] + here
+            outer = 0
+            while True:
+                inner = 0
+                while True:
+                    at_vector = a.vector_inner[inner]
+                    at_scalar = a.scalar_inner[inner]
+                    if cols <= rows:  # the shorter side stays in registers
+                        for j in range(cols):
+                            held[j] = (<const vec*> (vector[j] + at_vector))[0]
+                        for i in range(rows):
+                            here = vec_all(scalar[i][at_scalar])
+                            for j in range(cols):
+                                acc[i][j] += held[j] * here
+                    else:
+                        for i in range(rows):
+                            held[i] = vec_all(scalar[i][at_scalar])
+                        for j in range(cols):
+                            here = (<const vec*> (vector[j] + at_vector))[0]
+                            for i in range(rows):
+                                acc[i][j] += here * held[i]
+                    inner += 1
+                    if inner >= a.inner:
+                        break
+                outer += 1
+                if outer >= a.outer:
+                    break
                 for j in range(cols):
-                    here = (<const vec*> (vector[j] + at_vector))[0]
-                    for i in range(rows):
-                        acc[i][j] += here * held[i]
-            inner += 1
-            if inner >= a.inner:
+                    vector[j] += a.vector_outer_step
+                for i in range(rows):
+                    scalar[i] += a.scalar_outer_step
+            # which no store changes
+            last, step, out, out_row, out_col = a.rows - 1, a.out_row_step, a.out, a.out_row, a.out_col
+            for j in range(cols):
+                column[j] = out_col[min(col0 + j, a.cols - 1)]
+            for i in range(rows):
+                row = min(row0 + i, last)
+                row = row * step if out_row == NULL else out_row[row]
+                for j in range(cols):
+                    (<vec*> (out + row + column[j]))[0] = vec_clip(acc[i][j], low, high)
+            col0 += cols
+            if col0 >= a.cols:
                 break
-        outer += 1
-        if outer >= a.outer:
+        row0 += rows
+        if row0 >= a.rows:
             break
-    last, step, out, out_row, out_col = a.rows - 1, a.out_row_step, a.out, a.out_row, a.out_col  # no store changes them
-    for j in range(cols):
-        column[j] = out_col[min(col0 + j, a.cols - 1)]
-    for i in range(rows):
-        row = min(row0 + i, last)
-        row = row * step if out_row == NULL else out_row[row]
-        for j in range(cols):
-            (<vec*> (out + row + column[j]))[0] = vec_clip(acc[i][j], low, high)
 
 
-cdef void one_tile(int shape, const Tile* a, Py_ssize_t row, Py_ssize_t col) noexcept nogil:
+cdef void tiles(int shape, const Tile* a, Py_ssize_t first) noexcept nogil:
     # Each shape is a constant here, so that its accumulators live in registers.
     if shape == 0:
-        tile(a, row, col, ROWS0, COLS0)
+        tile(a, first, ROWS0, COLS0)
     elif shape == 1:
-        tile(a, row, col, ROWS1, COLS1)
+        tile(a, first, ROWS1, COLS1)
     elif shape == 2:
-        tile(a, row, col, ROWS2, COLS2)
+        tile(a, first, ROWS2, COLS2)
     elif shape == 3:
-        tile(a, row, col, ROWS3, COLS3)
+        tile(a, first, ROWS3, COLS3)
     elif shape == 4:
-        tile(a, row, col, ROWS4, COLS4)
+        tile(a, first, ROWS4, COLS4)
     elif shape == 5:
-        tile(a, row, col, ROWS5, COLS5)
+        tile(a, first, ROWS5, COLS5)
     elif shape == 6:
-        tile(a, row, col, ROWS6, COLS6)
+        tile(a, first, ROWS6, COLS6)
     elif shape == 7:
-        tile(a, row, col, ROWS7, COLS7)
+        tile(a, first, ROWS7, COLS7)
     elif shape == 8:
-        tile(a, row, col, ROWS8, COLS8)
+        tile(a, first, ROWS8, COLS8)
     elif shape == 9:
-        tile(a, row, col, ROWS9, COLS9)
+        tile(a, first, ROWS9, COLS9)
     elif shape == 10:
-        tile(a, row, col, ROWS10, COLS10)
+        tile(a, first, ROWS10, COLS10)
     elif shape == 11:
-        tile(a, row, col, ROWS11, COLS11)
+        tile(a, first, ROWS11, COLS11)
     elif shape == 12:
-        tile(a, row, col, ROWS12, COLS12)
+        tile(a, first, ROWS12, COLS12)
     elif shape == 13:
-        tile(a, row, col, ROWS13, COLS13)
+        tile(a, first, ROWS13, COLS13)
     else:
-        tile(a, row, col, ROWS14, COLS14)
+        tile(a, first, ROWS14, COLS14)
 
 
 cdef void no_terms(const Tile* a, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
@@ -143,14 +159,8 @@ cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int
     # Rows first..last-1 of all columns.  `rows` bounds the clamping, so that it never reaches into the
     # rows of another task.
     cdef Tile t = a[0]
-    cdef Py_ssize_t row = first, col
     t.rows = last
     if t.inner == 0:
         no_terms(a, first, last)
-        return
-    while row < last:
-        col = 0
-        while col < t.cols:
-            one_tile(shape, &t, row, col)
-            col += TILE_COLS[shape]
-        row += TILE_ROWS[shape]
+    else:
+        tiles(shape, &t, first)
