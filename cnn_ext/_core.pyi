@@ -450,8 +450,8 @@ def channel_winograd(
     y: _Array,
     itemsize: int,
     shape: _Sizes,
-    y_steps: _Sizes,
-    y_first: int,
+    steps: _Sizes,
+    first: _Sizes,
     clip: _Clip = None,
     /,
 ) -> None: ...

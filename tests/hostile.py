@@ -121,12 +121,12 @@ def channels_for(width: int, x: Any, y: Any, w: Any, b: Any) -> None:
     )
     u = np.ones(36 * L, x.dtype)
     vary(lambda s: _core.winograd_weights(w, u, width, *s), (), (1, 1, 3))
-    shape = (1, 1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
-    vary(lambda s: _core.channel_winograd(x, u, w, b, y, width, s, (16 * L, 4 * L), 0), (), shape)
+    shape, sides = (1, 1, 1, 1, 4, 4, 4, 4, 1, 1, 3), (16 * L, 4 * L) * 2
+    vary(lambda s: _core.channel_winograd(x, u, w, b, y, width, s, sides, (0, 0)), (), shape)
     vary(
-        lambda s: _core.channel_winograd(x, u, w, b, y, width, shape, s[:2], s[2]),
+        lambda s: _core.channel_winograd(x, u, w, b, y, width, shape, s[:4], s[4:]),
         (),
-        (16 * L, 4 * L, 0),
+        (*sides, 0, 0),
     )
 
 

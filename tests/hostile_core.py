@@ -168,7 +168,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("winograd_weights", [row(), u, size, 1, 1, 3], [1]),
         (
             "channel_winograd",
-            [row(), u, row(), row(), row(), size, winograd, (16 * L, 4 * L), 0],
+            [row(), u, row(), row(), row(), size, winograd, (16 * L, 4 * L) * 2, (0, 0)],
             [4],
         ),
         ("pool_channels", [row(), row(), size, planes, steps, (0, 0), True], [1]),

@@ -253,13 +253,22 @@ class Conv2d(Operator):
         if node.output not in run.packed:
             run.packed[node.output] = winograd_blocks(weight, node.weights.get("bias"), L)
         u, bias = run.packed[node.output]
-        x = run.borderless(x)
+        x = run.regular(x, lanes=L)
         y: Placed = run.make(run.graph.shapes[node.output], run.border[node.output])
         top, _, left, _ = node.attributes["padding"]
         shape = (-(-C // L), C, -(-K // L), K, *x.shape[1:], *y.shape[1:], top, left, R)
         clip = node.attributes["clip"]
         run.kernels.channel_winograd(
-            x.data, u, weight, bias, y.data, SIZE, shape, (y.plane, y.row), y.first, clip
+            x.data,
+            u,
+            weight,
+            bias,
+            y.data,
+            SIZE,
+            shape,
+            (x.plane, x.row, y.plane, y.row),
+            (x.first, y.first),
+            clip,
         )
         return y
 

@@ -146,28 +146,30 @@ def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps, /
     run(table.winograd_filter, &f, sizeof(f), 1, 1, K, 10.0 * K * C * taps * taps)
 
 
-def channel_winograd(x, u, w, bias, y, int itemsize, shape, y_steps, Py_ssize_t y_first, clip=None, /):
+def channel_winograd(x, u, w, bias, y, int itemsize, shape, steps, first, clip=None, /):
     """A convolution with stride 1 in Winograd's way.
 
-    `shape` is C, channels, K, filters, H, W, P, Q, top, left, taps; x lies in (C, H, W, LANES), u in
-    (frequencies, K, channels, LANES), w in (filters, channels, taps, taps); `y_steps` are the plane and row
-    of y, `y_first` its first number.
+    `shape` is C, channels, K, filters, H, W, P, Q, top, left, taps; u lies in (frequencies, K, channels, LANES),
+    w in (filters, channels, taps, taps); `steps` are x_plane, x_row, y_plane, y_row, `first` where x and y begin.
     """
     cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ChannelWinograd a
-    cdef Py_ssize_t L = table.lanes, tiles, places_
+    cdef Py_ssize_t L = table.lanes, x_first, y_first, tiles, places_
     read_sizes(shape, &a.C, 11)
-    read_sizes(y_steps, &a.y_plane, 2)
+    read_sizes(steps, &a.x_plane, 4)
+    x_first, y_first = first
     at_least(1, &a.C, 8)
-    at_least(1, &a.y_plane, 2)
-    within_reach(&a.C, 13)
+    at_least(1, &a.x_plane, 4)
+    within_reach(&a.C, 15)
+    within_reach(&x_first, 1)
     within_reach(&y_first, 1)
     if a.taps != 3 and a.taps != 5 or a.channels > a.C * L or a.filters <= (a.K - 1) * L:
         raise ValueError(f"shape: {a.taps} taps, {a.channels} channels in {a.C} blocks and {a.filters} filters "
                          f"in {a.K} blocks do not fit together")
     places_ = (a.taps + 3) * (a.taps + 3)
-    a.x = held.pointer(x, (a.C, a.H, a.W, L), itemsize)
+    x_last = <object> x_first + (a.C - 1) * <object> a.x_plane + (a.H - 1) * <object> a.x_row + a.W * L - 1
+    a.x = <const char*> held.reach(x, itemsize, x_first, x_last) + x_first * itemsize
     a.u = held.pointer(u, (places_, a.K, a.channels, L), itemsize)
     a.w = held.pointer(w, (a.filters, a.channels, a.taps, a.taps), itemsize)
     a.bias = held.pointer(bias, (a.K, L), itemsize)

@@ -341,7 +341,8 @@ cdef struct ChannelWinograd:
     const void* w
     const void* bias
     void* y
-    Py_ssize_t C, channels, K, filters, H, W, P, Q, top, left, taps, y_plane, y_row, chunk, block_cut
+    Py_ssize_t C, channels, K, filters, H, W, P, Q, top, left, taps
+    Py_ssize_t x_plane, x_row, y_plane, y_row, chunk, block_cut
     int clip
     double low, high
 

@@ -61,7 +61,7 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
         p = (first + t) // across * 4
         q = (first + t) % across * 4
         for c in range(a.C):
-            input_square(<const real*> a.x + c * a.H * a.W * LANES, a.H, a.W, p - a.top, q - a.left,
+            input_square(<const real*> a.x + c * a.x_plane, a.x_row, a.H, a.W, p - a.top, q - a.left,
                          v + t * a.C + c, count * a.C, n)
     memset(&product, 0, sizeof(product))
     product.cols = K

@@ -138,7 +138,7 @@ cdef void winograd_filter(const void* args, Py_ssize_t task, char* scratch) noex
         filters(a, task, 8)
 
 
-cdef inline void input_pixels(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+cdef inline void input_pixels(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
                               vec* v, Py_ssize_t step, int n, bint inside) noexcept nogil:
     cdef vec half[64]
     cdef vec line[8]
@@ -146,7 +146,7 @@ cdef inline void input_pixels(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssiz
     cdef int i, j
     for j in range(n):
         for i in range(n):
-            here = x + ((h + i) * W + w + j) * LANES
+            here = x + (h + i) * row + (w + j) * LANES
             if not inside and not (0 <= h + i < H and 0 <= w + j < W):
                 here = NOTHING
             line[i] = (<const vec*> here)[0]
@@ -157,13 +157,13 @@ cdef inline void input_pixels(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssiz
             v[(i * n + j) * step] = line[j]
 
 
-cdef inline void input_square(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+cdef inline void input_square(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
                               vec* v, Py_ssize_t step, int n) noexcept nogil:
-    # v = B' d B of the n x n pixels from (h, w) on, zero outside; v goes in steps
+    # v = B' d B of the n x n pixels from (h, w) on, zero outside; rows are `row` numbers apart, v goes in steps
     if h >= 0 and w >= 0 and h + n <= H and w + n <= W:
-        input_pixels(x, H, W, h, w, v, step, n, True)
+        input_pixels(x, row, H, W, h, w, v, step, n, True)
     else:
-        input_pixels(x, H, W, h, w, v, step, n, False)
+        input_pixels(x, row, H, W, h, w, v, step, n, False)
 
 
 cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs) noexcept nogil:
@@ -207,7 +207,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
         for t in range(count):
             p = (first + t) // across * 4
             q = (first + t) % across * 4
-            input_square(x, a.H, a.W, p - a.top, q - a.left, v + c * count + t, a.C * count, n)
+            input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, a.C * count, n)
     for t in range(count):
         table[t] = t * LANES
     for c in range(a.C):

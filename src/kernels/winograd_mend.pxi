@@ -17,7 +17,7 @@ cdef inline vec not_finite(vec total) noexcept nogil:
     return total - total
 
 
-cdef inline void add_channel(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+cdef inline void add_channel(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
                              const vec* weight, int taps, bint one, vec* acc) noexcept nogil:
     # what an input channel gives to the 4 x 4 results whose first tap lies at (h, w); of a pixel, `one`
     # number goes to all lanes, or each lane has its own
@@ -32,7 +32,7 @@ cdef inline void add_channel(const real* x, Py_ssize_t H, Py_ssize_t W, Py_ssize
             s1 = min(taps, W - w - j)
             total = acc[4 * i + j]
             for r in range(r0, r1):
-                here = x + ((h + i + r) * W + w + j) * LANES
+                here = x + (h + i + r) * row + (w + j) * LANES
                 for s in range(s0, s1):
                     if one:
                         total += vec_all(here[s * LANES]) * weight[r * taps + s]
@@ -78,7 +78,7 @@ cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t first, Py_s
                 w = <const real*> a.w + k * a.w_k + c * a.w_c
                 for i in range(squared):
                     weight[i] = vec_all(w[squared - 1 - i if a.rotate else i])
-                add_channel(<const real*> a.x + (block * a.C + c) * a.H * a.W * LANES, a.H, a.W,
+                add_channel(<const real*> a.x + (block * a.C + c) * a.H * a.W * LANES, a.W * LANES, a.H, a.W,
                             p - a.top, q - a.left, weight, a.taps, False, acc)
             replace(acc, vec_nan(lost), <real*> a.y + (((block * a.K + k) * a.P + p) * a.Q + q) * LANES,
                     a.Q * LANES, a.P - p, a.Q - q, a.clip, a.low, a.high)
@@ -110,7 +110,7 @@ cdef void mend_channels(const ChannelWinograd* a, Py_ssize_t k0, Py_ssize_t K, P
                     for l in range(filters):
                         lane[l] = w[l * a.channels * squared]
                     weight[i] = vec_load_part(lane, <int> filters)
-                add_channel(<const real*> a.x + c // LANES * a.H * a.W * LANES + c % LANES, a.H, a.W,
+                add_channel(<const real*> a.x + c // LANES * a.x_plane + c % LANES, a.x_row, a.H, a.W,
                             p - a.top, q - a.left, weight, a.taps, True, acc)
             replace(acc, vec_nan(lost),
                     <real*> a.y + (k0 + k) * a.y_plane + p * a.y_row + q * LANES,

@@ -57,7 +57,7 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
             p = (first + t) // across * 4
             q = (first + t) % across * 4
             for c in range(a.C):
-                input_square(x + c * a.H * a.W * LANES, a.H, a.W, p - a.top, q - a.left,
+                input_square(x + c * a.H * a.W * LANES, a.W * LANES, a.H, a.W, p - a.top, q - a.left,
                              v + c * count + t, a.C * count, n)
             for k in range(a.K):
                 gradient_square(dy + k * a.P * a.Q * LANES, a.P, a.Q, p, q, u + k * count + t,
