@@ -73,7 +73,7 @@ class Gather(Operator):
 
     def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
         name, tables = node.output, run.packed.tables
-        y: Placed = run.make(run.graph.shapes[name], run.border[name])
+        y: Placed = run.make(run.graph.shapes[name], run.border[name], moved=True)
         if name not in tables:
             index = node.attributes["index"].reshape(-1)
             run.packed.need(2 * index.size)

@@ -96,7 +96,7 @@ class ByImage:
         tight = border == NO_BORDER and not self._wide_input()
         if tight and x.dtype == FLOAT:
             return Placed(x.reshape(-1), shape, None, 1, 0, H * W, W)
-        value = self.make(shape, border, 1)
+        value = self._place(shape, border, 1)
         if tight:  # bytes go the way of numbers through the graph, since they share packed weights
             value = value._replace(data=value.data[: x.size])
         self.kernels.embed(
@@ -116,9 +116,31 @@ class ByImage:
     # ------------------------------------------------------------- what operators may ask
 
     def make(
+        self,
+        shape: Shape,
+        border: Border = NO_BORDER,
+        lanes: int = 0,
+        row: int = 0,
+        moved: bool = False,
+    ) -> Placed:
+        """Room for an activation; zeros in its border.  Plain images have more room behind them.
+
+        Where single numbers will be `moved` there, and not whole vectors, there are zeros beside
+        them too.
+        """
+        value = self._place(shape, border, lanes, row)
+        (C, H, W), L = image(shape), value.lanes
+        beside = moved and C % L > 0
+        if border != NO_BORDER and L > 1 and not beside:
+            sizes, steps = (-(-C // L), H, W * L), (value.plane, value.row)
+            self.kernels.border(value.data, SIZE, sizes, steps, value.first)
+        elif border != NO_BORDER or beside:
+            self.kernels.fill(value.data, SIZE, 0.0)
+        return value
+
+    def _place(
         self, shape: Shape, border: Border = NO_BORDER, lanes: int = 0, row: int = 0
     ) -> Placed:
-        """Room for an activation; zeros in its border.  Plain images have more room behind them."""
         C, H, W = image(shape)
         L = lanes or self.lanes
         top, bottom, left, right = border
@@ -126,10 +148,6 @@ class ByImage:
         plane = (H + top + bottom) * row
         first = top * row + left * L
         data = room(-(-C // L) * plane + (2 * self.lanes if L == 1 else 0))
-        if border != NO_BORDER and L > 1 and C % L == 0:
-            self.kernels.border(data, SIZE, (C // L, H, W * L), (plane, row), first)
-        elif border != NO_BORDER or (L > 1 and C % L):
-            self.kernels.fill(data, SIZE, 0.0)
         return Placed(data, shape, None, L, first, plane, row, border)
 
     def regular(self, x: Placed, border: Border = NO_BORDER, lanes: int = 0) -> Placed:
@@ -150,7 +168,7 @@ class ByImage:
     def spread(self, x: Placed, shape: Shape, border: Border, lanes: int = 0) -> Placed:
         """A copy of `x`, repeated to the shape, within that border."""
         C, H, W = image(shape)
-        value = self.make(shape, border, lanes)
+        value = self.make(shape, border, lanes, moved=True)
         if x.lanes == 1 and shape == x.shape and value.lanes > 1 and border == NO_BORDER:
             plain = x.data
             if (x.plane, x.row) != (H * W, W):
