@@ -38,7 +38,8 @@ cdef void channel_conv(const void* args, Py_ssize_t task, char* scratch) noexcep
 cdef long long channel_winograd_scratch(const void* args) noexcept nogil:
     # v, m and four tables of `winograd_channels`: channels of v and u, blocks of u and m
     cdef const ChannelWinograd* a = <const ChannelWinograd*> args
-    return ((a.taps + 3) * (a.taps + 3) * <long long> (a.C + a.block_cut) * a.chunk * sizeof(vec)
+    cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.block_cut * a.chunk)
+    return ((a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
             + 2 * sizeof(Py_ssize_t) * <long long> (a.channels + a.block_cut))
 
 
@@ -49,9 +50,10 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     cdef Py_ssize_t cuts = (tiles + a.chunk - 1) // a.chunk, first = task % cuts * a.chunk
     cdef Py_ssize_t k0 = task // cuts * a.block_cut, K = min(a.block_cut, a.K - k0)
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
+    cdef Py_ssize_t v_step = odd_step(a.C * count), m_step = odd_step(K * count)
     cdef vec* v = <vec*> scratch              # (n * n, count, blocks of C)
-    cdef vec* m = v + n * n * a.C * a.chunk   # (n * n, count, K)
-    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * K * a.chunk)
+    cdef vec* m = v + n * n * v_step          # (n * n, count, K)
+    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * m_step)
     cdef real* y
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
@@ -62,7 +64,7 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
         q = (first + t) % across * 4
         for c in range(a.C):
             input_square(<const real*> a.x + c * a.x_plane, a.x_row, a.H, a.W, p - a.top, q - a.left,
-                         v + t * a.C + c, count * a.C, n)
+                         v + t * a.C + c, v_step, n)
     memset(&product, 0, sizeof(product))
     product.cols = K
     product.outer = 1
@@ -82,13 +84,13 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     shape = best_tile(count, K, 2, 8)
     for i in range(n * n):
         product.vector = <const real*> a.u + i * a.K * a.channels * LANES
-        product.scalar = <const real*> (v + i * count * a.C)
-        product.out = <real*> (m + i * count * K)
+        product.scalar = <const real*> (v + i * v_step)
+        product.out = <real*> (m + i * m_step)
         run_tiles(&product, 0, count, shape)
     for k in range(K):
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
         for t in range(count):
-            output_square(m + t * K + k, count * K, square, n, 4)
+            output_square(m + t * K + k, m_step, square, n, 4)
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[t * K + k] = total

@@ -179,10 +179,16 @@ cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int
         output_line(&half[i * n], &y[i * outputs], 1, n, outputs)
 
 
+cdef inline Py_ssize_t odd_step(Py_ssize_t vectors) noexcept nogil:
+    # vectors from frequency to frequency, so that those of one tile do not meet in a few sets of the cache
+    return vectors | 1
+
+
 cdef long long winograd_scratch(const void* args) noexcept nogil:
     # v, m and three tables of `winograd_tiles`: tiles, channels of v and u
     cdef const Winograd* a = <const Winograd*> args
-    return ((a.taps + 3) * (a.taps + 3) * <long long> (a.C + a.K) * a.chunk * sizeof(vec)
+    cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.K * a.chunk)
+    return ((a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
             + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
 
 
@@ -193,9 +199,10 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
     cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
+    cdef Py_ssize_t v_step = odd_step(a.C * count), m_step = odd_step(a.K * count)
     cdef vec* v = <vec*> scratch              # (n * n, C, count)
-    cdef vec* m = v + n * n * a.C * a.chunk   # (n * n, K, count)
-    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * a.K * a.chunk)
+    cdef vec* m = v + n * n * v_step          # (n * n, K, count)
+    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * m_step)
     cdef const real* x
     cdef real* y
     cdef vec bias, total, lost = VEC_ZERO
@@ -207,7 +214,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
         for t in range(count):
             p = (first + t) // across * 4
             q = (first + t) % across * 4
-            input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, a.C * count, n)
+            input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, v_step, n)
     for t in range(count):
         table[t] = t * LANES
     for c in range(a.C):
@@ -224,9 +231,9 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     product.scalar_inner = table + count + a.C
     shape = best_tile(a.K, count, 2, 16)
     for i in range(n * n):
-        product.vector = <const real*> (v + i * a.C * count)
+        product.vector = <const real*> (v + i * v_step)
         product.scalar = <const real*> a.u + i * a.K * a.C
-        product.out = <real*> (m + i * a.K * count)
+        product.out = <real*> (m + i * m_step)
         run_tiles(&product, 0, a.K, shape)
     for k in range(a.K):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
@@ -234,7 +241,7 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
         if a.bias != NULL:
             bias = vec_all((<const real*> a.bias)[k])
         for t in range(count):
-            output_square(m + k * count + t, a.K * count, square, n, 4)
+            output_square(m + k * count + t, m_step, square, n, 4)
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[k * count + t] = total  # over a product that nobody needs any more

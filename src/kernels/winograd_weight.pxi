@@ -33,7 +33,8 @@ cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
     # v, u and m of `weight_gradient`
     cdef const WinogradWeight* a = <const WinogradWeight*> args
     cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
-    return (a.taps + 3) * (a.taps + 3) * (<long long> (a.C + a.K) * a.chunk + rows * cols * GROUPS) * sizeof(vec)
+    cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.K * a.chunk) + rows * cols * GROUPS
+    return (a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
 
 
 cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char* scratch,
@@ -42,9 +43,10 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
     cdef Py_ssize_t first = 0, count, c, k, t, p, q, i, j, frequency
-    cdef vec* v = <vec*> scratch              # (n * n, C, chunk)
-    cdef vec* u = v + n * n * a.C * a.chunk   # (n * n, K, chunk)
-    cdef vec* m = u + n * n * a.K * a.chunk   # (n * n, rows, cols, GROUPS)
+    cdef Py_ssize_t v_step = odd_step(a.C * a.chunk), u_step = odd_step(a.K * a.chunk)
+    cdef vec* v = <vec*> scratch              # (n * n, C, count)
+    cdef vec* u = v + n * n * v_step          # (n * n, K, count)
+    cdef vec* m = u + n * n * u_step          # (n * n, rows, cols, GROUPS)
     cdef const real* x = <const real*> a.x + task * a.C * a.H * a.W * LANES
     cdef const real* dy = <const real*> a.dy + task * a.K * a.P * a.Q * LANES
     cdef real total
@@ -58,18 +60,18 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char*
             q = (first + t) % across * 4
             for c in range(a.C):
                 input_square(x + c * a.H * a.W * LANES, a.W * LANES, a.H, a.W, p - a.top, q - a.left,
-                             v + c * count + t, a.C * count, n)
+                             v + c * count + t, v_step, n)
             for k in range(a.K):
                 gradient_square(dy + k * a.P * a.Q * LANES, a.P, a.Q, p, q, u + k * count + t,
-                                a.K * count, n)
+                                u_step, n)
         if task == a.N - 1 and a.live < LANES:
-            clear_lanes(v, n * n * a.C * count, a.live)
-            clear_lanes(u, n * n * a.K * count, a.live)
+            clear_lanes(v, n * n * v_step, a.live)
+            clear_lanes(u, n * n * u_step, a.live)
         for frequency in range(n * n):
             for i in range(rows):
                 for j in range(cols):
-                    sum_of_products(u + (frequency * a.K + i * DOWN) * count,
-                                    v + (frequency * a.C + j * ACROSS) * count, count, a.K - i * DOWN,
+                    sum_of_products(u + frequency * u_step + i * DOWN * count,
+                                    v + frequency * v_step + j * ACROSS * count, count, a.K - i * DOWN,
                                     a.C - j * ACROSS, m + ((frequency * rows + i) * cols + j) * GROUPS,
                                     first > 0)
         first += count
