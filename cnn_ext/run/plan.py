@@ -24,7 +24,7 @@ from .by_image import ByImage
 from .rules import most_at_once
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
-CACHES = 10_000_000  # bytes of a block that are too many: then one image at a time is faster
+CACHES = 12_000_000  # bytes of a block that are too many: then one image at a time is faster
 BYTE = np.dtype(np.uint8)
 
 
