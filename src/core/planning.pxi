@@ -20,10 +20,10 @@ cdef int plan(Recorder made, results) except -1:
             if step.home[j] == ARENA:
                 life = &made.lives.life[step.life[j]]
                 step.home[j] = life.home
-                if life.home == ARENA or life.home == SHARED:
+                if life.home < 0:
                     step.offset[j] += life.offset
-                elif life.home < 0:
-                    step.first[j], step.stride[j] = life.offset, whole_lines(life.size)
+                    step.stride[j] = (made.parts_size if life.home == PARTS
+                                      else made.kept_size if life.home == KEPT else 0)
             if step.home[j] >= 0:
                 stream = &made.streams[step.home[j]]
                 step.stride[j] = 0 if stream.whole else stream.size
@@ -110,23 +110,33 @@ cdef int plan_memory(Recorder made, dict stream_of) except -1:
         else:
             life.home = KEPT if life.least < life.most else PARTS if life.reduced else ARENA
             homes[life.home].append(number)
-    made.arena_size = fit(made, homes[ARENA], False)
-    made.parts_size = fit(made, homes[PARTS], True)
-    made.kept_size = fit(made, homes[KEPT], True)
+    made.arena_size = fit(made, homes[ARENA])
+    made.parts_size = fit(made, homes[PARTS])
+    made.kept_size = fit(made, homes[KEPT])
     return 0
 
 
-cdef Py_ssize_t fit(Recorder made, list numbers, bint by_segments) except -1:
-    # The bytes that these lives take; a part for each block is needed until its segment ends.
+cdef Py_ssize_t fit(Recorder made, list numbers) except -1:
+    # The bytes that these lives take.  What is reduced is needed after all steps of the blocks of its segment.
     cdef int number
+    cdef Py_ssize_t size
     cdef Life* life = made.lives.life
     sizes = [life[<int> n].size for n in numbers]
-    starts = [life[<int> n].least if by_segments else life[<int> n].first for n in numbers]
-    ends = [life[<int> n].most + 1 if by_segments else life[<int> n].end for n in numbers]
+    starts = [life[<int> n].first for n in numbers]
+    ends = [max(life[<int> n].end, end_of(made, life[<int> n].most) if life[<int> n].reduced else 0) for n in numbers]
     offsets, size = first_fit(sizes, starts, ends, ALIGNMENT)
     for number, offset in zip(numbers, offsets):
         life[number].offset = offset
     return size
+
+
+cdef int end_of(Recorder made, int segment) noexcept:
+    # The number of steps before the first one of a block that comes after the segment.
+    cdef int i
+    for i in range(made.lives.steps):
+        if made.steps[i].time == EACH_BLOCK and made.steps[i].segment > segment:
+            return i
+    return made.lives.steps
 
 
 cdef int put_in_order(Recorder made) except -1:

@@ -43,7 +43,6 @@ cdef struct Step:
     int home[MOST_POINTERS]
     int life[MOST_POINTERS]    # of those in the arena
     Py_ssize_t offset[MOST_POINTERS]  # from where the part of the block begins
-    Py_ssize_t first[MOST_POINTERS]   # bytes before those of all parts, for each part
     Py_ssize_t stride[MOST_POINTERS]  # bytes from part to part
     Py_ssize_t tasks, scratch
     double work
@@ -215,18 +214,21 @@ cdef class Steps:
             self.run_step(&self.steps[i], 0, r.memory, r, r.threads)
 
     cdef void run_wave(self, const Segment* segment, const Run* r) noexcept nogil:
-        cdef int threads = r.threads if segment.work * r.count >= SHARED_WORK else 1, i
-        cdef Py_ssize_t n
+        # The last blocks of one segment are the first ones of the next: they are still in the cache.
+        cdef int threads = r.threads if segment.work * r.count >= SHARED_WORK else 1
+        cdef Py_ssize_t n, first = r.first, step = 1
         cdef cpu_mode mode = 0
+        if (segment - self.segments) % 2:
+            first, step = r.first + r.count - 1, -1
         if threads > 1 and r.count >= threads:
             with parallel(num_threads=threads):
                 mode = flush_denormals()
-                for n in prange(r.first, r.first + r.count, schedule="dynamic", chunksize=1):
-                    self.run_block(segment, n, r.memory + threadid() * r.each, r, 1)
+                for n in prange(r.count, schedule="dynamic", chunksize=1):
+                    self.run_block(segment, first + step * n, r.memory + threadid() * r.each, r, 1)
                 put_back(mode)
         else:
-            for n in range(r.first, r.first + r.count):
-                self.run_block(segment, n, r.memory, r, threads)
+            for n in range(r.count):
+                self.run_block(segment, first + step * n, r.memory, r, threads)
 
     cdef void run_block(self, const Segment* segment, Py_ssize_t n, char* memory, const Run* r,
                         int sharing) noexcept nogil:
@@ -254,10 +256,9 @@ cdef class Steps:
             elif home == SHARED:
                 (<char**> args)[j] = r.shared + step.offset[j]
             elif home == PARTS:
-                (<char**> args)[j] = (r.parts + r.wave * step.first[j] + step.offset[j]
-                                      + (n - r.first) * step.stride[j])
+                (<char**> args)[j] = r.parts + step.offset[j] + (n - r.first) * step.stride[j]
             elif home == KEPT:
-                (<char**> args)[j] = r.kept + r.N * step.first[j] + step.offset[j] + n * step.stride[j]
+                (<char**> args)[j] = r.kept + step.offset[j] + n * step.stride[j]
         if step.marks & LIVE:
             number[0] = min(self.images, r.images - n * self.images)
             number += 1
