@@ -84,6 +84,7 @@ static void release(void *address) { _aligned_free(address); }
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static pthread_mutex_t pool = PTHREAD_MUTEX_INITIALIZER;
 static void lock_pool(void) { pthread_mutex_lock(&pool); }
@@ -97,10 +98,19 @@ static void after_fork_in_child(void)
 }
 static void watch_forks(void) { pthread_atfork(lock_pool, unlock_pool, after_fork_in_child); }
 
+/* Where the system has large pages it is asked for them: going through much memory in small ones is slower. */
+enum { LARGE_PAGE = 2 << 20 };
 static void *allocate(Py_ssize_t size)
 {
     void *address;
-    return posix_memalign(&address, 64, (size_t)size) ? NULL : address;
+    int large = size >= LARGE_PAGE;
+    if (posix_memalign(&address, large ? LARGE_PAGE : 64, (size_t)size))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        madvise(address, (size_t)size, MADV_HUGEPAGE);
+#endif
+    return address;
 }
 static void release(void *address) { free(address); }
 
