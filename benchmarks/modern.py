@@ -4,8 +4,8 @@
                                 [--seconds 1.5] [--only train|infer] [--json FILE]
 
 As `peers.py`, whose measurements these are: training with 64 images beside PyTorch, in the faster
-of its orders of memory, answers to 1 and 64 images beside ONNX Runtime.  Dropout is there and drops
-nothing, so that the costs of all peers can be compared.
+of its orders of memory, and Keras, answers to 1 and 64 images beside ONNX Runtime.  Dropout is
+there and drops nothing, so that the costs of all peers can be compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Speed and memory beside PyTorch and ONNX Runtime: same nets, weights, steps, in one run.
+"""Speed and memory beside PyTorch, Keras and ONNX Runtime: same nets, weights, steps, in one run.
 
     python benchmarks/peers.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 3]
                                [--seconds 1.5] [--only train|infer] [--json FILE]
@@ -9,8 +9,10 @@ median step, a ratio the median over the rounds of ours by theirs.  Before it is
 shows that its outputs, or the costs of its first steps, are right to 1e-4.
 
 PyTorch runs eagerly, with inference_mode, fused SGD and its images ready as tensors, once in its
-usual order of memory and once in channels_last; the faster of the two counts.  ONNX Runtime runs
-sequentially with all optimisations of the graph, and we answer with a compiled plan.
+usual order of memory and once in channels_last; the faster of the two counts.  Keras runs on
+TensorFlow, in channels_last, the compiled step that `fit` makes by default; it only trains here.
+ONNX Runtime runs sequentially with all optimisations of the graph, and we answer with a compiled
+plan.
 """
 
 from __future__ import annotations
@@ -38,9 +40,15 @@ TRAINING_BATCHES: dict[str, tuple[int, ...]] = {
     "lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,),
 }  # fmt: skip
 INFERENCE_BATCHES: tuple[int, ...] = (1, 10, 64, 256)
-OURS, TORCH, ONNX = "cnn_ext", "PyTorch", "ONNX Runtime"
-VARIANTS = {OURS: ["cnn_ext"], TORCH: ["torch", "torch channels_last"], ONNX: ["onnxruntime"]}
-PACKAGES = {TORCH: ("torch",), ONNX: ("onnxruntime", "onnx")}
+OURS, TORCH, KERAS, ONNX = "cnn_ext", "PyTorch", "Keras", "ONNX Runtime"
+VARIANTS = {
+    OURS: ["cnn_ext"],
+    TORCH: ["torch", "torch channels_last"],
+    KERAS: ["keras"],
+    ONNX: ["onnxruntime"],
+}
+PACKAGES = {TORCH: ("torch",), KERAS: ("keras", "tensorflow"), ONNX: ("onnxruntime", "onnx")}
+ONLY = {KERAS: "train", ONNX: "infer"}
 TITLES = {"train": "Training", "infer": "Inference"}
 Row = dict[str, Any]
 
@@ -123,7 +131,7 @@ def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
     rows: list[Row] = []
     start = ["net", "threads", "batch"]
     for what in options.only:
-        peers = [peer for peer in there if what == "infer" or peer != ONNX]
+        peers = [peer for peer in there if ONLY.get(peer, what) == what]
         print(f"\n{TITLES[what]}, images per second\n")
         table(start + peers + [f"ratio to {peer}" for peer in peers if peer != OURS])
         for case in cases(what, options.nets, options.threads):
@@ -131,7 +139,7 @@ def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
             rows.append(compare(folder, case, peers, options.rounds, options.seconds))
             print_row(rows[-1], speed_cells(rows[-1], peers))
     if "train" in options.only:
-        peers = [peer for peer in there if peer != ONNX]
+        peers = [peer for peer in there if ONLY.get(peer, "train") == "train"]
         print("\nPeak memory in MB: what training adds to the loaded net, and the whole process\n")
         table(start + [f"{peer} {part}" for part in ("adds", "whole") for peer in peers])
         for row in rows:

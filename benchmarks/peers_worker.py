@@ -138,6 +138,12 @@ def torch_infer(task: Task, channels_last: bool = False) -> Step:
     return step
 
 
+def keras_train(task: Task) -> Step:
+    import peers_keras
+
+    return peers_keras.train(task)
+
+
 def onnxruntime_infer(task: Task) -> Step:
     import onnxruntime
 
@@ -159,6 +165,7 @@ STEPS: dict[tuple[str, str], Callable[[Task], Step]] = {
     ("torch", "infer"): torch_infer,
     ("torch channels_last", "train"): lambda task: torch_train(task, channels_last=True),
     ("torch channels_last", "infer"): lambda task: torch_infer(task, channels_last=True),
+    ("keras", "train"): keras_train,
     ("onnxruntime", "infer"): onnxruntime_infer,
 }
 
