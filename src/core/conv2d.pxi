@@ -224,6 +224,9 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
     a.dy = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
     a.dw = held.pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
+    if s.R == s.S == s.step_h == s.step_w == 1 and s.P == s.H and s.Q == s.W and s.top == s.left == 0:
+        s.Q = s.W = s.H * s.W  # the pixels are one long row
+        s.P = s.H = 1
     a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left

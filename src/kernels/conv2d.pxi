@@ -210,7 +210,6 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
     cdef const real* x[8]
     cdef const real* dy[8]
     cdef vec dy_here
-    cdef mask live = vec_first(a.live)
     cdef Py_ssize_t shift[8]
     cdef Py_ssize_t n, p, q, w, q_first = taps.q_first, q_last = taps.q_last, step = a.step_w
     cdef int i, j
@@ -259,7 +258,7 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
                 x[j] += LANES * a.W * a.step_h
     for i in range(rows):
         for j in range(cols):
-            sums[i * cols + j] = vec_select(live, acc[i][j], VEC_ZERO)
+            sums[i * cols + j] = acc[i][j]
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
@@ -280,12 +279,14 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
     cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
     cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
     cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down
+    cdef Py_ssize_t each = a.C * a.R * a.S
     cdef vec sums[64]
     cdef WeightTaps taps
-    cdef bint edges
-    cdef real* dw
+    cdef bint edges, adds = a.first > 0
+    cdef real* dw = <real*> a.dw + (g * a.K + k0) * each
+    cdef mask live
     cdef real total
-    cdef int i, j
+    cdef int i, j, down_here = <int> min(rows, a.K - k0), across_here = <int> min(cols, a.C * a.S - t0)
     weight_columns(a, g, r, t0, cols, &taps)
     edges = taps.q_first > 0 or taps.q_last < a.Q
     if shape == 0:
@@ -318,15 +319,18 @@ cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept
         weight_tile(a, &taps, g, k0, sums, ROWS13, COLS13)
     else:
         weight_tile(a, &taps, g, k0, sums, ROWS14, COLS14)
+    if a.live < LANES:
+        live = vec_first(a.live)
+        for i in range(rows * cols):
+            sums[i] = vec_select(live, sums[i], VEC_ZERO)
     vec_sum_all(sums, rows * cols)
-    for i in range(rows):
-        for j in range(cols):
-            if k0 + i < a.K and t0 + j < a.C * a.S:
-                dw = <real*> a.dw + (g * a.K + k0 + i) * a.C * a.R * a.S + taps.weight[j]
-                total = (<const real*> sums)[i * cols + j]
-                if edges and total - total != 0:
-                    total = weight_again(a, g, r, k0 + i, t0 + j)
-                dw[0] = total + (dw[0] if a.first else <real> 0)
+    for i in range(down_here):
+        for j in range(across_here):
+            total = (<const real*> sums)[i * cols + j]
+            if edges and total - total != 0:
+                total = weight_again(a, g, r, k0 + i, t0 + j)
+            dw[taps.weight[j]] = total + (dw[taps.weight[j]] if adds else <real> 0)
+        dw += each
 
 
 cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:
