@@ -201,3 +201,34 @@ def test_sums_over_weights_alone_are_as_they_are() -> None:
     recorder = _core.record(function, [x], [parts], 4)
     recorder.run([np.ones((2, L), F), y], 2 * L, 1.0)
     np.testing.assert_array_equal(y, np.tile(1 + parts.reshape(3, L).sum(0), (2, 1)))
+
+
+def chain(x: np.ndarray, depth: int) -> list[np.ndarray]:
+    """One array after the other that blocks keep until the sum over the batch is known."""
+    y = add(x, W)
+    for _ in range(depth):
+        s = reduced(add(y, W))
+        z = add(y, s)
+        del y
+        y = add(z, W)
+        del z
+    return [y]
+
+
+@pytest.mark.parametrize("blocks", [1, 5, 16, 33])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_a_block_keeps_takes_the_place_of_what_it_no_longer_needs(
+    blocks: int, count: int
+) -> None:
+    x = np.ones(L, F)
+    recorder = _core.record(lambda: chain(x, 4), [x], [W], 4)
+    shallow = _core.record(lambda: chain(x, 1), [x], [W], 4)
+    assert recorder.memory - shallow.memory == 3 * 64 * -(-4 * L // 64)  # the sums alone
+    batch = np.random.default_rng(blocks).integers(-2, 3, (blocks, L)).astype(F)  # exact sums
+    result = np.zeros((blocks, L), F)
+    with threads(count):
+        recorder.run([batch, result], blocks * L, 1.0)
+    y = batch + W
+    for _ in range(4):
+        y = y + (y + W).sum(0) + W
+    np.testing.assert_array_equal(result, y)
