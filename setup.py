@@ -191,6 +191,7 @@ extensions = [
         depends=[
             "src/kernels/args.pxi",
             "src/kernels/functions.h",
+            "src/kernels/hash.h",
             *map(str, sorted(Path("src/core").iterdir())),
         ],
     ),

@@ -21,7 +21,7 @@ from .lanes import Lanes
 from .layers import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from . import architectures, filters, onnx, optim
+    from . import architectures, augment, filters, onnx, optim
     from .data import datasets
     from .io import load, load_weights, save
     from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
@@ -49,6 +49,7 @@ __all__ = [
     "Task",
     "Trainer",
     "architectures",
+    "augment",
     "datasets",
     "filters",
     "get_num_threads",
@@ -78,7 +79,7 @@ __all__ += layers.__all__
 
 # what a program that trains, or one that only predicts, may not need, and where it is
 _AT_FIRST_USE = {
-    **{name: name for name in ("architectures", "filters", "onnx", "optim")},
+    **{name: name for name in ("architectures", "augment", "filters", "onnx", "optim")},
     **{name: f"training.{name}" for name in ("losses", "metrics", "schedules")},
     **dict.fromkeys(("EarlyStopping", "Epoch", "History"), "training.history"),
     **dict.fromkeys(("load", "load_weights", "save"), "io"),

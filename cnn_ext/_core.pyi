@@ -486,3 +486,36 @@ def fill(y: _Array, itemsize: int, value: float, /) -> None: ...
 def border(
     y: _Array, itemsize: int, sizes: tuple[int, ...], steps: tuple[int, ...], first: int, /
 ) -> None: ...
+
+# augmented images
+
+PADDING_MODES: Final[dict[str, int]]
+
+def draws(
+    images: NDArray[np.uint64], y: _Array, seed: int, epoch: int, number: int, N: int, count: int
+) -> None: ...
+def augment(
+    x: _Array,
+    rows: _Array,
+    y: _Array,
+    itemsize: int,
+    shape: _Sizes,
+    mode: str = "constant",
+    fill: float = 0,
+    value: float = 0,
+    noise: _Array | None = None,
+    weights_h: _Array | None = None,
+    weights_w: _Array | None = None,
+    spacing: float = 1,
+) -> None: ...
+def mix(
+    x: _Array,
+    other: _Array,
+    rows: _Array,
+    y: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    H: int,
+    W: int,
+) -> None: ...

@@ -15,7 +15,7 @@ from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport ceil
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -174,3 +174,4 @@ include "core/elementwise.pxi"
 include "core/optimizers.pxi"
 include "core/by_channel.pxi"
 include "core/channels.pxi"
+include "core/augment.pxi"

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
+from .. import ops
 from .._dispatch import threads
+from ..augment import mean_over, views_of
 from ..data.batching import batches, gather
 from ..data.labelled import LabelledSet, refuse_no_images
 from ..layers import Module
@@ -106,7 +108,9 @@ class Evaluator:
             return known
         return replace(known, kind=kind_for(known.outputs, outputs.shape, targets))
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int = 256, views: Any = None
+    ) -> dict[str, float]:
         """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
 
         Parameters
@@ -114,6 +118,8 @@ class Evaluator:
         x, y
             As for `fit`.
         batch_size : int
+        views : str or sequence, optional
+            As for `outputs`.
 
         Returns
         -------
@@ -128,7 +134,7 @@ class Evaluator:
         """
         back = self._backpropagate
         targets = LabelledSet(x, y, several=back.several).y
-        outputs = self.outputs(x, batch_size)
+        outputs = self.outputs(x, batch_size, views)
         if not back.several:
             task = self._task_for(outputs, targets)
             scores = scored(self.loss, task, outputs, targets, batch_size)
@@ -143,28 +149,49 @@ class Evaluator:
             scores |= {f"{name}_{key}": value for key, value in each.items()}
         return scores
 
-    def outputs(self, x: Any, batch_size: int = 256) -> Any:
+    def outputs(self, x: Any, batch_size: int = 256, views: Any = None) -> Any:
         """Outputs of the network in evaluation mode, (N, K, ...), batch by batch.
 
         Of several outputs a dictionary or a tuple of them.
+
+        Parameters
+        ----------
+        x : array, or anything that `fit` takes
+        batch_size : int
+        views : "mirror", "mirror+translate" or sequence of transforms, optional
+            Give the mean over several views of each image: it and its mirror image; those two,
+            which weigh twice as much, and both moved by (-1, -1) and (1, 1) pixels; or what
+            transforms, or lists of them, make of it (see `augment`).
         """
         inputs = inputs_of(x)
         for part in inputs:
             refuse_no_images(part, "x")
+        chosen = None if views is None else views_of(views)
+        if chosen is not None and len(inputs) > 1:
+            raise ValueError("views: expected None for a network with several inputs")
+
+        def answer(indices: np.ndarray) -> Any:
+            images = [gather(part, indices) for part in inputs]
+            if chosen is None:
+                return self.net(*images)
+            return mean_over(chosen, self.net, images[0], indices)
+
         with self._threads(), self._weights(), evaluation_mode(self.net):
-            parts = [
-                self.net(*(gather(part, indices) for part in inputs))
-                for indices in batches(len(inputs[0]), batch_size)
-            ] or [self.net(*map(np.asarray, inputs))]
+            parts = [answer(indices) for indices in batches(len(inputs[0]), batch_size)] or [
+                self.net(*map(np.asarray, inputs))
+            ]
         first = parts[0]
         if isinstance(first, dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in first}
         if isinstance(first, tuple):
             return tuple(map(np.concatenate, zip(*parts, strict=True)))
-        return np.concatenate(parts)
+        outputs = np.concatenate(parts)
+        if chosen is not None and self.task.outputs == "log_probabilities":
+            return ops.log_softmax(outputs)  # means of logarithms have no sum of 1
+        return outputs
 
-    def predict_proba(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """Probabilities of the classes or labels, (N, K, ...).
+    def predict_proba(self, x: Any, batch_size: int = 256, views: Any = None) -> np.ndarray:
+        """Probabilities of the classes or labels, (N, K, ...); `views` as for `outputs`.
 
         Raises
         ------
@@ -172,10 +199,10 @@ class Evaluator:
             If the outputs are no probabilities, or it is not known how they become some; then say
             so, ``Trainer(task=Task(outputs="logits"))``.
         """
-        return self.task.probabilities(self.outputs(x, batch_size))
+        return self.task.probabilities(self.outputs(x, batch_size, views))
 
-    def predict(self, x: Any, batch_size: int = 256) -> np.ndarray:
-        """What the task predicts, see `Task`.
+    def predict(self, x: Any, batch_size: int = 256, views: Any = None) -> np.ndarray:
+        """What the task predicts, see `Task`; `views` as for `outputs`.
 
         Returns
         -------
@@ -188,7 +215,7 @@ class Evaluator:
         ValueError
             If the task is not known yet, or needs probabilities that the outputs do not give.
         """
-        outputs = self.outputs(x, batch_size)
+        outputs = self.outputs(x, batch_size, views)
         return self._task_for(outputs, None).predictions(outputs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import setitem
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
+from ..augment import Compose, augmented, for_training
 from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
 from ..layers import Dropout, Module
@@ -76,6 +77,8 @@ class Trainer(Evaluator):
     ----------
     optimizer : Optimizer
     average : ExponentialMovingAverage or None
+    epochs_begun : int
+        How many epochs have begun in all calls of `fit`: what augmentation draws by.
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
@@ -119,6 +122,7 @@ class Trainer(Evaluator):
         # of each group that has it: the learning rate, and with the factor
         self._scaled: list[tuple[dict[str, Any], float, float]] = []
         self.stop_training = False
+        self.epochs_begun = 0
 
     @property
     def _moving(self) -> list[Kept]:
@@ -232,6 +236,7 @@ class Trainer(Evaluator):
         callbacks: Iterable[Callback] = (),
         shuffle: bool = True,
         progress: bool = True,
+        augment: Any = None,
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
@@ -264,6 +269,10 @@ class Trainer(Evaluator):
             Whether each epoch takes the images in a new random order.
         progress : bool
             Show how far training is, on standard error.
+        augment : Transform or sequence of Transform, optional
+            Changes the images that are trained on, see `augment`.  What an image becomes follows
+            from the trainer's seed, `epochs_begun` and the image's number among those trained on.
+            With mixed images the history's accuracy is that of the class that a target has most of.
 
         Raises
         ------
@@ -275,10 +284,12 @@ class Trainer(Evaluator):
         batch_size = check.whole(batch_size, "batch_size", 1)
         self._check_optimizer()
         callbacks = _callables(callbacks)
+        several = self._backpropagate.several
         training, validation = divided(
-            LabelledSet(x, y, several=self._backpropagate.several),
+            LabelledSet(x, y, several=several),
             validation_data, validation_split, self._split_seed,
         )  # fmt: skip
+        transforms = for_training(augment, training, None if several else self.loss.name)
         self._backpropagate.expect(training.y, self._kind_is_given)
         stopping = stopping_of(early_stopping, validation is not None)
         factor_at = schedule_of(schedule)
@@ -292,7 +303,9 @@ class Trainer(Evaluator):
             for epoch in range(1, epochs + 1):
                 steps = -(-len(training) // batch_size)
                 with Progress(f"epoch {epoch}/{epochs}", steps, progress) as bar:
-                    record = self._epoch(epoch, training, batch_size, shuffle, bar, factor)
+                    record = self._epoch(
+                        epoch, training, batch_size, shuffle, bar, factor, transforms
+                    )
                     if validation is not None:
                         self._validate(record, validation)
                     history.append(record)
@@ -318,6 +331,18 @@ class Trainer(Evaluator):
             self._restore(stopping.best)
         return history
 
+    def _taken(
+        self, training: LabelledSet, order: Iterator[np.ndarray], transforms: Compose | None
+    ) -> Iterator[tuple[np.ndarray, Any, Any]]:
+        # indices, images and targets of each batch
+        if transforms is None:
+            return ((each, training[each], training.y[each]) for each in order)
+        drawn_by = self._split_seed, self.epochs_begun
+        return augmented(transforms, training, order, drawn_by, self._classes, self._threads)
+
+    def _classes(self, images: np.ndarray) -> int:
+        return self.net.output_shape(images.shape[1:])[0]
+
     def _epoch(
         self,
         number: int,
@@ -326,18 +351,20 @@ class Trainer(Evaluator):
         shuffle: bool,
         bar: Progress,
         factor: Callable[[float], float],
+        transforms: Compose | None,
     ) -> Epoch:
         # one pass over the images
         started = time.perf_counter()
         costs, seen = 0.0, 0
         right: float | None = 0.0
         order = batches(len(training), batch_size, self._rng if shuffle else None)
-        for step, indices in enumerate(order):
+        taken = self._taken(training, order, transforms)
+        self.epochs_begun += 1
+        for step, (indices, images, targets) in enumerate(taken):
             if self.stop_training:
                 raise KeyboardInterrupt
             self._factor = factor(number - 1 + step / bar.total)
             rate = self.optimizer.lr * self._factor
-            images, targets = training[indices], training.y[indices]
             self._look_at(images, "x")
             try:
                 cost, outputs = self._step(images, targets)

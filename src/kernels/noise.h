@@ -1,8 +1,9 @@
-/* Chance without state: whether something of an image is kept is a hash of a key, the number of the image
- * and a number within it.  So it is the same on every thread and instruction set and in the backward pass.
+/* Whether something of an image is kept is a hash of a key, the number of the image and a number within
+ * it.  So it is the same on every thread and instruction set and in the backward pass.
  */
 #ifndef CNN_EXT_NOISE_H
 #define CNN_EXT_NOISE_H
+#include "hash.h"
 #include "vec.h"
 
 #if VEC_BYTES > REAL_BYTES
@@ -11,24 +12,10 @@ typedef uint32_t hashes __attribute__((vector_size(4 * LANES), aligned(4), may_a
 typedef uint32_t hashes;
 #endif
 
-/* "lowbias32" with the constants found best: every bit of x changes each bit of the result for nearly
- * half of all x.  A macro, as x is a number or a vector of them. */
-#define AVALANCHE(x)    \
-    x ^= x >> 16;       \
-    x *= 0x21f0aaadu;   \
-    x ^= x >> 15;       \
-    x *= 0xd35a2d97u;   \
-    x ^= x >> 15;
-
-static inline uint32_t hash_number(uint32_t x) { AVALANCHE(x) return x; }
-
 /* the two halves of the state that the key, a seed and a counter of 64 bits, makes */
 static inline uint32_t hash_key(const uint64_t *key, uint32_t half)
 {
-    for (int i = 0; i < 2; i++) {
-        half = hash_number(half ^ (uint32_t)key[i]) + 0x9e3779b9u;
-        half = hash_number(half ^ (uint32_t)(key[i] >> 32)) + 0x85ebca6bu;
-    }
+    for (int i = 0; i < 2; i++) half = hash_word(half, key[i]);
     return half;
 }
 
