@@ -120,6 +120,14 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
     winograd = (1, 1, 1, 1, 4, 4, 4, 4, 1, 1, 3)
     u = guarded(np.ones(36 * L, dtype))
     key = guarded(np.ones(2, np.uint64))
+
+    def images() -> np.ndarray:
+        return guarded(np.ones((5, 1, 4, 4), dtype))
+
+    def plain(*shape: int) -> np.ndarray:
+        return guarded(np.ones(shape))
+
+    bent = (plain(5, 2, 7, 7), plain(4, 4), plain(4, 4), 1.0)
     return [
         ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
         ("conv2d_input", [new(), new(), new(), size, conv], [2]),
@@ -177,6 +185,13 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("move", [row(), row(), size, *tables(3, 5), 1], [1]),
         ("fill", [row(), size, 1.0], [0]),
         ("border", [row(), size, (1, 2, 3), (16, 5), 6], [0]),
+        ("draws", [guarded(np.ones(5, np.uint64)), plain(5, 3), 1, 2, 3, 5, 3], [1]),
+        (
+            "augment",
+            [images(), plain(5, 12), images(), size, (5, 1, 4, 4, 4, 4), "edge", 0.0, 0.0, *bent],
+            [2],
+        ),
+        ("mix", [images(), images(), plain(5, 5), images(), size, 5, 1, 4, 4], [3]),
     ]
 
 
@@ -268,6 +283,26 @@ def weights_in_other_places() -> None:
         for first in (pixel, block):
             tables = [pixel, pixel, zeros, weights, first, pixel]
             assert attempt(_core.depthwise, x, w, b, y, 4, tables, 0, None)
+
+
+def wild_images() -> None:
+    """Numbers of images that no transform gives."""
+    rng = np.random.default_rng(0)
+    wild = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e18, -1e9, 9e7, -9e7, 0, 1, -1, 0.5, 3, 1e-300]
+    for trial in range(600):
+        dtype = (np.uint8, np.float32, np.float64)[trial % 3]
+        x, y = (guarded(np.ones(sizes, dtype)) for sizes in ((5, 2, 4, 3), (5, 2, 6, 5)))
+        rows = rng.choice(wild, (5, 12))
+        if trial % 2:
+            rows[:, [0, 4]], rows[:, [1, 3]] = rng.choice([1, -1], (5, 2)), 0
+        mode, fill = ("constant", "edge", "reflect")[trial % 7 % 3], rng.choice(wild)
+        sizes = (5, 2, 4, 3, 6, 5)
+        bent = [rng.choice(wild, shape) for shape in ((5, 2, 9, 8), (6, 4), (5, 4))]
+        bent = bent if trial % 4 < 2 else [None] * 3  # type: ignore[list-item]
+        _core.augment(x, rows, y, x.itemsize, sizes, mode, fill, fill, *bent)
+        _core.mix(y, y, rng.choice(wild, (5, 5)), y, y.itemsize, 5, 2, 6, 5)
+    for whole in wholes:
+        assert (whole[:BORDER] == 77).all() and (whole[-BORDER:] == 77).all()
 
 
 def recorded() -> None:
@@ -381,6 +416,7 @@ if __name__ == "__main__":
     functions.discard("bisect_right")  # of Python
     assert functions - rest == named, functions - rest - named
     weights_in_other_places()
+    wild_images()
     recorded()
     resized_meanwhile()
     print(tried)

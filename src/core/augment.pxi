@@ -52,11 +52,7 @@ def draws(images, y, uint64_t seed, uint64_t epoch, uint64_t number, Py_ssize_t 
     at_least(0, &N, 1)
     at_least(0, &count, 1)
     within_reach(&count, 1)
-    a.images = held.pointer(images, (N, 8), 0)
-    if kind_of(held.views) not in (c'L', c'Q') or held.views[0].itemsize != 8:
-        raise TypeError("images: expected an array of native uint64")
-    if <uintptr_t> a.images % 8:
-        raise ValueError("images: expected numbers at multiples of 8 bytes")
+    a.images = uint64s(held, images, N)
     a.y = held.pointer(y, (N, count), 8, True)
     a.count = count
     for half in range(2):
