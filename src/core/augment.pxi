@@ -11,10 +11,12 @@ cdef enum:
     FILLED, EDGE, REFLECTED    # what stands outside an image
     ROW = 12                   # numbers for an image: a matrix 2 x 3, gain and pull, a rectangle
     MIXED = 5                  # for a pair of them: a weight, a rectangle
+    FINE_BITS = 11
+    FINE = 1 << FINE_BITS      # steps of a pixel
     KNOTS = 4                  # of a displacement that a pixel depends on along an axis
 
 cdef enum:
-    FAR = 100000000            # no place and no number of a matrix is as far from 0
+    FAR = 20000000             # no number of a matrix, no side and no displacement reaches it
 
 ctypedef unsigned char byte
 ctypedef fused pixel:
@@ -74,7 +76,13 @@ cdef struct Augment:
     double spacing, fill, value
 
 
-cdef inline long long inside(long long i, long long n, int mode) noexcept nogil:
+cdef struct Weights:
+    # of four neighbours: of bytes, in steps of 1 / FINE^2, or of floating-point numbers
+    int k00, k01, k10, k11
+    double w00, w01, w10, w11
+
+
+cdef long long inside(long long i, long long n, int mode) noexcept nogil:
     # the pixel of 0 ... n - 1 that stands at i; -1 for the fill
     cdef long long period = 2 * n - 2
     if 0 <= i < n:
@@ -99,13 +107,13 @@ cdef inline Py_ssize_t bounded(double v, Py_ssize_t n) noexcept nogil:
     return 0 if not v > 0 else n if v >= n else <Py_ssize_t> v
 
 
-cdef inline double at(const pixel* x, long long i, long long j, const Augment* a) noexcept nogil:
+cdef pixel at(const pixel* x, long long i, long long j, const Augment* a, pixel fill) noexcept nogil:
     i, j = inside(i, a.H, a.mode), inside(j, a.W, a.mode)
-    return a.fill if i < 0 or j < 0 else x[i * a.W + j]
+    return fill if i < 0 or j < 0 else x[i * a.W + j]
 
 
 cdef inline bint is_near(double v) noexcept nogil:
-    # no NaN, and so small that no place that is computed is beyond the whole numbers of 64 bits
+    # no NaN, and so small that FINE times a place is within the whole numbers of 64 bits
     return -FAR < v < FAR
 
 
@@ -180,14 +188,28 @@ cdef void bend_row(const Augment* a, const double* bent, Py_ssize_t i, double* m
         moved += Q
 
 
+cdef inline pixel between(pixel x00, pixel x01, pixel x10, pixel x11, const Weights* w) noexcept nogil:
+    if pixel is byte:
+        return <byte> ((w.k00 * x00 + w.k01 * x01 + w.k10 * x10 + w.k11 * x11 + FINE * FINE // 2) >> 2 * FINE_BITS)
+    else:
+        return <pixel> (w.w00 * x00 + w.w01 * x01 + w.w10 * x10 + w.w11 * x11)
+
+
 cdef void resample(const Augment* a, const pixel* x, pixel* y, const double* m, const double* noise,
                    double* scratch) noexcept nogil:
-    # every pixel between four
-    cdef Py_ssize_t i, j, c, H = a.H, W = a.W, planes = a.H * a.W, size = a.P * a.Q
+    # every pixel between four; those of bytes at steps of 1 / FINE, in whole numbers, which is faster
+    cdef Py_ssize_t i, j, c, C = a.C, H = a.H, W = a.W, Q = a.Q, size = a.P * a.Q
+    # not behind pointers, where a byte that is stored might change them
+    cdef double steps = FINE if pixel is byte else 1
+    cdef double m0 = m[0] * steps, m1 = m[1] * steps, m2 = m[2] * steps
+    cdef double m3 = m[3] * steps, m4 = m[4] * steps, m5 = m[5] * steps
     cdef double* moved = scratch
-    cdef double* bent = scratch + 2 * a.Q
-    cdef double v, u, fv, fu, row, column, w00, w01, w10, w11
+    cdef double* bent = scratch + 2 * Q
+    cdef double v, u, row, column
+    cdef int fine_v, fine_u
     cdef long long top, left
+    cdef Weights w
+    cdef pixel fill = stored(a.fill, x)
     cdef const pixel* source
     cdef pixel* target
     if noise != NULL:
@@ -195,36 +217,46 @@ cdef void resample(const Augment* a, const pixel* x, pixel* y, const double* m, 
     for i in range(a.P):
         if noise != NULL:
             bend_row(a, bent, i, moved)
-        for j in range(a.Q):
+        for j in range(Q):
             row, column = i, j
             if noise != NULL:
                 row += moved[j]
-                column += moved[a.Q + j]
+                column += moved[Q + j]
                 if not (is_near(row) and is_near(column)):
                     row = column = -FAR
-            v = m[0] * row + m[1] * column + m[2]
-            u = m[3] * row + m[4] * column + m[5]
+            v = m0 * row + m1 * column + m2
+            u = m3 * row + m4 * column + m5
             top, left = <long long> v, <long long> u
-            top -= v < top
-            left -= u < left
-            fv, fu = v - top, u - left
-            w11 = fv * fu
-            w01, w10 = fu - w11, fv - w11
-            w00 = 1 - fu - w10
-            target = y + i * a.Q + j
-            source = x
+            if pixel is byte:
+                fine_v, fine_u = <int> (top & (FINE - 1)), <int> (left & (FINE - 1))
+                top, left = top >> FINE_BITS, left >> FINE_BITS
+                w.k11 = fine_v * fine_u
+                w.k01, w.k10 = fine_u * FINE - w.k11, fine_v * FINE - w.k11
+                w.k00 = FINE * FINE - fine_u * FINE - w.k10
+            else:
+                if v < top:
+                    top -= 1
+                if u < left:
+                    left -= 1
+                v -= top
+                u -= left
+                w.w11 = v * u
+                w.w01, w.w10 = u - w.w11, v - w.w11
+                w.w00 = 1 - u - w.w10
+            target = y + i * Q + j
             if 0 <= top < H - 1 and 0 <= left < W - 1:
-                source += top * W + left
-                for c in range(a.C):
-                    target[0] = stored(w00 * source[0] + w01 * source[1] + w10 * source[W] + w11 * source[W + 1], x)
-                    source += planes
+                source = x + top * W + left
+                for c in range(C):
+                    target[0] = between(source[0], source[1], source[W], source[W + 1], &w)
+                    source += H * W
                     target += size
             else:
-                for c in range(a.C):
-                    target[0] = stored(w00 * at(source, top, left, a) + w01 * at(source, top, left + 1, a)
-                                       + w10 * at(source, top + 1, left, a)
-                                       + w11 * at(source, top + 1, left + 1, a), x)
-                    source += planes
+                source = x
+                for c in range(C):
+                    target[0] = between(at(source, top, left, a, fill), at(source, top, left + 1, a, fill),
+                                        at(source, top + 1, left, a, fill),
+                                        at(source, top + 1, left + 1, a, fill), &w)
+                    source += H * W
                     target += size
 
 
@@ -310,6 +342,8 @@ def augment(x, rows, y, int itemsize, shape, mode="constant", double fill=0, dou
     at_least(0, &N, 1)
     at_least(1, &a.C, 5)
     within_reach(&a.C, 5)
+    if max(a.H, a.W, a.P, a.Q) >= FAR:
+        raise ValueError(f"shape: expected sides below {FAR}, got {max(a.H, a.W, a.P, a.Q)}")
     if not spacing >= 1:
         raise ValueError(f"spacing: expected 1 or more, got {spacing}")
     if mode not in PADDING_MODES:
