@@ -492,7 +492,7 @@ def border(
 PADDING_MODES: Final[dict[str, int]]
 
 def draws(
-    images: NDArray[np.uint64], y: _Array, seed: int, epoch: int, number: int, N: int, count: int
+    images: NDArray[np.uint64], y: _Array, seed: int, epoch: int, number: int, N: int, count: int, /
 ) -> None: ...
 def augment(
     x: _Array,
@@ -500,13 +500,14 @@ def augment(
     y: _Array,
     itemsize: int,
     shape: _Sizes,
-    mode: str = "constant",
-    fill: float = 0,
-    value: float = 0,
-    noise: _Array | None = None,
-    weights_h: _Array | None = None,
-    weights_w: _Array | None = None,
-    spacing: float = 1,
+    mode: str,
+    fill: float,
+    value: float,
+    noise: _Array | None,
+    weights_h: _Array | None,
+    weights_w: _Array | None,
+    spacing: float,
+    /,
 ) -> None: ...
 def mix(
     x: _Array,
@@ -518,4 +519,5 @@ def mix(
     C: int,
     H: int,
     W: int,
+    /,
 ) -> None: ...

@@ -299,7 +299,7 @@ def wild_images() -> None:
         sizes = (5, 2, 4, 3, 6, 5)
         bent = [rng.choice(wild, shape) for shape in ((5, 2, 9, 8), (6, 4), (5, 4))]
         bent = bent if trial % 4 < 2 else [None] * 3  # type: ignore[list-item]
-        _core.augment(x, rows, y, x.itemsize, sizes, mode, fill, fill, *bent)
+        _core.augment(x, rows, y, x.itemsize, sizes, mode, fill, fill, *bent, 1.0)
         _core.mix(y, y, rng.choice(wild, (5, 5)), y, y.itemsize, 5, 2, 6, 5)
     for whole in wholes:
         assert (whole[:BORDER] == 77).all() and (whole[-BORDER:] == 77).all()

@@ -138,7 +138,9 @@ def test_the_kernel_against_loops(
     rows[:, 8:] = rng.integers(-3, 9, (N, 4))
     fill, value = 3.3, 0.7
     y = np.full((N, C, P, Q), 99, dtype)
-    _core.augment(x, rows, y, x.itemsize, (N, C, H, W, P, Q), mode, fill, value)
+    _core.augment(
+        x, rows, y, x.itemsize, (N, C, H, W, P, Q), mode, fill, value, None, None, None, 1.0
+    )
     for n in range(N):
         m = rows[n]
         moved = ref.resampled(

@@ -46,7 +46,7 @@ cdef void draw(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
         y[i] = <double> <long long> (number >> 11) * (1.0 / 9007199254740992.0)
 
 
-def draws(images, y, uint64_t seed, uint64_t epoch, uint64_t number, Py_ssize_t N, Py_ssize_t count):
+def draws(images, y, uint64_t seed, uint64_t epoch, uint64_t number, Py_ssize_t N, Py_ssize_t count, /):
     """y[n, i], from 0 on and below 1: a hash of seed, epoch, a number, images[n] (uint64) and i alone."""
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Draw a
@@ -316,52 +316,54 @@ cdef void augment_image(const void* args, Py_ssize_t task, char* scratch) noexce
         augment_one(a, task, scratch, <const double*> a.x, <double*> a.y)
 
 
-cdef int check_pixels(int itemsize) except -1:
-    if itemsize not in (1, 4, 8):
+cdef int check_images(int itemsize, const Py_ssize_t* N, const Py_ssize_t* sizes, int count) except -1:
+    # channels and sides
+    cdef int i
+    if itemsize != 1 and itemsize != 4 and itemsize != 8:
         raise TypeError(f"expected numbers of 1, 4 or 8 bytes, got {itemsize}")
+    at_least(0, N, 1)
+    at_least(1, sizes, count)
+    for i in range(count):
+        if sizes[i] >= FAR:
+            raise ValueError(f"expected sizes below {FAR}, got {sizes[i]}")
     return 0
 
 
-def augment(x, rows, y, int itemsize, shape, mode="constant", double fill=0, double value=0, noise=None,
-            weights_h=None, weights_w=None, double spacing=1):
+def augment(x, rows, y, int itemsize, shape, mode, double fill, double value, noise, weights_h, weights_w,
+            double spacing, /):
     """y (N, C, P, Q) of x (N, C, H, W), where `shape` is N, C, H, W, P, Q.
 
     `rows` has 12 numbers for each image.  The first six, a matrix (2, 3), tell the row and the column
     of x that pixel (i, j) of y shows, from (i, j, 1); what lies between pixels is interpolated, and
-    outside stands `fill`, or what `mode` says.  Two more are gain and pull: every number becomes
-    gain * number + pull * the mean of its image.  The last are top, left, bottom and right of a
-    rectangle that gets `value`.  With `noise`, (N, 2, knots, knots), pixels are displaced first,
-    downwards and to the right: pixel i depends on 4 knots of each axis from int(i / `spacing`) on,
-    with the weights (P, 4) and (Q, 4).
+    outside stands `fill`, or what `mode`, one of PADDING_MODES, says.  Two more are gain and pull:
+    every number becomes gain * number + pull * the mean of its image.  The last are top, left, bottom
+    and right of a rectangle that gets `value`.  With `noise`, (N, 2, knots, knots), pixels are
+    displaced first, downwards and to the right: pixel i depends on 4 knots of each axis from
+    int(i / `spacing`) on, with the weights (P, 4) and (Q, 4).
     """
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Augment a
-    cdef Py_ssize_t N, scratch = 0
-    check_pixels(itemsize)
-    N, a.C, a.H, a.W, a.P, a.Q = shape
-    at_least(0, &N, 1)
-    at_least(1, &a.C, 5)
-    within_reach(&a.C, 5)
-    if max(a.H, a.W, a.P, a.Q) >= FAR:
-        raise ValueError(f"shape: expected sides below {FAR}, got {max(a.H, a.W, a.P, a.Q)}")
-    if not spacing >= 1:
-        raise ValueError(f"spacing: expected 1 or more, got {spacing}")
-    if mode not in PADDING_MODES:
-        raise ValueError(f"mode: expected one of {', '.join(PADDING_MODES)}, got {mode!r:.99}")
+    cdef Py_ssize_t N
+    cdef double work = 10
     a.itemsize, a.mode, a.fill, a.value, a.spacing = itemsize, PADDING_MODES[mode], fill, value, spacing
+    N, a.C, a.H, a.W, a.P, a.Q = shape
+    check_images(itemsize, &N, &a.C, 5)
     a.x = held.pointer(x, (N, a.C, a.H, a.W), itemsize)
     a.rows = held.pointer(rows, (N, ROW), 8)
     a.noise = a.weights_h = a.weights_w = NULL
-    work = (50.0 if noise is not None else 10.0) * N * a.P * a.Q
+    a.knots_h = a.knots_w = 0
     if noise is not None:
+        if not spacing >= 1:
+            raise ValueError(f"spacing: expected 1 or more, got {spacing}")
         a.knots_h = <Py_ssize_t> ((a.P - 1) / spacing) + KNOTS
         a.knots_w = <Py_ssize_t> ((a.Q - 1) / spacing) + KNOTS
         a.noise = held.pointer(noise, (N, 2, a.knots_h, a.knots_w), 8)
         a.weights_h = held.pointer(weights_h, (a.P, KNOTS), 8)
         a.weights_w = held.pointer(weights_w, (a.Q, KNOTS), 8)
-        scratch = 16 * <object> a.Q * (a.knots_h + 1)
+        work = 50
     a.y = held.pointer(y, (N, a.C, a.P, a.Q), itemsize, True)
-    run(augment_image, &a, sizeof(a), 5, 1, N, work, scratch)
+    # two rows of displacements and, between the columns of knots, two for each row of knots
+    run(augment_image, &a, sizeof(a), 5, 1, N, work * N * a.P * a.Q, 16 * a.Q * (a.knots_h + 1))
 
 
 # -------------------------------------------------------------------------------- two in one
@@ -402,18 +404,15 @@ cdef void mix_images(const void* args, Py_ssize_t task, char* scratch) noexcept 
         mix_one(a, task, <const double*> a.x, <const double*> a.other, <double*> a.y)
 
 
-def mix(x, other, rows, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W):
+def mix(x, other, rows, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t H, Py_ssize_t W, /):
     """y = weight x + (1 - weight) other, and other within a rectangle.
 
     `rows`, (N, 5), has the weight of each image, and top, left, bottom and right of the rectangle.
     """
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Mix a
-    check_pixels(itemsize)
     a.C, a.H, a.W, a.itemsize = C, H, W, itemsize
-    at_least(0, &N, 1)
-    at_least(1, &a.C, 3)
-    within_reach(&a.C, 3)
+    check_images(itemsize, &N, &a.C, 3)
     a.x = held.pointer(x, (N, C, H, W), itemsize)
     a.other = held.pointer(other, (N, C, H, W), itemsize)
     a.rows = held.pointer(rows, (N, MIXED), 8)
