@@ -53,10 +53,10 @@ class Trainer(Evaluator):
         "sgd", "adam", "adamw" or "rmsprop" are those of `optim` with their own defaults; without
         one it is ``SGD(net, lr=0.05, momentum=0.9)``.
     seed : int or None
-        For the order of the images, the split and dropout; None is another one each time.  From
-        the same first weights the same seed gives the same weights, bit for bit, at any number of
-        threads.  The first weights are drawn before, when the layers are made: from their `rng`,
-        or as `cnn_ext.seed` says.
+        For the order of the images, the split, dropout and augmentation; None is another one each
+        time.  From the same first weights the same seed gives the same weights, bit for bit, at any
+        number of threads.  The first weights are drawn before, when the layers are made: from their
+        `rng`, or as `cnn_ext.seed` says.
     num_threads : int, optional
         Threads of the kernels while the trainer works; what is set for the process by default.
     task : str or Task, optional
