@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,14 +17,6 @@ from .. import _core
 from ..parameter import Call
 from ._groups import Groups, Network, Shared
 from .optimizer import Optimizer, State
-
-
-class SharedOptions(TypedDict, total=False):
-    """What every rule passes on to `Optimizer`."""
-
-    decay_biases: bool
-    max_norm: float | None
-    max_value: float | None
 
 
 class SGD(Optimizer):
@@ -61,13 +53,19 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        **shared: Unpack[SharedOptions],
+        *,
+        decay_biases: bool = True,
+        max_norm: float | None = None,
+        max_value: float | None = None,
     ) -> None:
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov,
         }  # fmt: skip
-        super().__init__(parameters, defaults, **shared)
+        super().__init__(
+            parameters, defaults,
+            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
+        )  # fmt: skip
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked = super().checked(options)
@@ -127,10 +125,16 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        **shared: Unpack[SharedOptions],
+        *,
+        decay_biases: bool = True,
+        max_norm: float | None = None,
+        max_value: float | None = None,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(parameters, defaults, **shared)
+        super().__init__(
+            parameters, defaults,
+            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
+        )  # fmt: skip
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked, betas = super().checked(options), options["betas"]
@@ -180,9 +184,15 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        **shared: Unpack[SharedOptions],
+        *,
+        decay_biases: bool = True,
+        max_norm: float | None = None,
+        max_value: float | None = None,
     ) -> None:
-        super().__init__(parameters, lr, betas, eps, weight_decay, **shared)
+        super().__init__(
+            parameters, lr, betas, eps, weight_decay,
+            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
+        )  # fmt: skip
 
 
 class RMSprop(Optimizer):
@@ -224,13 +234,19 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        **shared: Unpack[SharedOptions],
+        *,
+        decay_biases: bool = True,
+        max_norm: float | None = None,
+        max_value: float | None = None,
     ) -> None:
         defaults = {
             "lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay,
             "momentum": momentum, "centered": centered,
         }  # fmt: skip
-        super().__init__(parameters, defaults, **shared)
+        super().__init__(
+            parameters, defaults,
+            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
+        )  # fmt: skip
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
         checked = {**super().checked(options), "alpha": _part(options["alpha"], "alpha")}
