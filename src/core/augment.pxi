@@ -54,7 +54,7 @@ def draws(images, y, uint64_t seed, uint64_t epoch, uint64_t number, Py_ssize_t 
     at_least(0, &N, 1)
     at_least(0, &count, 1)
     within_reach(&count, 1)
-    a.images = uint64s(held, images, N)
+    a.images = uint64s(held, images, N, "images")
     a.y = held.pointer(y, (N, count), 8, True)
     a.count = count
     for half in range(2):
@@ -343,11 +343,12 @@ def augment(x, rows, y, int itemsize, shape, mode, double fill, double value, no
     """
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Augment a
-    cdef Py_ssize_t N
+    cdef Py_ssize_t N, sizes[6]
     cdef double work = 10
     a.itemsize, a.mode, a.fill, a.value, a.spacing = itemsize, PADDING_MODES[mode], fill, value, spacing
-    N, a.C, a.H, a.W, a.P, a.Q = shape
-    check_images(itemsize, &N, &a.C, 5)
+    read_sizes(shape, sizes, 6)
+    check_images(itemsize, sizes, sizes + 1, 5)
+    N, a.C, a.H, a.W, a.P, a.Q = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5]
     a.x = held.pointer(x, (N, a.C, a.H, a.W), itemsize)
     a.rows = held.pointer(rows, (N, ROW), 8)
     a.noise = a.weights_h = a.weights_w = NULL

@@ -3,13 +3,13 @@
 DROPOUT = {"elements": ELEMENTS, "channels": CHANNELS, "images": IMAGES}
 
 
-cdef void* uint64s(Arrays held, array, Py_ssize_t count) except? NULL:
+cdef void* uint64s(Arrays held, array, Py_ssize_t count, name) except? NULL:
     # the address of at least so many of them
     cdef Py_buffer* view = held.take(array, 0)
     if kind_of(view) not in (c'L', c'Q') or view.itemsize != 8:
-        raise TypeError("expected an array of native uint64")
+        raise TypeError(f"{name}: expected an array of native uint64")
     if view.len // 8 < count or <uintptr_t> view.buf % 8:
-        raise ValueError(f"expected at least {count} numbers at a multiple of 8 bytes")
+        raise ValueError(f"{name}: expected at least {count} numbers at a multiple of 8 bytes")
     return view.buf
 
 
@@ -32,7 +32,7 @@ def dropout(x, key, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixe
     if not ELEMENTS <= kind <= IMAGES:
         raise ValueError(f"kind: expected {ELEMENTS} to {IMAGES}, got {kind}")
     a.x = held.pointer(x, (N, C, pixels, table.lanes), itemsize)
-    a.key = uint64s(held, key, 2)  # a seed, and a count of the times that it was used
+    a.key = uint64s(held, key, 2, "key")  # a seed, and a count of the times that it was used
     a.y = held.pointer(y, (N, C, pixels, table.lanes), itemsize, True)
     run(table.dropout, &a, sizeof(a), 2, 1, N * cuts(C, a.channels), 16.0 * N * C * pixels * table.lanes,
         0, NUMBERED)
