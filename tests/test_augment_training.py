@@ -152,6 +152,9 @@ def test_a_network_with_two_outputs() -> None:
     trainer.fit(x, targets, 2, 16, augment=LIST, progress=False)
     with pytest.raises(ValueError, match=r"augment: MixUp.* needs the loss cross_entropy"):
         trainer.fit(x, targets, augment=MixUp(), progress=False)
+    maps = {"a": y, "b": np.zeros((40, 6, 6), np.float32)}
+    with pytest.raises(ValueError, match="augment: expected transforms that keep"):
+        trainer.fit(x, maps, augment=LIST, progress=False)
     both = trainer.outputs(x, views="mirror")
     flipped = trainer.outputs(x[..., ::-1])
     for name, plain in trainer.outputs(x).items():

@@ -37,11 +37,13 @@ def for_training(augment: Any, training: LabelledSet, loss: str | None) -> Compo
     transforms = augmentation(augment)
     if isinstance(training.x, Columns):
         raise ValueError("augment: expected None for a network with several inputs")
-    if not transforms.keeps_pixels and training.y.ndim > 2:
-        raise ValueError(
-            "augment: expected transforms that keep pixels where they are, as the targets of shape "
-            f"{training.y.shape} have pixels too, got {transforms!r:.99}"
-        )
+    y = training.y
+    for targets in y.parts.values() if isinstance(y, Columns) else [y]:
+        if not transforms.keeps_pixels and targets.ndim > 2:
+            raise ValueError(
+                "augment: expected transforms that keep pixels where they are, as the targets of "
+                f"shape {targets.shape} have pixels too, got {transforms!r:.99}"
+            )
     if transforms.mixing is not None and loss != MIXED_LOSS:
         raise ValueError(
             f"augment: {transforms.mixing!r} needs the loss {MIXED_LOSS}, got {loss or 'several'}"
