@@ -343,7 +343,8 @@ def augment(x, rows, y, int itemsize, shape, mode, double fill, double value, no
     """
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Augment a
-    cdef Py_ssize_t N, sizes[6]
+    cdef Py_ssize_t N
+    cdef Py_ssize_t sizes[6]
     cdef double work = 10
     a.itemsize, a.mode, a.fill, a.value, a.spacing = itemsize, PADDING_MODES[mode], fill, value, spacing
     read_sizes(shape, sizes, 6)
