@@ -27,7 +27,7 @@ from cnn_ext.augment import (
     RandomShift,
     Shift,
     Transform,
-    training,
+    compose,
 )
 
 LIST = [RandomShift(1), RandomHorizontalFlip(), Cutout(2)]
@@ -91,7 +91,7 @@ def test_how_many_batches_are_augmented_at_once_changes_nothing(
 ) -> None:
     x, y = stripes(50)
     first = fitted(x, y, [*LIST, MixUp()])
-    monkeypatch.setattr(training, "AHEAD", 1)
+    monkeypatch.setattr(compose, "AHEAD", 1)
     assert_same(weights(fitted(x, y, [*LIST, MixUp()])), weights(first))
 
 

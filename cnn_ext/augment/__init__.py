@@ -21,7 +21,7 @@ from .geometry import (
     Shift,
 )
 from .mixing import CutMix, Mixing, MixUp
-from .training import augmented, for_training
+from .training import for_training
 from .transform import Geometric, Transform
 from .views import mean_over, views_of
 
@@ -47,7 +47,6 @@ __all__ = [
     "Shift",
     "Transform",
     "augmentation",
-    "augmented",
     "draws",
     "for_training",
     "from_config",

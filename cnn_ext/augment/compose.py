@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from .. import _check as check
 from .. import _core
 from ..data.batching import gather
+from ..data.labelled import LabelledSet
 from ..lanes import contiguous, empty
 from .chance import Chance, counter, numbers
 from .colour import ColorJitter
@@ -19,6 +22,7 @@ from .erasing import Erasing
 from .mixing import Mixing
 from .transform import Geometric, Size, Transform
 
+AHEAD = 2**20  # bytes of images that are augmented at once, if a batch has less
 ROW = 12  # numbers that the kernel takes for an image
 PLAIN = [1.0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]  # of one that it leaves as it is
 
@@ -120,6 +124,40 @@ class Compose(Transform):
         own, other = (_rows(check.real_array(y[i], "y"), count) for i in (indices, others))
         targets = shares[:, None] * own + (1 - shares)[:, None] * other
         return _through(_mixed, images, rows, another), targets
+
+    def batches(
+        self,
+        training: LabelledSet,
+        order: Iterator[np.ndarray],
+        drawn_by: tuple[int, int],
+        classes: Callable[[np.ndarray], int],
+        threads: Callable[[], AbstractContextManager[None]],
+    ) -> Iterator[tuple[np.ndarray, Any, Any]]:
+        """Indices, images and targets of each batch; several small batches are augmented at once.
+
+        Parameters
+        ----------
+        training : LabelledSet
+        order : iterator of ndarray
+            The indices of each batch.
+        drawn_by : (int, int)
+            Seed and epoch.
+        classes : function
+            Of images, how many there are.
+        threads : function
+            The block in which the kernels run.
+        """
+        ahead = 1
+        while group := list(islice(order, ahead)):
+            indices = np.concatenate(group)
+            with threads():
+                images, mixed = self.batch(training, training.y, indices, *drawn_by, classes)
+            ahead = max(1, AHEAD * len(group) // images.nbytes)
+            start = 0
+            for each in group:
+                part = slice(start, start + len(each))
+                start += len(each)
+                yield each, images[part], mixed[part] if self.mixing else training.y[each]
 
     def _images(self, images: np.ndarray, seed: int, epoch: int, chosen: np.ndarray) -> np.ndarray:
         if images.ndim != 4 or 0 in images.shape[1:]:

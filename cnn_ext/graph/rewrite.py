@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ def simplify(graph: Graph) -> Graph:
     same: dict[str, str] = {}  # a value that a node leaves unchanged: what it is
     made: dict[str, Node] = {}
     for node in nodes.values():
-        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        node = node.replaced(inputs=tuple(same.get(name, name) for name in node.inputs))
         while node.inputs[0] in made:
             before = made[node.inputs[0]]
             shape, alone = graph.shapes[before.output], uses[before.output] == 1
@@ -103,7 +102,7 @@ def rebuilt(
 def frozen(graph: Graph) -> Graph:
     """The graph with copies of the weights as they are now, in float32."""
     nodes = [
-        replace(node, weights={key: np.array(node.weight(key)) for key in node.weights})
+        node.replaced(weights={key: np.array(node.weight(key)) for key in node.weights})
         for node in graph.nodes
     ]
     return rebuilt(graph, nodes, {}, np.dtype(np.float32), ("constants",))
@@ -130,7 +129,7 @@ def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
         if uses[before.output] == 1 and before.attributes["clip"] is None:
             attributes = {**before.attributes, "clip": bounds}
             del nodes[before.output]
-            nodes[node.output] = replace(before, output=node.output, attributes=attributes)
+            nodes[node.output] = before.replaced(output=node.output, attributes=attributes)
     return rebuilt(graph, nodes.values(), {})
 
 
@@ -145,8 +144,8 @@ def clips_behind_pools(graph: Graph) -> Graph:
         if node.op != "max_pool" or clip is None or clip.op != "clip" or uses[clip.output] > 1:
             continue
         # the value of the clip becomes that of the pooling
-        nodes[clip.output] = replace(node, inputs=clip.inputs, output=clip.output)
-        nodes[node.output] = replace(clip, inputs=(clip.output,), output=node.output)
+        nodes[clip.output] = node.replaced(inputs=clip.inputs, output=clip.output)
+        nodes[node.output] = clip.replaced(inputs=(clip.output,), output=node.output)
     return rebuilt(graph, nodes.values(), {})
 
 
@@ -161,11 +160,11 @@ def _merged(before: Node, node: Node, shape: Shape, alone: bool) -> Node | None:
     if len(node.inputs) > 1:
         return None
     if before.op == node.op == "reshape":
-        return replace(node, inputs=before.inputs)
+        return node.replaced(inputs=before.inputs)
     if before.op == node.op == "clip":
         low, high = node.attributes["low"], node.attributes["high"]
         bounds = {key: min(max(before.attributes[key], low), high) for key in ("low", "high")}
-        return replace(node, inputs=before.inputs, attributes=bounds)
+        return node.replaced(inputs=before.inputs, attributes=bounds)
     if before.op == node.op == "gather" and alone:
         return _gathered(before, node)
     if before.op in SCALED and node.op in ("add", "mul") and alone and "weight" in before.weights:
@@ -180,7 +179,7 @@ def _gathered(before: Node, node: Node) -> Node | None:
         return None
     index = np.where(then < 0, -1, first.ravel()[then])
     fill = fills[0] if (first < 0).any() else fills[1]
-    return replace(node, inputs=before.inputs, attributes={"index": index, "fill": fill})
+    return node.replaced(inputs=before.inputs, attributes={"index": index, "fill": fill})
 
 
 def _folded(before: Node, node: Node, output: Shape) -> Node | None:
@@ -201,7 +200,7 @@ def _folded(before: Node, node: Node, output: Shape) -> Node | None:
         if "bias" in weights:
             weights["bias"] = weights["bias"].astype(np.float64) * constant
     attributes = before.attributes | ({"clip": clip} if "clip" in before.attributes else {})
-    return replace(before, output=node.output, weights=weights, attributes=attributes)
+    return before.replaced(output=node.output, weights=weights, attributes=attributes)
 
 
 def _whole(node: Node) -> Mapping[str, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from .graph import Graph
@@ -27,7 +26,7 @@ def spelled(graph: Graph) -> Graph:
             found = match(nodes, scale, factors)
             if found is not None:
                 op, x, attributes = found
-                nodes[name] = replace(node, op=op, inputs=(x,), weights={}, attributes=attributes)
+                nodes[name] = node.replaced(op=op, inputs=(x,), weights={}, attributes=attributes)
                 break
     return rebuilt(graph, needed(graph, nodes).values(), {})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -247,16 +246,32 @@ def run_traced(
     return graph, [value.lanes for value in graph.finish(result)]
 
 
-@dataclass(eq=False)
 class Trace:
-    """A traced module, ready to run; programs are recorded where they are asked for."""
+    """A traced module, ready to run; programs are recorded where they are asked for.
 
-    graph: Graph | None  # None if a layer of one's own is in the way
-    byte_scale: float | None
-    form: Any = None  # of the outputs, see `formed`
-    normalize: Module | None = None
-    packed: Packed = field(default_factory=lambda: Packed(EAGER_ROOM))
-    programs: dict[Any, Program] = field(default_factory=dict)
+    Parameters
+    ----------
+    graph : Graph or None
+        None if a layer of one's own is in the way.
+    byte_scale : float or None
+    form
+        Of the outputs, see `formed`.
+    normalize : Module, optional
+    """
+
+    def __init__(
+        self,
+        graph: Graph | None,
+        byte_scale: float | None,
+        form: Any = None,
+        normalize: Module | None = None,
+    ) -> None:
+        self.graph = graph
+        self.byte_scale = byte_scale
+        self.form = form
+        self.normalize = normalize
+        self.packed = Packed(EAGER_ROOM)
+        self.programs: dict[Any, Program] = {}
 
     def program(self, batches: Sequence[np.ndarray], costs: Any = None) -> Program | None:
         """The recorded pass for such images, also back if costs are given; None if none can be."""

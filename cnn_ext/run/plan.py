@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -71,7 +70,7 @@ class Plan:
         self._saved = graph
         self.graph = graph = fused(graph)
         graph.nodes = [
-            replace(node, weights={key: constant(array) for key, array in node.weights.items()})
+            node.replaced(weights={key: constant(array) for key, array in node.weights.items()})
             for node in graph.nodes
         ]  # whoever has the arrays may change them
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,6 @@ import numpy as np
 from .. import _check as check
 from .. import ops
 from .._dispatch import threads
-from ..augment import mean_over, views_of
 from ..data.batching import batches, gather
 from ..data.labelled import LabelledSet, refuse_no_images
 from ..layers import Module
@@ -166,29 +165,25 @@ class Evaluator:
         inputs = inputs_of(x)
         for part in inputs:
             refuse_no_images(part, "x")
-        chosen = None if views is None else views_of(views)
-        if chosen is not None and len(inputs) > 1:
-            raise ValueError("views: expected None for a network with several inputs")
-
-        def answer(indices: np.ndarray) -> Any:
-            images = [gather(part, indices) for part in inputs]
-            if chosen is None:
-                return self.net(*images)
-            return mean_over(chosen, self.net, images[0], indices)
+        answer = self._answer if views is None else _over(views, self.net, len(inputs))
 
         with self._threads(), self._weights(), evaluation_mode(self.net):
-            parts = [answer(indices) for indices in batches(len(inputs[0]), batch_size)] or [
-                self.net(*map(np.asarray, inputs))
-            ]
+            parts = [
+                answer([gather(part, indices) for part in inputs], indices)
+                for indices in batches(len(inputs[0]), batch_size)
+            ] or [self.net(*map(np.asarray, inputs))]
         first = parts[0]
         if isinstance(first, dict):
             return {name: np.concatenate([part[name] for part in parts]) for name in first}
         if isinstance(first, tuple):
             return tuple(map(np.concatenate, zip(*parts, strict=True)))
         outputs = np.concatenate(parts)
-        if chosen is not None and self.task.outputs == "log_probabilities":
+        if views is not None and self.task.outputs == "log_probabilities":
             return ops.log_softmax(outputs)  # means of logarithms have no sum of 1
         return outputs
+
+    def _answer(self, images: list[np.ndarray], indices: np.ndarray) -> Any:
+        return self.net(*images)
 
     def predict_proba(self, x: Any, batch_size: int = 256, views: Any = None) -> np.ndarray:
         """Probabilities of the classes or labels, (N, K, ...); `views` as for `outputs`.
@@ -217,6 +212,16 @@ class Evaluator:
         """
         outputs = self.outputs(x, batch_size, views)
         return self._task_for(outputs, None).predictions(outputs)
+
+
+def _over(views: Any, net: Module, inputs: int) -> Callable[[list[np.ndarray], np.ndarray], Any]:
+    # the mean over views of some images
+    from ..augment import mean_over, views_of  # which most programs do without
+
+    chosen = views_of(views)
+    if inputs > 1:
+        raise ValueError("views: expected None for a network with several inputs")
+    return lambda images, indices: mean_over(chosen, net, images[0], indices)
 
 
 def named(losses: Any) -> list[tuple[Any, Any]]:

@@ -8,12 +8,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import setitem
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _check as check
-from ..augment import Compose, augmented, for_training
 from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
 from ..layers import Dropout, Module
@@ -27,6 +26,9 @@ from .evaluator import Evaluator
 from .history import EarlyStopping, Epoch, History, stopping_of
 from .progress import Progress
 from .schedules import Schedule, schedule_of
+
+if TYPE_CHECKING:
+    from ..augment import Compose
 
 Callback = Callable[["Trainer", Epoch], Any]
 
@@ -289,7 +291,11 @@ class Trainer(Evaluator):
             LabelledSet(x, y, several=several),
             validation_data, validation_split, self._split_seed,
         )  # fmt: skip
-        transforms = for_training(augment, training, None if several else self.loss.name)
+        transforms = None
+        if augment is not None:
+            from ..augment import for_training  # which most programs do without
+
+            transforms = for_training(augment, training, None if several else self.loss.name)
         self._backpropagate.expect(training.y, self._kind_is_given)
         stopping = stopping_of(early_stopping, validation is not None)
         factor_at = schedule_of(schedule)
@@ -338,7 +344,7 @@ class Trainer(Evaluator):
         if transforms is None:
             return ((each, training[each], training.y[each]) for each in order)
         drawn_by = self._split_seed, self.epochs_begun
-        return augmented(transforms, training, order, drawn_by, self._classes, self._threads)
+        return transforms.batches(training, order, drawn_by, self._classes, self._threads)
 
     def _classes(self, images: np.ndarray) -> int:
         return self.net.output_shape(images.shape[1:])[0]
