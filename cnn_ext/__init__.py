@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from .run.plan import Plan
     from .task import Task
     from .training import losses, metrics, schedules
-    from .training.history import EarlyStopping, Epoch, History
+    from .training.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
+    from .training.history import Epoch, History
+    from .training.loggers import CSVLogger, JSONLogger, TensorBoard
+    from .training.rate_finder import learning_rate_finder
     from .training.trainer import CostError, Trainer
 
 __version__ = _dispatch.VERSION
@@ -37,16 +40,21 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CSVLogger",
+    "Callback",
     "CostError",
     "EarlyStopping",
     "Epoch",
     "ExponentialMovingAverage",
     "History",
+    "JSONLogger",
     "Lanes",
     "Optimizer",
     "Plan",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Task",
+    "TensorBoard",
     "Trainer",
     "architectures",
     "augment",
@@ -57,6 +65,7 @@ __all__ = [
     "graph",
     "initializers",
     "layers",
+    "learning_rate_finder",
     "load",
     "load_weights",
     "losses",
@@ -81,7 +90,10 @@ __all__ += layers.__all__
 _AT_FIRST_USE = {
     **{name: name for name in ("architectures", "augment", "filters", "onnx", "optim")},
     **{name: f"training.{name}" for name in ("losses", "metrics", "schedules")},
-    **dict.fromkeys(("EarlyStopping", "Epoch", "History"), "training.history"),
+    **dict.fromkeys(("Callback", "EarlyStopping", "ReduceLROnPlateau"), "training.callbacks"),
+    **dict.fromkeys(("Epoch", "History"), "training.history"),
+    **dict.fromkeys(("CSVLogger", "JSONLogger", "TensorBoard"), "training.loggers"),
+    "learning_rate_finder": "training.rate_finder",
     **dict.fromkeys(("load", "load_weights", "save"), "io"),
     **dict.fromkeys(
         ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Optimizer", "RMSprop"), "optim"

@@ -14,6 +14,7 @@ import cnn_ext
 
 LATER = {
     "matplotlib",
+    "cnn_ext._html",
     "cnn_ext.cli",
     "cnn_ext.architectures",
     "cnn_ext.data.datasets",

@@ -167,7 +167,7 @@ def test_schedules_of_other_kinds() -> None:
     assert schedules.schedule_of(None)(0.3) == 1
     assert schedules.schedule_of(lambda done: 5 * done)(0.5) == 2.5
     with pytest.raises(ValueError, match="schedule: expected one of constant, step, cosine, one-c"):
-        schedules.schedule_of("linear")
+        schedules.schedule_of("square")
     with pytest.raises(TypeError, match="schedule: expected a name or a function, got 0.1"):
         schedules.schedule_of(0.1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="drops: expected 1 to"):

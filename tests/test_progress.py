@@ -13,9 +13,10 @@ import pytest
 from commands import COMMAND, ENVIRONMENT
 from networks import small, stripes
 
+import cnn_ext.training.progress
 from cnn_ext import CostError, Trainer
 from cnn_ext.cli import main
-from cnn_ext.training.progress import Progress
+from cnn_ext.training.progress import Progress, duration
 
 X, Y = stripes(20)
 
@@ -42,14 +43,31 @@ def test_a_terminal_without_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setitem(sys.modules, "tqdm", None)
+    now = [0.0]
+    monkeypatch.setattr(cnn_ext.training.progress, "clock", lambda: now[0])
     with Progress("work", 4) as bar:
         for _ in range(4):
+            now[0] += 30
             bar.advance("fine")
         bar.close("done")
     assert terminal.getvalue() == (
-        "\rwork: 25 %, fine \rwork: 50 %, fine \rwork: 75 %, fine \rwork: 100 %, fine "
-        "\r\x1b[Kwork: done\n"
+        "\rwork: 25 %, fine, 1 min 30 s left\x1b[K\rwork: 50 %, fine, 1 min 0 s left\x1b[K"
+        "\rwork: 75 %, fine, 30 s left\x1b[K\rwork: 100 %, fine\x1b[K\r\x1b[Kwork: done\n"
     )
+
+
+def test_lengths_of_time() -> None:
+    seconds = [0, 0.4, 59.7, 61, 3600, 86399, float("inf")]
+    expected = ["0 s", "0 s", "1 min 0 s", "1 min 1 s", "1 h 0 min", "23 h 59 min", "ages"]
+    assert [duration(each) for each in seconds] == expected
+
+
+def test_the_line_of_an_epoch_says_how_long_training_will_take(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Trainer(small()).fit(X, Y, 3, 8)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.endswith(" s left") for line in lines] == [True, True, False]
 
 
 def test_a_terminal_with_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ NONE = X[:0], Y[:0]
         ({"validation_data": (X, Y, Y)}, TypeError, r"validation_data: expected \(x, y\), got"),
         ({"callbacks": [print, 3]}, TypeError, "callbacks: expected functions in a list, got"),
         ({"callbacks": print}, TypeError, "callbacks: expected functions in a list, got"),
-        ({"schedule": "linear"}, ValueError, "schedule: expected one of"),
+        ({"schedule": "square"}, ValueError, "schedule: expected one of"),
         ({"early_stopping": 2}, ValueError, "early_stopping: expected validation_data or"),
         ({"early_stopping": 0, "validation_split": 0.2}, ValueError, "patience: expected 1 to"),
         ({"early_stopping": 1.5, "validation_split": 0.2}, TypeError, "patience: expected a whole"),

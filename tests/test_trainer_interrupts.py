@@ -15,8 +15,10 @@ from networks import small, stripes
 
 import cnn_ext.optim.optimizer
 import cnn_ext.optim.rules
+import cnn_ext.training.callbacks
 import cnn_ext.training.history
 import cnn_ext.training.progress
+import cnn_ext.training.schedules
 import cnn_ext.training.trainer
 from cnn_ext import SGD, Epoch, Flatten, Linear, Parameter, Sequential, Trainer
 
@@ -166,8 +168,10 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
     modules = (
         cnn_ext.training.trainer,
         *OPTIM,
+        cnn_ext.training.callbacks,
         cnn_ext.training.history,
         cnn_ext.training.progress,
+        cnn_ext.training.schedules,
     )
     returned = 0
     for interrupt in everywhere(*modules):

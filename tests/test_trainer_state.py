@@ -249,7 +249,7 @@ def test_a_callback_may_copy_and_what_belongs_to_training_has_a_pickle(
     assert [one.optimizer.lr for one in copies] == [0.05 / 2, 0.05 / 4, 0.05 / 8]
     again, rule_again, function = pickle.loads(pickle.dumps((history, rule, halve)))
     assert again == history and function is halve
-    assert rule_again.lowest == rule.lowest and len(rule_again.best) == len(rule.best or ())
+    assert rule_again.reached == rule.reached and len(rule_again.best) == len(rule.best or ())
 
 
 def test_a_lambda_has_no_pickle_but_a_copy() -> None:

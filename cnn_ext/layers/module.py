@@ -15,7 +15,7 @@ from ..graph.value import Value
 from ..parameter import Buffer, Kept, Parameter
 from ..scale import BYTE_SCALE
 from .running import go_back, run
-from .summary import table
+from .summary import html, table
 from .tracing import Trace, attributes_of, emit, found_in, is_leaf, known_names, trace
 
 if TYPE_CHECKING:
@@ -336,6 +336,9 @@ class Module:
     def __repr__(self) -> str:
         arguments = [f"{key}={value!r}" for key, value in self._shown().items()]
         return f"{type(self).__name__}({', '.join(arguments)})"
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     def _shown(self) -> dict[str, Any]:
         # the constructor's arguments, for a message

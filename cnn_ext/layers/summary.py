@@ -1,19 +1,24 @@
-"""A table of the layers of a network."""
+"""A table of the layers of a network, as text and for notebooks."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..graph.operator import OPERATORS
+from .tracing import trace
 
 if TYPE_CHECKING:
     from .module import Module
     from .tracing import TracedGraph
 
 
-def table(graph: TracedGraph, net: Module) -> str:
+HEADER = ("", "layer", "output", "parameters", "multiply-adds")
+
+
+def summary_rows(graph: TracedGraph, net: Module) -> list[tuple[str, ...]]:
     """The modules that a network calls, output shapes, parameters and multiply-adds."""
-    rows = [("", "layer", "output", "parameters", "multiply-adds")]
+    rows: list[tuple[str, ...]] = []
     seen: set[int] = set()
     sums = [0, 0]
     for label, module, shape, nodes in graph.rows:
@@ -31,6 +36,12 @@ def table(graph: TracedGraph, net: Module) -> str:
     if rest or work != sums[1]:
         rows.append(("", "its own", _by(output), f"{rest:,}", f"{work - sums[1]:,}"))
     rows.append(("", "total", _by(output), f"{sum(whole.values()):,}", f"{work:,}"))
+    return rows
+
+
+def table(graph: TracedGraph, net: Module) -> str:
+    """The rows as lines of text."""
+    rows = [HEADER, *summary_rows(graph, net)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -42,3 +53,23 @@ def table(graph: TracedGraph, net: Module) -> str:
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
+
+
+def html(net: Module) -> str:
+    """The table for notebooks; without output shapes where the shape of an image is not known."""
+    from .. import _html  # which notebooks alone need
+
+    title = type(net).__name__
+    with suppress(Exception):  # what cannot be traced is shown by its parts
+        if net.input_shape is not None:
+            graph = trace(net, None, [net.input_shape], net.dtype)
+            title += f" for {_by(net.input_shape)}"
+            return _html.table(HEADER, summary_rows(graph, net), title, numbers=(3, 4))
+    rows = [
+        (name, repr(child)[:200], f"{sum(p.data.size for p in child.parameters()):,}")
+        for name, child in net.named_children()
+    ]
+    count = sum(p.data.size for p in net.parameters())
+    own = len(rows) == 0
+    rows.append(("", repr(net)[:200] if own else "total", f"{count:,}"))
+    return _html.table(("", "layer", "parameters"), rows, title, numbers=(2,))

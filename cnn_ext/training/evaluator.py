@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,7 +16,8 @@ from .._dispatch import threads
 from ..data.batching import batches, gather
 from ..data.labelled import LabelledSet, refuse_no_images
 from ..layers import Module
-from ..layers.running import evaluation_mode
+from ..layers.running import evaluation_mode, first_numbers
+from ..scale import far_from_unit
 from ..task import Task, kind_for, task_of
 from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
 from .losses import LOSSES, Loss, loss_of
@@ -42,6 +44,7 @@ class Evaluator:
         with self._threads():  # an error now rather than later
             pass
         self._evaluated: Task | None = None
+        self._looked: set[str] = set()
         if isinstance(loss, (Mapping, list, tuple)):
             losses = {name: loss_of(each) for name, each in named(loss)}
             weights = {
@@ -71,6 +74,20 @@ class Evaluator:
 
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self.num_threads)
+
+    def _look_at(self, images: np.ndarray, name: str) -> None:
+        # warn once of numbers that first weights and learning rates are not made for
+        if name in self._looked or isinstance(images, tuple):
+            return
+        self._looked.add(name)
+        size = far_from_unit(first_numbers(self.net, images))
+        if size is not None:
+            self._looked = {"x", "validation_data"}
+            warnings.warn(
+                f"{name}: numbers of root mean square {size:.3g}, as the network takes them, are "
+                "far from unit range; let it begin with Normalize().fit(x), or scale them",
+                stacklevel=4,
+            )
 
     def _weights(self) -> AbstractContextManager[None]:
         # the weights that are evaluated, inside a block

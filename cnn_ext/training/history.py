@@ -1,15 +1,13 @@
-"""What training leaves behind: the figures of each epoch, and the rule that stops it early."""
+"""What training leaves behind: the figures of each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .. import _check as check
-from ..parameter import Kept
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass
@@ -53,6 +51,19 @@ class Epoch:
         return ", ".join(parts)
 
 
+#: what an epoch may be watched by
+FIGURES = tuple(name for name in Epoch.__dataclass_fields__ if name != "number")
+
+
+def figure_of(epoch: Epoch, name: str) -> float:
+    """One of `FIGURES` of an epoch; ValueError if this epoch has it not."""
+    value = getattr(epoch, name)
+    if value is None:
+        known = [figure for figure in FIGURES if getattr(epoch, figure) is not None]
+        raise ValueError(f"monitor: expected one of {', '.join(known)}, got {name!r}")
+    return float(value)
+
+
 @dataclass
 class History:
     """All epochs in order; ``history["cost"]`` is the list of one figure.
@@ -61,7 +72,7 @@ class History:
     ----------
     epochs : list of Epoch
     stopped : str or None
-        Why training ended before its last epoch: "early", "callback" or "interrupted".
+        Why training ended before its last epoch: "early", "callback", "time" or "interrupted".
     """
 
     epochs: list[Epoch] = field(default_factory=list)
@@ -85,57 +96,22 @@ class History:
         """Plain data that JSON can hold."""
         return asdict(self)
 
+    def to_frame(self) -> DataFrame:
+        """The figures as a DataFrame, a row for each epoch, whose number is the index.
 
-class EarlyStopping:
-    """Stops training when the validation cost has not fallen for some epochs.
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install cnn_ext[frames]") from error
+        names = list(Epoch.__dataclass_fields__)
+        return DataFrame([asdict(epoch) for epoch in self], columns=names).set_index("number")
 
-    Parameters
-    ----------
-    patience : int
-        How many epochs in a row may bring nothing.
-    min_delta : float
-        What counts as less: lower by more than this.
-    restore_best : bool
-        Whether the network gets the weights and buffers of its best epoch at the end.
+    def _repr_html_(self) -> str:
+        from .shown import history_html  # which notebooks alone need
 
-    Raises
-    ------
-    TypeError, ValueError
-        If `patience` is no whole number from 1, or `min_delta` no number from 0.
-    """
-
-    def __init__(
-        self, patience: int = 3, min_delta: float = 0.0, restore_best: bool = True
-    ) -> None:
-        self.patience = check.whole(patience, "patience", 1)
-        self.min_delta = check.number(min_delta, "min_delta")
-        self.restore_best = restore_best
-        self.start()
-
-    def start(self) -> None:
-        """Forget what was seen, before a new training."""
-        self.lowest = float("inf")
-        self.waited = 0
-        self.best: list[np.ndarray] | None = None
-
-    def seen_enough(self, epoch: Epoch, moving: Iterable[Kept]) -> bool:
-        """Take note of an epoch, and of what it made of parameters and buffers; True to stop."""
-        cost = epoch.validation_cost
-        if cost is not None and cost < self.lowest - self.min_delta:
-            self.best = [kept.data.copy() for kept in moving]
-            self.lowest = cost
-            self.waited = 0
-        else:
-            self.waited += 1
-        return self.waited >= self.patience
-
-
-def stopping_of(rule: int | EarlyStopping | None, validated: bool) -> EarlyStopping | None:
-    """A rule given as such, as its patience, or as None for none, at its start."""
-    if rule is None:
-        return None
-    if not validated:
-        raise ValueError("early_stopping: expected validation_data or validation_split with it")
-    stopping = rule if isinstance(rule, EarlyStopping) else EarlyStopping(rule)
-    stopping.start()
-    return stopping
+        return history_html(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from time import perf_counter as clock
 from typing import Any
 
 
@@ -17,11 +18,23 @@ def tell(text: str) -> None:
         sys.stderr.flush()
 
 
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    if not seconds < 1e9:
+        return "ages"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 class Progress:
     """Progress of `total` steps on standard error.
 
     On a terminal with tqdm installed, a bar; on a terminal without it, a line that is written
-    again and again; otherwise nothing but the closing line.
+    again and again, with the time that is left if it goes on like this; otherwise nothing but the
+    closing line.
 
     Parameters
     ----------
@@ -38,6 +51,7 @@ class Progress:
         self.total = total
         self.show = show
         self.done = 0
+        self._began = clock()
         self._bar: Any = None
         self._live = False
         with suppress(Exception):
@@ -65,7 +79,9 @@ class Progress:
                 self._bar.disable = True  # or it would write once more when it is thrown away
                 self._live, self._bar = False, None
         elif self._live and self.done * 100 // self.total != (self.done - 1) * 100 // self.total:
-            tell(f"\r{self.title}: {self.done * 100 // self.total} %, {text} ")
+            left = (clock() - self._began) * (self.total / self.done - 1)
+            shown = f"{self.title}: {self.done * 100 // self.total} %, {text}"
+            tell(f"\r{shown}, {duration(left)} left\x1b[K" if left else f"\r{shown}\x1b[K")
 
     def close(self, text: str) -> None:
         """The operation is over; `text` stays as its line."""

@@ -6,7 +6,10 @@ A schedule is a function of the part of training that is done, from 0 to 1.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
+from time import perf_counter as clock
 
 from .. import _check as check
 
@@ -47,11 +50,74 @@ def one_cycle(warm_up: float = 0.3, start: float = 0.04, final: float = 1e-4) ->
     return schedule
 
 
+def linear(final: float = 0.0) -> Schedule:
+    """Fall from 1 to `final` along a line."""
+    final = check.number(final, "final")
+    return lambda done: 1 + (final - 1) * done
+
+
+def warm_up(
+    part: float = 0.1, schedule: str | Schedule | None = "cosine", start: float = 0.01
+) -> Schedule:
+    """Rise along a line from `start` to what `schedule` begins with, then follow that schedule.
+
+    Parameters
+    ----------
+    part : float
+        How much of training the rise takes, between 0 and 1; `schedule` has the rest.
+    schedule : str, function or None
+        As for `Trainer.fit`.
+    start : float
+        The first factor, as a part of what `schedule` begins with.
+    """
+    if not 0 < check.number(part, "part") < 1:
+        raise ValueError(f"part: expected a number between 0 and 1, got {part!r}")
+    start, after = check.number(start, "start"), schedule_of(schedule)
+
+    def warmed(done: float) -> float:
+        if done < part:
+            return after(0.0) * (start + (1 - start) * done / part)
+        return after((done - part) / (1 - part))
+
+    return warmed
+
+
+def cosine_restarts(periods: int = 3, final: float = 0.0, growth: float = 1.0) -> Schedule:
+    """Half a cosine from 1 down to `final`, again and again (Loshchilov and Hutter 2017).
+
+    Parameters
+    ----------
+    periods : int
+        How often.
+    final : float
+    growth : float
+        How much longer each is than the one before it, above 0; 2 doubles them.
+    """
+    periods = check.whole(periods, "periods", 1)
+    if not check.number(growth, "growth") > 0:
+        raise ValueError(f"growth: expected a number above 0, got {growth!r}")
+    fall = cosine(check.number(final, "final"))
+    longest = periods - 1 if growth > 1 else 0  # so that no power is too large
+    lengths = [growth ** (i - longest) for i in range(periods)]
+    starts = [0.0, *accumulate(length / math.fsum(lengths) for length in lengths[:-1])]
+    ends = [*starts[1:], 1.0]
+
+    def schedule(done: float) -> float:
+        i = bisect_right(starts, done) - 1
+        length = ends[i] - starts[i]
+        return fall((done - starts[i]) / length if length else 1.0)
+
+    return schedule
+
+
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "constant": constant,
     "step": step,
     "cosine": cosine,
     "one-cycle": one_cycle,
+    "linear": linear,
+    "warm-up": warm_up,
+    "cosine-restarts": cosine_restarts,
 }
 
 
@@ -72,3 +138,45 @@ def schedule_of(schedule: str | Schedule | None) -> Schedule:
     if not callable(schedule):
         raise TypeError(f"schedule: expected a name or a function, got {schedule!r}")
     return schedule
+
+
+class Pace:
+    """How far training is, by epochs and by time, and what the schedule says there.
+
+    Parameters
+    ----------
+    schedule : str, function or None
+    epochs : int
+    max_seconds : float, optional
+        From now on; the part that is done is the larger of those of the epochs and of this time.
+    """
+
+    def __init__(
+        self, schedule: str | Schedule | None, epochs: int, max_seconds: float | None = None
+    ) -> None:
+        self._schedule = schedule_of(schedule)
+        self._epochs = epochs
+        self._seconds = None if max_seconds is None else check.number(max_seconds, "max_seconds")
+        self._began = clock()
+
+    def over(self) -> bool:
+        """Whether the time is."""
+        return self._seconds is not None and self._gone() >= self._seconds
+
+    def factor(self, epochs_done: float) -> float:
+        """What to multiply the learning rate by."""
+        return check.number(self._schedule(self._part(epochs_done)), "schedule")
+
+    def seconds_left(self, epochs_done: float) -> float:
+        """How long the rest takes if it goes on as it did; 0 at the end."""
+        part = self._part(epochs_done)
+        return self._gone() * (1 - part) / part if part else math.inf
+
+    def _part(self, epochs_done: float) -> float:
+        part = epochs_done / self._epochs
+        if self._seconds:
+            part = max(part, min(1.0, self._gone() / self._seconds))
+        return part
+
+    def _gone(self) -> float:
+        return clock() - self._began

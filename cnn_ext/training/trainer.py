@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from operator import setitem
@@ -16,21 +15,18 @@ from .. import _check as check
 from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
 from ..layers import Dropout, Module
-from ..layers.running import first_numbers
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from ..optim.average import average_of
 from ..parameter import Kept, at_once
-from ..scale import far_from_unit
 from ..task import Task, task_of
+from .callbacks import Callback, EarlyStopping, Moments, stopping_of
 from .evaluator import Evaluator
-from .history import EarlyStopping, Epoch, History, stopping_of
-from .progress import Progress
-from .schedules import Schedule, schedule_of
+from .history import Epoch, History
+from .progress import Progress, duration
+from .schedules import Pace, Schedule
 
 if TYPE_CHECKING:
     from ..augment import Compose
-
-Callback = Callable[["Trainer", Epoch], Any]
 
 
 class CostError(ArithmeticError):
@@ -118,7 +114,6 @@ class Trainer(Evaluator):
             if isinstance(layer, Dropout):
                 layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
         self._good = [np.empty_like(kept.data) for kept in self._moving]
-        self._looked: set[str] = set()
         self._has_good = False  # whether `_good` holds weights whose cost was finite
         self._factor = 1.0  # of the schedule, in this step
         # of each group that has it: the learning rate, and with the factor
@@ -235,10 +230,11 @@ class Trainer(Evaluator):
         validation_split: float = 0.0,
         schedule: str | Schedule | None = None,
         early_stopping: int | EarlyStopping | None = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback | Callable[[Any, Epoch], Any]] = (),
         shuffle: bool = True,
         progress: bool = True,
         augment: Any = None,
+        max_seconds: float | None = None,
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
@@ -258,15 +254,16 @@ class Trainer(Evaluator):
             Or the part of the images, chosen at random, that is kept aside for that.  The choice
             follows from the trainer's seed and the number of images, so that the same part of
             them is never trained on, however often `fit` is called.
-        schedule : "constant", "step", "cosine", "one-cycle" or a function, optional
+        schedule : "one-cycle", "cosine", "warm-up", another of `schedules` or a function, optional
             What to multiply the learning rate by in each step, see `schedules`.  Between steps
             `optimizer.lr` and the rates of groups are without that factor: who sets them, in a
             callback or elsewhere, scales all steps that follow, and it stays so after training.
         early_stopping : int or EarlyStopping, optional
             Stop after so many epochs without a lower validation cost, and take the best weights,
-            and the buffers of that epoch.
-        callbacks : functions (trainer, epoch), optional
-            Called after each epoch; training stops if one returns True.
+            and the buffers of that epoch; ``EarlyStopping(monitor=...)`` watches other figures.
+        callbacks : Callback or function (trainer, epoch), any number of them, optional
+            Functions are called after each epoch, a `Callback` also at other moments; training
+            stops if one returns True.
         shuffle : bool
             Whether each epoch takes the images in a new random order.
         progress : bool
@@ -275,6 +272,12 @@ class Trainer(Evaluator):
             Changes the images that are trained on, see `augment`.  What an image becomes follows
             from the trainer's seed, `epochs_begun` and the image's number among those trained on.
             With mixed images the history's accuracy is that of the class that a target has most of.
+        max_seconds : float, optional
+            Training ends before the first step after so many seconds of `fit`, validation and
+            callbacks included, with `stopped` "time"; an epoch that is cut short is validated and
+            stands in the history.  The schedule takes the larger of the parts that are done, of
+            `epochs` and of this time, so that it comes to its end.  The same seed then gives other
+            weights each time, for the steps depend on the clock.
 
         Raises
         ------
@@ -285,7 +288,6 @@ class Trainer(Evaluator):
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
         self._check_optimizer()
-        callbacks = _callables(callbacks)
         several = self._backpropagate.several
         training, validation = divided(
             LabelledSet(x, y, several=several),
@@ -297,30 +299,32 @@ class Trainer(Evaluator):
 
             transforms = for_training(augment, training, None if several else self.loss.name)
         self._backpropagate.expect(training.y, self._kind_is_given)
-        stopping = stopping_of(early_stopping, validation is not None)
-        factor_at = schedule_of(schedule)
-
-        def factor(epochs_done: float) -> float:
-            return check.number(factor_at(epochs_done / epochs), "schedule")
-
+        moments = Moments(callbacks, stopping_of(early_stopping, validation is not None))
+        pace = Pace(schedule, epochs, max_seconds)
         history = History()
         self._has_good = False
         try:
+            for begin in moments.train_begin:
+                begin(self)
             for epoch in range(1, epochs + 1):
+                if pace.over():
+                    history.stopped = "time"
+                    break
+                for begin in moments.epoch_begin:
+                    begin(self, epoch)
                 steps = -(-len(training) // batch_size)
                 with Progress(f"epoch {epoch}/{epochs}", steps, progress) as bar:
                     record = self._epoch(
-                        epoch, training, batch_size, shuffle, bar, factor, transforms
+                        epoch, training, batch_size, shuffle, bar, pace, moments, transforms
                     )
                     if validation is not None:
                         self._validate(record, validation)
                     history.append(record)
-                    bar.close(record.text())
-                enough = stopping and stopping.seen_enough(record, self._moving)
-                if _says_stop([callback(self, record) for callback in callbacks]):
-                    history.stopped = "callback"
-                elif enough:
-                    history.stopped = "early"
+                    left = pace.seconds_left(epoch) if epoch < epochs else 0
+                    bar.close(record.text() + (f", {duration(left)} left" if left else ""))
+                history.stopped = moments.epoch_end(self, record)
+                if bar.done < steps:
+                    history.stopped = "time"
                 if history.stopped:
                     break
         except KeyboardInterrupt:
@@ -333,8 +337,8 @@ class Trainer(Evaluator):
                 self._has_good = self.stop_training = False
             finally:  # whatever comes in between
                 self.net.eval()
-        if stopping and stopping.best is not None and stopping.restore_best:
-            self._restore(stopping.best)
+        for end in moments.train_end:
+            end(self, history)
         return history
 
     def _taken(
@@ -356,7 +360,8 @@ class Trainer(Evaluator):
         batch_size: int,
         shuffle: bool,
         bar: Progress,
-        factor: Callable[[float], float],
+        pace: Pace,
+        moments: Moments,
         transforms: Compose | None,
     ) -> Epoch:
         # one pass over the images
@@ -369,7 +374,11 @@ class Trainer(Evaluator):
         for step, (indices, images, targets) in enumerate(taken):
             if self.stop_training:
                 raise KeyboardInterrupt
-            self._factor = factor(number - 1 + step / bar.total)
+            if step and pace.over():
+                break
+            for begin in moments.batch_begin:
+                begin(self, step + 1)
+            self._factor = pace.factor(number - 1 + step / bar.total)
             rate = self.optimizer.lr * self._factor
             self._look_at(images, "x")
             try:
@@ -390,6 +399,8 @@ class Trainer(Evaluator):
                 part = self.task.right(outputs, np.asarray(targets))
             right = None if part is None or right is None else right + part * len(indices)
             seen += len(indices)
+            for end in moments.batch_end:
+                end(self, step + 1, cost)
             bar.advance(f"cost {costs / seen:.4f}")
         seconds = time.perf_counter() - started
         if not self._is_finite():
@@ -400,20 +411,6 @@ class Trainer(Evaluator):
             )
         accuracy = None if right is None else right / seen
         return Epoch(number, costs / seen, accuracy, rate, seconds, seen / seconds)
-
-    def _look_at(self, images: np.ndarray, name: str) -> None:
-        # warn once of numbers that first weights and learning rates are not made for
-        if name in self._looked or isinstance(images, tuple):
-            return
-        self._looked.add(name)
-        size = far_from_unit(first_numbers(self.net, images))
-        if size is not None:
-            self._looked = {"x", "validation_data"}
-            warnings.warn(
-                f"{name}: numbers of root mean square {size:.3g}, as the network takes them, are "
-                "far from unit range; let it begin with Normalize().fit(x), or scale them",
-                stacklevel=4,
-            )
 
     def _validate(self, record: Epoch, validation: LabelledSet) -> None:
         if validation.indices is None:  # they are no part of the images trained on
@@ -428,14 +425,3 @@ class Trainer(Evaluator):
                 f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
                 "weights before its last step"
             )
-
-
-def _callables(callbacks: Iterable[Callback]) -> list[Callback]:
-    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if not isinstance(callbacks, Iterable) or not all(map(callable, found)):
-        raise TypeError(f"callbacks: expected functions in a list, got {callbacks!r:.99}")
-    return found
-
-
-def _says_stop(answers: list[Any]) -> bool:
-    return any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)

@@ -1,0 +1,136 @@
+"""Callbacks that write the figures of each epoch: as CSV, as lines of JSON, for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .callbacks import Callback
+from .history import FIGURES, Epoch, History
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class _LineLogger(Callback):
+    """What writes a line for each epoch, which is in the file when the next epoch begins.
+
+    Parameters
+    ----------
+    path : str or path
+    append : bool
+        Whether to go on with what the file has; else each training begins it anew.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        try:
+            self.path = Path(path)
+        except TypeError:
+            raise TypeError(f"path: expected a path, got {type(path).__name__}") from None
+        self.append = append
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        with self.path.open("a" if self.append else "w", encoding="utf-8", newline="") as file:
+            if file.tell() == 0:
+                file.write(self._header())
+
+    def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            self._write(file, asdict(epoch))
+
+    def _header(self) -> str:
+        return ""
+
+    def _write(self, file: Any, figures: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class CSVLogger(_LineLogger):
+    """Writes the figures of each epoch as a line of a CSV file, whose first line has their names.
+
+    Parameters
+    ----------
+    path : str or path
+    append : bool
+        Whether to go on with what the file has; else each training begins it anew.
+    """
+
+    def _header(self) -> str:
+        return ",".join(Epoch.__dataclass_fields__) + "\n"
+
+    def _write(self, file: Any, figures: dict[str, Any]) -> None:
+        csv.writer(file, lineterminator="\n").writerow(figures.values())
+
+
+class JSONLogger(_LineLogger):
+    """Writes the figures of each epoch as a line of JSON.
+
+    Parameters
+    ----------
+    path : str or path
+    append : bool
+        Whether to go on with what the file has; else each training begins it anew.
+    """
+
+    def _write(self, file: Any, figures: dict[str, Any]) -> None:
+        file.write(json.dumps(figures) + "\n")
+
+
+class TensorBoard(Callback):
+    """Writes the figures of each epoch for TensorBoard, by tensorboardX or else tensorboard.
+
+    The step of a figure is ``trainer.epochs_begun``, which goes on over all calls of `fit`.
+
+    Parameters
+    ----------
+    folder : str or path
+
+    Raises
+    ------
+    ImportError
+        When training begins, if neither package is installed.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            self.folder = os.fspath(folder)
+        except TypeError:
+            raise TypeError(f"folder: expected a path, got {type(folder).__name__}") from None
+        self._writer: Any = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._close()
+        self._writer = _tensorboard_writer()(self.folder)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
+        for name in FIGURES:
+            if getattr(epoch, name) is not None:
+                self._writer.add_scalar(name, getattr(epoch, name), trainer.epochs_begun)
+        self._writer.flush()
+
+    def on_train_end(self, trainer: Trainer, history: History) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def _tensorboard_writer() -> Callable[[str], Any]:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        try:
+            from tensorboard.summary import Writer
+        except ImportError:
+            raise ImportError(
+                "TensorBoard needs tensorboardX: pip install cnn_ext[tensorboard]"
+            ) from None
+        return Writer
+    return SummaryWriter
