@@ -239,6 +239,14 @@ def test_a_csv_file_has_the_history(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 2
 
 
+def test_a_file_with_other_columns_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="path: expected a file that begins with 'number,cost"):
+        fit(1, callbacks=[CSVLogger(path, append=True)])
+    assert path.read_text(encoding="utf-8") == "a,b\n1,2\n"
+
+
 def test_lines_of_json_have_the_history(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     history = fit(2, callbacks=[JSONLogger(path)])

@@ -58,7 +58,22 @@ class CSVLogger(_LineLogger):
     path : str or path
     append : bool
         Whether to go on with what the file has; else each training begins it anew.
+
+    Raises
+    ------
+    ValueError
+        When training begins, if the file that shall go on has other names.
     """
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        if self.append and self.path.exists():
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                found = file.readline()
+            if found not in ("", self._header()):
+                raise ValueError(
+                    f"path: expected a file that begins with {self._header()!r}, got {found!r:.99}"
+                )
+        super().on_train_begin(trainer)
 
     def _header(self) -> str:
         return ",".join(Epoch.__dataclass_fields__) + "\n"
