@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,13 @@ def test_arguments_that_do_not_fit(
 ) -> None:
     with pytest.raises(error, match=message):
         find(**{"trainer": Trainer(small()), "x": X, "y": Y, **options})
+
+
+def test_a_trainer_that_has_no_copy_is_refused() -> None:
+    trainer = Trainer(small())
+    trainer.net.lock = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="trainer: expected one that can be copied: cannot"):
+        find(trainer, X, Y)
 
 
 def test_an_optimizer_of_other_parameters_is_refused() -> None:

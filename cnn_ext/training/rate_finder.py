@@ -96,7 +96,10 @@ def learning_rate_finder(
         raise ValueError(f"smoothing: expected less than 1, got {smoothing!r}")
     trainer._check_optimizer()
     training = LabelledSet(x, y, several=trainer._backpropagate.several)
-    trial = copy.deepcopy(trainer)
+    try:
+        trial = copy.deepcopy(trainer)
+    except Exception as error:  # of whatever a layer or a loss of one's own holds
+        raise TypeError(f"trainer: expected one that can be copied: {error}") from error
     trial._backpropagate.expect(training.y, trial._kind_is_given)
     rates = np.geomspace(lowest, highest, steps)
     costs: list[float] = []
