@@ -350,6 +350,7 @@ def loss(
     op: str,
     z: _Array,
     target: _Array,
+    weight: _Array,
     cost: _Array,
     dz: _Array,
     itemsize: int,
@@ -357,6 +358,7 @@ def loss(
     K: int,
     scale: float,
     pixels: int = 1,
+    value: float = 0.0,
     /,
 ) -> None: ...
 def sgd(

@@ -36,7 +36,8 @@ from cnn_ext import ops, threads
 
 DTYPES = ("float32", "float64")
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh", "softmax")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "mse", "quadratic")
+LOSSES_OF_CLASSES = ("cross_entropy", "focal", "hinge")
+LOSSES = (*LOSSES_OF_CLASSES, "binary_cross_entropy", "mse", "quadratic", "huber")
 SLOPE = 0.125  # of the leaky ReLU
 Answer = tuple[Any, ...]
 
@@ -206,8 +207,8 @@ def loss_calls(case: ShapeCase) -> list[Call]:
 
     work = int(np.prod(case.shape))
     return [
-        Call("cross_entropy", case.id, labels, {}, 2, work),
-        *(Call(op, case.id, targets, {}, 2, work) for op in LOSSES[1:]),
+        Call(op, case.id, labels if op in LOSSES_OF_CLASSES else targets, {}, 2, work)
+        for op in LOSSES
     ]
 
 

@@ -82,8 +82,8 @@ def door_for(dtype: np.dtype) -> None:
     vary(lambda s: _core.linear_weight(x, y, w, width, *s), (), (5, 16, 4))
     vary(lambda s: _core.softmax(x, None, y, width, *s), (), (N, 4, 16))
     vary(lambda s: _core.softmax(x, w, y, width, *s), (), (N, 4, 16))
-    for op in ("cross_entropy", "binary_cross_entropy", "squared_error"):
-        vary(lambda s, op=op: _core.loss(op, x, y, b, w, width, *s, 1.0), (), (5, 4))
+    for op in _core.LOSSES:
+        vary(lambda s, op=op: _core.loss(op, x, y, y, b, w, width, *s, 1.0), (), (5, 4))
     vary(lambda s: _core.pack(x, y, width, *s, 1.0), (), (5, 16))
     vary(lambda s: _core.unpack(x, y, width, *s), (), (5, 16))
     vary(lambda s: _core.elementwise("tanh", x, None, y, width, *s, 0.0), (), (64,))

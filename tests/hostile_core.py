@@ -157,7 +157,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("prelu_back", [new(), new(), row(), new(), size, N, 4, 16], [3]),
         ("prelu_slope", [new(), new(), new(), size, N, 4, 16, 5], [2]),
         ("softmax", [new(), new(), new(), size, N, 4, 16], [2]),
-        ("loss", ["cross_entropy", new(), new(), new(), new(), size, 5, 4, 1.0], [3, 4]),
+        ("loss", ["cross_entropy", *(new() for _ in range(5)), size, 5, 4, 1.0], [4, 5]),
         ("sgd", [new(), new(), new(), size, 64, 0.1, 0.9, 0.0, 0.0, False, False], [0, 2]),
         (
             "adam",

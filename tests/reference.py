@@ -365,6 +365,39 @@ def cross_entropy(z: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
     return float(-log_softmax(z)[images, target].mean()), dz / len(z)
 
 
+def focal(z: ArrayLike, target: ArrayLike, gamma: float = 2.0) -> tuple[float, Array]:
+    """Mean over the images of -(1 - p)^gamma ln p, p = softmax(z)[n, target[n]]; gradient at z."""
+    z, target = float64(z), np.asarray(target)
+    images, p = np.arange(len(z)), softmax(z)
+    right, logarithm = p[images, target], log_softmax(z)[images, target]
+    others = p.copy()
+    others[images, target] = 0.0
+    rest = others.sum(axis=1)  # 1 - right without cancelling
+    slope = rest**gamma - (gamma * rest ** (gamma - 1) * right * logarithm if gamma else 0.0)
+    dz = slope[:, None] * p
+    dz[images, target] = -slope * rest
+    return float(-(rest**gamma * logarithm).mean()), dz / len(z)
+
+
+def hinge(z: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
+    """Mean over the images of 1/K sum over k != y of max(0, 1 + z_k - z_y), and its gradient."""
+    z, target = float64(z), np.asarray(target)
+    images = np.arange(len(z))
+    over = np.maximum(0.0, 1.0 + z - z[images, target][:, None])
+    over[images, target] = 0.0
+    dz = (over > 0).astype(float)
+    dz[images, target] = -dz.sum(axis=1)
+    return float(over.sum() / z.size), dz / z.size
+
+
+def huber(a: ArrayLike, target: ArrayLike, delta: float = 1.0) -> tuple[float, Array]:
+    """Mean over all entries of e^2 / 2 up to delta, delta (|e| - delta / 2) beyond; gradient."""
+    error = float64(a) - float64(target)
+    far = np.abs(error) > delta
+    cost = np.where(far, delta * (np.abs(error) - delta / 2), error**2 / 2)
+    return float(cost.mean()), np.where(far, delta * np.sign(error), error) / error.size
+
+
 def binary_cross_entropy(z: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
     """-1/N sum of y ln a + (1 - y) ln(1 - a) with a = sigmoid(z), and its gradient at z."""
     z, target = float64(z), float64(target)

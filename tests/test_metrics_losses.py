@@ -102,10 +102,8 @@ def test_metrics_that_do_not_fit(call: Any, error: type[Exception], message: str
 def test_losses_by_name() -> None:
     for name, loss in losses.LOSSES.items():
         assert loss.name == name and loss_of(name) is loss and loss_of(loss) is loss
-    with pytest.raises(
-        ValueError, match="loss: expected one of cross_entropy, binary_cross_entropy"
-    ):
-        loss_of("hinge")
+    with pytest.raises(ValueError, match="loss: expected one of cross_entropy, focal, hinge"):
+        loss_of("squared")
     with pytest.raises(TypeError, match="loss: expected a name or a function, got 5"):
         loss_of(5)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import LOSSES, Call, assert_close, by_id, calls_of, check_parity
+from calls import LOSSES, LOSSES_OF_CLASSES, Call, assert_close, by_id, calls_of, check_parity
 from cases import LOSS_CASES, ShapeCase, generator
 from gradcheck import check_gradient
 from numpy.testing import assert_allclose, assert_array_equal
@@ -31,7 +31,7 @@ def test_parity(call: Call) -> None:
 @pytest.mark.parametrize("case", LOSS_CASES, ids=lambda case: case.id)
 def test_gradient(case: ShapeCase, op: str) -> None:
     z, rng = case.array(), generator(case.id + ".gradient")
-    labels = op == "cross_entropy"
+    labels = op in LOSSES_OF_CLASSES
     target: Any = rng.integers(0, z.shape[1], len(z)) if labels else rng.random(z.shape)
     cost, dz = getattr(ops, op)(z, target)
     assert type(cost) is float
@@ -145,7 +145,7 @@ def test_labels_of_any_whole_type(dtype: str) -> None:
 @pytest.mark.parametrize("op", LOSSES)
 def test_the_cost_is_a_mean_over_the_images(op: str) -> None:
     z = generator("z").standard_normal((35, 3))
-    target = np.arange(35) % 3 if op == "cross_entropy" else generator("t").random((35, 3))
+    target = np.arange(35) % 3 if op in LOSSES_OF_CLASSES else generator("t").random((35, 3))
     cost, dz = getattr(ops, op)(z, target)
     alone = [getattr(ops, op)(z[n : n + 1], target[n : n + 1]) for n in range(35)]
     assert_allclose(cost, np.mean([c for c, _ in alone]), rtol=1e-13)
@@ -158,7 +158,7 @@ def test_the_cost_is_a_mean_over_the_images(op: str) -> None:
 def test_errors_name_the_argument() -> None:
     z = np.zeros((3, 4))
     for op in LOSSES:
-        first = "z" if "cross" in op else "a"
+        first = "z" if op in (*LOSSES_OF_CLASSES, "binary_cross_entropy") else "a"
         with pytest.raises(ValueError, match=f"{first}: expected 2 axes"):
             getattr(ops, op)(z[0], [1])
         with pytest.raises(ValueError, match=f"{first}: expected at least one image"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference as ref
-from calls import BY_ID, CALLS, DTYPES, LOSSES, Call, assert_same_bytes, by_id
+from calls import BY_ID, CALLS, DTYPES, LOSSES, LOSSES_OF_CLASSES, Call, assert_same_bytes, by_id
 from cases import normal
 from numpy.testing import assert_array_equal
 
@@ -190,7 +190,7 @@ def test_no_image_sees_the_nan_or_infinity_of_another(call: Call) -> None:
         clean = call.run(*arrays)
         spoilt: list[Any] = [None if a is None else a.copy() for a in arrays]
         # targets of these costs are probabilities, or the call is refused
-        count = 1 if call.op in ("cross_entropy", "binary_cross_entropy") else call.batched
+        count = 1 if call.op in (*LOSSES_OF_CLASSES, "binary_cross_entropy") else call.batched
         for a in spoilt[:count]:
             if a.dtype.kind == "f":
                 a[image] = value

@@ -88,7 +88,7 @@ def test_every_loss(loss, images):
     net = network("lenet")
     x, y = data(images)
     soft = np.random.default_rng(2).random((images, 4))
-    for target in (soft, np.eye(4)[y]):
+    for target in (soft, np.eye(4)[y])[loss == "hinge" :]:  # which takes one class
         for got, wanted in zip(
             programmed(net, loss, x, target), layer_by_layer(net, loss, x, target), strict=True
         ):
@@ -306,7 +306,7 @@ def test_streams_of_another_size_are_refused():
     recorder = program._recorder
     with pytest.raises(ValueError, match="streams"):
         recorder.run([x], 8, 1.0)
-    short = [np.zeros(1)] * (4 + len(net.parameters()))
+    short = [np.zeros(1)] * (5 + len(net.parameters()))
     with pytest.raises(ValueError, match="too few"):
         recorder.run(short, 8, 1.0)
     assert np.isfinite(program.train([x], [y])[0][0])

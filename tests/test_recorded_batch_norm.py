@@ -44,7 +44,9 @@ def weight_gradient(dy: Any, x: Any, w: Any, shape: Any, images: int) -> np.ndar
     return dw
 
 
-def step(x: np.ndarray, target: np.ndarray, net: list[np.ndarray], images: int) -> list[np.ndarray]:
+def step(
+    x: np.ndarray, target: np.ndarray, ones: np.ndarray, net: list[np.ndarray], images: int
+) -> list[np.ndarray]:
     """Costs and gradients; what is returned for the block comes first."""
     w1, w2, *affine = net
     (N, L), dtype, size = (x.shape[0], x.shape[-1]), x.dtype, x.itemsize
@@ -54,7 +56,7 @@ def step(x: np.ndarray, target: np.ndarray, net: list[np.ndarray], images: int) 
     _core.conv2d(h, w2, None, b, size, (N, *SECOND), None, images)
     z, mean2, var2 = normalised(b, affine[2], affine[3], images, None)
     cost, dz = empty((N, L), dtype), empty(z.shape, dtype)
-    _core.loss("cross_entropy", z, target, cost, dz, size, images, 4, 1 / (images * 42), 42)
+    _core.loss("cross_entropy", z, target, ones, cost, dz, size, images, 4, 1 / (images * 42), 42)
     sums2 = gradient_sums(dz, b, mean2, var2, images)
     _core.batch_norm_input(dz, b, mean2, var2, affine[2], sums2, dz, *sizes(b), EPS, images)
     dh = empty(h.shape, dtype)
@@ -83,9 +85,12 @@ def run(images: int, dtype: str, count: int) -> tuple[list[np.ndarray], list[np.
     net = weights(dtype)
     batch, target = lanes_of(x), rows_of(classes, dtype)
     L = batch.shape[-1]
-    at_once = step(batch, target, net, images)
+    ones = np.ones((len(batch), L), dtype)  # the weights of the images
+    at_once = step(batch, target, ones, net, images)
     blocks = [np.zeros((1, *array.shape[1:]), dtype) for array in (batch, target)]
-    recorder = _core.record(lambda: step(*blocks, net, L), blocks, net, batch.itemsize)
+    recorder = _core.record(
+        lambda: step(*blocks, ones[:1], net, L), blocks, [*net, ones], batch.itemsize
+    )
     results = [np.empty_like(array) for array in at_once]
     with threads(count):
         recorder.run([batch, target, *results], images, L / images)
@@ -111,11 +116,12 @@ def test_gradients_are_those_of_differences() -> None:
     x, classes = data(5, "float64")
     net = weights("float64")
     results, _ = run(5, "float64", 1)
+    batch, target = lanes_of(x), rows_of(classes, "float64")
     for i, gradient in [(0, results[1]), (1, results[2]), (2, results[3][1]), (3, results[3][0])]:
 
         def cost(value: np.ndarray, i: int = i) -> float:
             changed = [*net[:i], value, *net[i + 1 :]]
-            costs = step(lanes_of(x), rows_of(classes, "float64"), changed, 5)[0]
+            costs = step(batch, target, np.ones((len(batch), batch.shape[-1])), changed, 5)[0]
             return float(plain(costs, 5).sum()) / (5 * 42)
 
         rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference as ref
+from calls import LOSSES, LOSSES_OF_CLASSES
 from cases import ACTIVATION_CASES, LOSS_CASES, ShapeCase, generator
 from gradcheck import Array, check_gradient
 from numpy.testing import assert_allclose, assert_array_equal
@@ -130,15 +131,12 @@ def test_a_saturated_neuron_learns_fast_under_cross_entropy_alone() -> None:
     assert_allclose(slow, (a - target) * a * (1 - a), rtol=1e-14)
 
 
-LOSSES = ["cross_entropy", "binary_cross_entropy", "mse", "quadratic"]
-
-
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("case", LOSS_CASES, ids=by_id)
 def test_loss_gradient(case: ShapeCase, name: str) -> None:
     loss = getattr(ref, name)
     z, rng = case.array(), generator(case.id + ".gradient")
-    labels = name == "cross_entropy"
+    labels = name in LOSSES_OF_CLASSES
     target = rng.integers(0, z.shape[1], len(z)) if labels else rng.random(z.shape)
     step = 1e-5 * max(case.scale, 1.0)  # a cost of 1e4 needs a greater step
     error = check_gradient(lambda v: loss(v, target)[0], z, loss(z, target)[1], rng, step=step)

@@ -151,9 +151,9 @@ def test_images_kept_for_validation_are_never_trained_on(monkeypatch: pytest.Mon
     trained_on: list[np.ndarray] = []
     step = trainer._step
 
-    def noting_step(batch: Any, targets: Any) -> Any:
+    def noting_step(*batch: Any) -> Any:
         trained_on.append(images.asked[-1])
-        return step(batch, targets)
+        return step(*batch)
 
     monkeypatch.setattr(trainer, "_step", noting_step)
     trainer.fit(images, y, 3, 16, validation_split=0.3, progress=False)
@@ -189,7 +189,7 @@ class Planned(Trainer):
         self.weights: list[Weights] = []
         return self
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, x: Any, y: Any, **options: Any) -> dict[str, float]:
         self.weights.append(self.net.state_dict())
         return {"cost": self.costs.pop(0), "accuracy": 0.5}
 

@@ -126,9 +126,9 @@ def parts(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
     images, trained = Recorder(X), []
     step = trainer._step
 
-    def noting_step(x: Any, y: Any) -> Any:
+    def noting_step(*batch: Any) -> Any:
         trained.append(images.asked[-1])
-        return step(x, y)
+        return step(*batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "_step", noting_step)

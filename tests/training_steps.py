@@ -8,7 +8,6 @@ import numpy as np
 
 from cnn_ext import Sequential, Task, _core
 from cnn_ext.layers.tracing import trace_of
-from cnn_ext.ops.loss import KERNELS
 from cnn_ext.run.program import Program
 from cnn_ext.task import kind_for
 from cnn_ext.training.backpropagation import targets_for
@@ -42,9 +41,9 @@ def training_program(net: Sequential, loss: Loss, x: np.ndarray) -> Program:
     trace = trace_of(net.train(), None, [x.shape[1:]], net.dtype)
     if trace.graph is None:
         raise _core.RecordingError("a layer of one's own")
-    if loss.cost not in KERNELS:
+    if loss.kernel is None:
         raise _core.RecordingError("a cost of one's own")
-    return Program(trace.graph, [x], ((KERNELS[loss.cost], 1.0),))
+    return Program(trace.graph, [x], ((loss.kernel, 1.0),))
 
 
 def forward_program(net: Sequential, x: np.ndarray) -> Program:

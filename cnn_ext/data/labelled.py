@@ -11,6 +11,7 @@ import numpy as np
 from .. import _check as check
 from .._arrays import plain_array, refuse_wrapped
 from .batching import gather
+from .weights import sample_weights
 
 
 class LabelledSet:
@@ -22,17 +23,27 @@ class LabelledSet:
     y : array_like, (N, ...)
     name, y_name : str
         What messages call the two.
+    several : bool
+        Whether `y` is targets of several outputs.
+    sample_weight : array_like, shape (N,), optional
+        Weights of the images in the cost.
 
     Raises
     ------
     TypeError
-        If one of the two is masked or sparse.
+        If one of them is masked or sparse.
     ValueError
-        If there is no image, or not one target for each.
+        If there is no image, or not one target for each, or weights do not fit.
     """
 
     def __init__(
-        self, x: Any, y: Any, name: str = "x", y_name: str = "y", several: bool = False
+        self,
+        x: Any,
+        y: Any,
+        name: str = "x",
+        y_name: str = "y",
+        several: bool = False,
+        sample_weight: Any = None,
     ) -> None:
         if isinstance(x, tuple):
             x = Columns({i: part for i, part in enumerate(x)}, name, tuple)
@@ -54,6 +65,7 @@ class LabelledSet:
             raise ValueError(
                 f"{y_name}: expected {len(x)} targets, one for each image, got shape {self.y.shape}"
             )
+        self.weights = sample_weights(sample_weight, len(x))
 
     def part(self, indices: np.ndarray) -> LabelledSet:
         """The images and targets of these indices alone."""
@@ -61,6 +73,8 @@ class LabelledSet:
         part.indices = indices
         y = self.y
         part.y = y.part(indices) if isinstance(y, Columns) else y[indices]
+        if self.weights is not None:  # each part needs some
+            part.weights = sample_weights(self.weights[indices], len(indices))
         return part
 
     def given(self) -> Any:

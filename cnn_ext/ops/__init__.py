@@ -42,7 +42,7 @@ from .activation import (
     tanh_backward,
 )
 from .conv import conv1d, conv2d, conv2d_backward, conv_transpose2d, linear, linear_backward
-from .loss import binary_cross_entropy, cross_entropy, mse, quadratic
+from .loss import binary_cross_entropy, cross_entropy, focal, hinge, huber, mse, quadratic
 from .picture import conv2d_matrix, convolve2d, correlate2d
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from .shapes import concat
@@ -50,11 +50,11 @@ from .shapes import concat
 __all__ = [
     "avg_pool2d", "avg_pool2d_backward", "binary_cross_entropy", "concat", "conv1d", "conv2d",
     "conv2d_backward", "conv2d_matrix", "conv_transpose2d", "convolve2d", "correlate2d",
-    "cross_entropy", "elu", "elu_backward", "gelu", "gelu_backward", "hardsigmoid",
-    "hardsigmoid_backward", "hardswish", "hardswish_backward", "leaky_relu", "leaky_relu_backward",
-    "linear", "linear_backward", "log_softmax", "log_softmax_backward", "max_pool2d",
-    "max_pool2d_backward", "mse", "multiply", "prelu", "prelu_backward", "quadratic", "relu",
-    "relu6", "relu6_backward", "relu_backward", "selu", "selu_backward", "sigmoid",
+    "cross_entropy", "elu", "elu_backward", "focal", "gelu", "gelu_backward", "hardsigmoid",
+    "hardsigmoid_backward", "hardswish", "hardswish_backward", "hinge", "huber", "leaky_relu",
+    "leaky_relu_backward", "linear", "linear_backward", "log_softmax", "log_softmax_backward",
+    "max_pool2d", "max_pool2d_backward", "mse", "multiply", "prelu", "prelu_backward", "quadratic",
+    "relu", "relu6", "relu6_backward", "relu_backward", "selu", "selu_backward", "sigmoid",
     "sigmoid_backward", "silu", "silu_backward", "softmax", "softmax_backward", "softplus",
     "softplus_backward", "softsign", "softsign_backward", "tanh", "tanh_backward",
 ]  # fmt: skip

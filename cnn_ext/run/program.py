@@ -18,7 +18,7 @@ from ..graph.graph import Graph
 from ..graph.layout import Packed
 from ..graph.operator import OPERATORS
 from ..lanes import Lanes, contiguous, empty
-from ..ops.loss import Kernel, total
+from ..ops.loss import Kernel, total, weight_lanes
 from ..parameter import Kept, Parameter
 from ..scale import scale_of
 from .by_batch import ByBatch, settle, whole_of
@@ -85,8 +85,9 @@ class Program:
         self._run = run
         targets = [Lanes.empty((self.lanes, *shape), self.dtype) for shape in self.outputs]
         streams = [*self.blocks]
+        weights = weight_lanes(None, self.lanes, self.dtype)  # of the images
         if costs is not None:
-            streams += [target.data for target in targets]
+            streams += [*(target.data for target in targets), weights]
         self.parameters: list[Parameter] = []
 
         def pass_() -> list[Any]:
@@ -98,17 +99,17 @@ class Program:
             if costs is None:
                 return rows
             parts, gradients = [], []
-            for (kernel, weight), output, target in zip(costs, outputs, targets, strict=True):
-                part, gradient = kernel.costs(output, target, weight)
+            for (kernel, factor), output, target in zip(costs, outputs, targets, strict=True):
+                part, gradient = kernel.costs(output, target, weights, factor)
                 parts.append(part)
                 gradients.append(gradient)
             del outputs, output, gradient
             run.backward(gradients, own=True)
             self.parameters = [parameter for parameter, _, _ in run.gradients.values()]
             statistics = [array for _, mean, var in run.observed for array in (mean, var)]
-            if len(self.parameters) + len(statistics) > _core.MOST_STREAMS - 4 * len(rows):
+            if len(self.parameters) + len(statistics) > _core.MOST_STREAMS - 4 * len(rows) - 1:
                 raise _core.RecordingError(
-                    f"more than {_core.MOST_STREAMS - 4} parameters and statistics of batches, "
+                    f"more than {_core.MOST_STREAMS - 5} parameters and statistics of batches, "
                     "which are streams"
                 )
             learned = [
@@ -163,7 +164,10 @@ class Program:
         return [row[:images] for row in rows]
 
     def train(
-        self, batches: Sequence[np.ndarray], targets: Sequence[Any]
+        self,
+        batches: Sequence[np.ndarray],
+        targets: Sequence[Any],
+        weights: np.ndarray | None = None,
     ) -> tuple[list[float], list[np.ndarray]]:
         """Costs and outputs of a batch; the gradients go to the parameters.
 
@@ -172,6 +176,8 @@ class Program:
         batches : sequence of ndarray, (N, ...), of the images that were recorded
         targets : sequence of array_like or Lanes
             As the costs take them.
+        weights : ndarray, shape (N,), optional
+            Of the images, which multiply their costs and gradients.
 
         Returns
         -------
@@ -193,7 +199,8 @@ class Program:
         parts = [empty((blocks, self.lanes), dtype) for _ in rows]
         self._run.begin(images)
         statistics = [array for _, mean, var in self._observed for array in (mean, var)]
-        streams = [*checked, *(target.data for target in lanes), *rows, *parts]
+        streams = [*checked, *(target.data for target in lanes)]
+        streams += [weight_lanes(weights, images, dtype), *rows, *parts]
         self._recorder.run([*streams, *self._sums, *statistics], images, relative)
         settle(self.graph, self._observed, images)
         for parameter, result in zip(self.parameters, self._sums, strict=True):

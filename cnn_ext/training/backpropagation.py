@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from .._arrays import plain_array
+from ..data.weights import class_weights
 from ..lanes import Lanes
 from ..layers import Module
 from ..layers.running import start
-from ..ops.loss import KERNELS, Kernel, one_hot
+from ..ops.loss import one_hot
 from ..task import Task, kind_for, numbered
 from .losses import Loss
 
@@ -31,18 +31,13 @@ class Head:
 
     def __init__(self, loss: Loss, weight: float, task: Task) -> None:
         self.loss = loss
+        self.kernel = loss.kernel  # what computes the cost, if it is one of the package
         self.weight = weight
         self.task = task
         self.examples: np.ndarray | None = None  # all targets that there are, where they are known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Head, (self.loss, self.weight, self.task)  # without the examples
-
-    @property
-    def kernel(self) -> Kernel | None:
-        """What computes the cost, if it is one of the package."""
-        cost = self.loss.cost
-        return KERNELS.get(cost) if isinstance(cost, FunctionType) else None
 
     def targets(self, y: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Task, Any]:
         """The task that it is, and the targets as the cost takes them."""
@@ -51,6 +46,22 @@ class Head:
             known = targets if self.examples is None else self.examples
             task = replace(task, kind=kind_for(task.outputs, (len(known), *shape[1:]), known))
         return task, targets_for(task, self.loss, targets, shape, dtype)
+
+    def by_class(self, class_weight: Any, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Weights of images, (N,), by their classes, for outputs of that shape, (N, K, ...)."""
+        kind = self.task.kind or kind_for(self.task.outputs, shape, y)
+        if kind not in ("classes", "probability"):
+            raise ValueError(f"class_weight: expected None for a task of {kind}, not of classes")
+        count = max(2, shape[1])
+        numbers = y.reshape(len(y), -1)
+        if kind == "classes" and y.shape == shape:
+            numbers = numbers.argmax(axis=1)[:, None]
+        if numbers.shape[1] != 1 or not np.isin(numbers, np.arange(count)).all():
+            raise ValueError(
+                f"class_weight: expected y with one class of {count} for each image, got shape "
+                f"{y.shape}"
+            )
+        return class_weights(class_weight, numbers[:, 0].astype(np.int64), count)
 
 
 class Backpropagation:
@@ -98,6 +109,12 @@ class Backpropagation:
         """What a single output is for."""
         return Task() if self.several else self.heads[None].task
 
+    def by_class(self, class_weight: Any, y: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Weights of images, (N,), by their classes; ValueError if there are several outputs."""
+        if self.several:
+            raise ValueError("class_weight: expected None for several outputs")
+        return self.heads[None].by_class(class_weight, y, shape)
+
     def expect(self, targets: Any, kind_is_given: bool) -> None:
         """Look at all targets that will come; rows that are no classes need the task to be given.
 
@@ -118,7 +135,7 @@ class Backpropagation:
                 )
         self.heads[None].examples = targets
 
-    def __call__(self, x: Any, y: Any) -> tuple[float, Any]:
+    def __call__(self, x: Any, y: Any, weights: np.ndarray | None = None) -> tuple[float, Any]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 
         Parameters
@@ -126,6 +143,8 @@ class Backpropagation:
         x : array_like, shape (N, ...), or Lanes; a tuple of them for several inputs
         y : array_like, shape (N,) of class numbers or (N, K) of targets
             A dictionary or a tuple of them for several outputs, which come in the same form.
+        weights : ndarray, shape (N,), optional
+            Of the images, which multiply their costs and gradients.
         """
         begun = start(self.net, None, inputs_of(x))
         heads = list(self.heads.values())
@@ -137,14 +156,14 @@ class Backpropagation:
             if program is not None:
                 shapes = [(begun.images, *shape) for shape in program.outputs]
                 tasks, targets = self._targets(y, shapes, begun.dtype)
-                values, rows = program.train(begun.batches, targets)
+                values, rows = program.train(begun.batches, targets, weights)
                 return self._done(tasks, values), self._formed(rows)
         tape, outputs = begun.forward(back=True)
         self._check(tape.form)
         tasks, targets = self._targets(y, tape.shapes, begun.dtype)
         values, gradients = [], []
         for head, output, target in zip(heads, outputs, targets, strict=True):
-            value, gradient = head.loss.cost(output, target)
+            value, gradient = head.loss.weighted(output, target, weights)
             values.append(value)
             gradients.append(gradient if head.weight == 1 else weighted(gradient, head.weight))
         cost = self._done(tasks, values)

@@ -64,11 +64,12 @@ class Evaluator:
             raise ValueError("loss_weights: expected None with a single loss")
         self.loss = loss_of(loss)
         ending = net.ending
-        for last, name in (("Softmax", "cross_entropy"), ("Sigmoid", "binary_cross_entropy")):
-            if ending == last and self.loss.name == name:
+        contained = {"Softmax": ("cross_entropy", "focal"), "Sigmoid": ("binary_cross_entropy",)}
+        for last, names in contained.items():
+            if ending == last and self.loss.name in names:
                 raise ValueError(
-                    f"loss: {name!r} takes logits and contains the last layer, {last}; leave that "
-                    "layer out"
+                    f"loss: {self.loss.name!r} takes logits and contains the last layer, {last}; "
+                    "leave that layer out"
                 )
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
 
@@ -125,7 +126,12 @@ class Evaluator:
         return replace(known, kind=kind_for(known.outputs, outputs.shape, targets))
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int = 256, views: Any = None
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 256,
+        views: Any = None,
+        sample_weight: Any = None,
     ) -> dict[str, float]:
         """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
 
@@ -136,6 +142,8 @@ class Evaluator:
         batch_size : int
         views : str or sequence, optional
             As for `outputs`.
+        sample_weight : array_like, shape (N,), optional
+            As for `fit`; of the cost alone.
 
         Returns
         -------
@@ -149,18 +157,19 @@ class Evaluator:
             If an argument does not fit; the message names it.
         """
         back = self._backpropagate
-        targets = LabelledSet(x, y, several=back.several).y
+        given = LabelledSet(x, y, several=back.several, sample_weight=sample_weight)
+        targets, weights = given.y, given.weights
         outputs = self.outputs(x, batch_size, views)
         if not back.several:
             task = self._task_for(outputs, targets)
-            scores = scored(self.loss, task, outputs, targets, batch_size)
+            scores = scored(self.loss, task, outputs, targets, batch_size, weights)
             self._evaluated = task
             return scores
         scores = {"cost": 0.0}
         for name, head in back.heads.items():
             here, wanted = part_of(outputs, name), targets.parts[name]
             task, _ = head.targets(wanted, here.shape, here.dtype)
-            each = scored(head.loss, task, here, wanted, batch_size)
+            each = scored(head.loss, task, here, wanted, batch_size, weights)
             scores["cost"] += head.weight * each["cost"]
             scores |= {f"{name}_{key}": value for key, value in each.items()}
         return scores
@@ -247,14 +256,19 @@ def named(losses: Any) -> list[tuple[Any, Any]]:
 
 
 def scored(
-    loss: Loss, task: Task, outputs: np.ndarray, targets: np.ndarray, batch_size: int
+    loss: Loss,
+    task: Task,
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    batch_size: int,
+    weights: np.ndarray | None,
 ) -> dict[str, float]:
     """Mean cost and, unless the task is numbers, accuracy of one output."""
     cost = 0.0
     for indices in batches(len(outputs), batch_size):
         here = outputs[indices]
         wanted = targets_for(task, loss, targets[indices], here.shape, here.dtype)
-        part, _ = loss.cost(here, wanted)
+        part, _ = loss.weighted(here, wanted, None if weights is None else weights[indices])
         cost += part * len(indices)
     scores = {"cost": cost / len(outputs)}
     right = task.right(outputs, targets)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from .. import _check as check
 from .. import ops
 from ..lanes import Lanes
+from ..ops.loss import Kernel, kernel_of
+from ..ops.loss import loss as loss_by
 
 Cost = Callable[[Any, Any], tuple[float, Any]]
 
@@ -36,14 +41,65 @@ class Loss:
     kind: str | None = None
     takes_lanes: bool = False
 
+    @property
+    def kernel(self) -> Kernel | None:
+        """What computes the cost, if it is one of the package."""
+        return kernel_of(self.cost)
+
+    def weighted(self, outputs: Any, targets: Any, weights: np.ndarray | None) -> tuple[float, Any]:
+        """What `cost` gives, with a weight for each image, (N,), that multiplies cost and gradient.
+
+        Raises ValueError if there are weights for a cost of one's own.
+        """
+        if weights is None:
+            return self.cost(outputs, targets)
+        kernel = self.kernel
+        if kernel is None:
+            raise ValueError(
+                f"sample_weight, class_weight: expected a loss of the package, one of "
+                f"{', '.join(LOSSES)}, got {self.name}, which takes no weights"
+            )
+        return loss_by(kernel, outputs, targets, "outputs", weights)
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """`ops.cross_entropy`, with part of each target spread over all classes."""
+    return _of("cross_entropy", ops.cross_entropy, "logits", label_smoothing=label_smoothing)
+
+
+def focal(gamma: float = 2.0) -> Loss:
+    """`ops.focal`, the cross-entropy with less weight on what is predicted well."""
+    return _of("focal", ops.focal, "logits", gamma=gamma)
+
+
+def hinge() -> Loss:
+    """`ops.hinge`, of classes whose outputs are no probabilities."""
+    return Loss("hinge", ops.hinge, "numbers", kind="classes", takes_lanes=True)
+
+
+def huber(delta: float = 1.0) -> Loss:
+    """`ops.huber`, for numbers with outliers."""
+    return _of("huber", ops.huber, kind="numbers", delta=delta)
+
+
+def _of(
+    name: str, cost: Cost, outputs: str | None = None, kind: str | None = None, **option: float
+) -> Loss:
+    made = Loss(name, partial(cost, **option), outputs, kind, takes_lanes=True)
+    assert made.kernel is not None  # which refuses a wrong option
+    return made
+
 
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("cross_entropy", ops.cross_entropy, "logits", takes_lanes=True),
+        cross_entropy(),
+        focal(),
+        hinge(),
         Loss("binary_cross_entropy", ops.binary_cross_entropy, "sigmoid", takes_lanes=True),
         Loss("quadratic", ops.quadratic, takes_lanes=True),
         Loss("mse", ops.mse, kind="numbers", takes_lanes=True),
+        huber(),
     )
 }
 

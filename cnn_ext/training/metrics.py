@@ -1,4 +1,4 @@
-"""How well classes are predicted: accuracy, error, top-k accuracy and the confusion matrix.
+"""How well classes and numbers are predicted: accuracy, precision, ROC, absolute error and others.
 
 An argument that does not fit raises TypeError or ValueError; the message names it.
 """
@@ -122,3 +122,129 @@ def confusion_matrix(
         )
     pairs = np.bincount(true * count + predicted, minlength=count * count)
     return pairs.reshape(count, count)
+
+
+def precision_recall_f1(
+    y_true: ArrayLike, y_pred: ArrayLike, classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and their harmonic mean, F1, of each class.
+
+    Parameters
+    ----------
+    y_true, y_pred, classes
+        As for `confusion_matrix`.
+
+    Returns
+    -------
+    precision, recall, f1 : ndarray of float64, shape (classes,)
+        The part of the images taken for a class that are of it, the part of its images that are
+        taken for it, and F1; each 0 where there is no such image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+    matrix = confusion_matrix(y_true, y_pred, classes)
+    right, predicted, true = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
+    return (
+        right / np.maximum(predicted, 1),
+        right / np.maximum(true, 1),
+        2 * right / np.maximum(predicted + true, 1),
+    )
+
+
+def roc_auc(y_true: ArrayLike, y_score: ArrayLike) -> float:
+    """The area under the ROC curve: how often an image of a class has a higher score than another.
+
+    Parameters
+    ----------
+    y_true : array_like of int, shape (N,)
+        0 or 1, or class numbers for scores of several classes.
+    y_score : array_like, shape (N,), (N, 1) or (N, K)
+        Outputs or probabilities, of class 1 or of each class; equal scores count one half.
+
+    Returns
+    -------
+    float
+        0 to 1; of several classes the mean over each against all others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or there is a class without an image; the message names it.
+    """
+    true = class_numbers(y_true, "y_true")
+    scores = check.real_array(y_score, "y_score")
+    scores = scores[:, None] if scores.ndim == 1 else scores
+    if scores.ndim != 2 or len(scores) != len(true):
+        raise ValueError(f"y_score: expected shape ({len(true)}, K), got {scores.shape}")
+    if np.isnan(scores).any():
+        raise ValueError("y_score: expected numbers, got NaN")
+    K = scores.shape[1]
+    wanted = np.arange(max(K, 2))
+    if not np.array_equal(np.unique(true), wanted):
+        raise ValueError(f"y_true: expected images of each of the classes 0 to {wanted[-1]}")
+    columns = zip(wanted if K > 1 else [1], scores.T, strict=True)
+    return float(np.mean([_area(true == number, column) for number, column in columns]))
+
+
+def _area(positive: np.ndarray, scores: np.ndarray) -> float:
+    # pairs of a positive and a lower negative, ties one half, by the number of pairs
+    _, place = np.unique(scores, return_inverse=True)
+    there, others = np.bincount(place, positive), np.bincount(place, ~positive)
+    below = np.cumsum(others) - others / 2
+    return float((there * below).sum() / (there.sum() * others.sum()))
+
+
+def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """The mean of ``|y_true - y_pred|`` over all numbers.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, of one shape, (N, ...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+    true, predicted = _both_numbers(y_true, y_pred)
+    return float(np.abs(true - predicted).mean())
+
+
+def r2(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """The coefficient of determination, 1 - sum of squared errors by that of the mean.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like, of one shape, (N, ...), N at least 2
+
+    Returns
+    -------
+    float
+        At most 1; the mean over the outputs.  An output that is constant in `y_true` counts 1 if it
+        is predicted without error, else 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+    true, predicted = (part.reshape(len(part), -1) for part in _both_numbers(y_true, y_pred))
+    if len(true) < 2:
+        raise ValueError("y_true: expected at least two images")
+    errors = ((true - predicted) ** 2).sum(axis=0)
+    spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    share = np.divide(errors, spread, out=(errors > 0).astype(float), where=spread > 0)
+    return float((1 - share).mean())
+
+
+def _both_numbers(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    true = check.real_array(y_true, "y_true").astype(np.float64)
+    predicted = check.real_array(y_pred, "y_pred").astype(np.float64)
+    if true.shape != predicted.shape:
+        raise ValueError(f"y_pred: expected shape {true.shape}, got {predicted.shape}")
+    if not true.ndim or not true.size:
+        raise ValueError("y_true: expected at least one number, in an array")
+    return true, predicted

@@ -14,11 +14,14 @@ import numpy as np
 from .. import _check as check
 from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
+from ..data.weights import sample_weights
+from ..lanes import Lanes
 from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from ..optim.average import average_of
 from ..parameter import Kept, at_once
 from ..task import Task, task_of
+from .backpropagation import inputs_of
 from .callbacks import Callback, EarlyStopping, Moments, stopping_of
 from .evaluator import Evaluator
 from .history import Epoch, History
@@ -43,10 +46,11 @@ class Trainer(Evaluator):
     ----------
     net : Module
     loss : str, Loss or function (outputs, targets) -> (cost, gradient)
-        "cross_entropy" and "binary_cross_entropy" (both take logits, the outputs before softmax or
-        sigmoid), "quadratic" or "mse".  For a network with several outputs one for each, in a
-        dictionary by their names or a list in their order; targets come in the same form then, and
-        the inputs of a network with several of them in a tuple.
+        "cross_entropy", "focal" and "binary_cross_entropy" (which take logits, the outputs before
+        softmax or sigmoid), "hinge", "quadratic", "mse" or "huber"; `losses` makes those that have
+        an option, such as ``losses.cross_entropy(label_smoothing=0.1)``.  For a network with
+        several outputs one for each, in a dictionary by their names or a list in their order;
+        targets come in the same form then, and several inputs in a tuple.
     optimizer : Optimizer or str, optional
         "sgd", "adam", "adamw" or "rmsprop" are those of `optim` with their own defaults; without
         one it is ``SGD(net, lr=0.05, momentum=0.9)``.
@@ -143,7 +147,7 @@ class Trainer(Evaluator):
 
     # --------------------------------------------------------------------------------- training
 
-    def train_on_batch(self, x: Any, y: Any) -> float:
+    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step of descent on one batch.
 
         Parameters
@@ -151,6 +155,8 @@ class Trainer(Evaluator):
         x : array_like, shape (N, C, H, W)
             Real numbers, or bytes, which are divided by 255.
         y : array_like, shape (N,) of class numbers or (N, K) of targets
+        sample_weight : array_like, shape (N,), optional
+            As for `fit`.
 
         Returns
         -------
@@ -164,15 +170,20 @@ class Trainer(Evaluator):
             finite.
         """
         self._factor = 1.0
-        return self._step(x, y)[0]
+        weights = None
+        if sample_weight is not None:
+            first = inputs_of(x)[0]
+            images = first.shape[0] if isinstance(first, Lanes) else len(first)
+            weights = sample_weights(sample_weight, images)
+        return self._step(x, y, weights)[0]
 
-    def _step(self, x: Any, y: Any) -> tuple[float, np.ndarray]:
+    def _step(self, x: Any, y: Any, weights: np.ndarray | None) -> tuple[float, np.ndarray]:
         # the cost and the outputs
         with self._threads():
             self.net.train()
             if not self._has_good:  # a forward pass may move buffers
                 self._remember()
-            cost, outputs = self._backpropagate(x, y)
+            cost, outputs = self._backpropagate(x, y, weights)
             if not math.isfinite(cost):
                 self._restore(self._good)
                 raise CostError(f"the cost is {cost}")
@@ -235,6 +246,8 @@ class Trainer(Evaluator):
         progress: bool = True,
         augment: Any = None,
         max_seconds: float | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
@@ -278,6 +291,15 @@ class Trainer(Evaluator):
             stands in the history.  The schedule takes the larger of the parts that are done, of
             `epochs` and of this time, so that it comes to its end.  The same seed then gives other
             weights each time, for the steps depend on the clock.
+        sample_weight : array_like, shape (N,), optional
+            How much the cost of each image counts, 0 or more: the cost is the sum of the weighted
+            costs by the number of images.  Images that `validation_split` keeps aside take theirs
+            along; accuracies are without weights.  Not with mixed images, nor with a cost function
+            of your own.
+        class_weight : mapping of int to float, or "balanced", optional
+            How much the images trained on count by their class, 1 where nothing is said; or each
+            class as much as any other, N / (K * images of the class) for the K classes that there
+            are.  It multiplies `sample_weight`.
 
         Raises
         ------
@@ -290,7 +312,7 @@ class Trainer(Evaluator):
         self._check_optimizer()
         several = self._backpropagate.several
         training, validation = divided(
-            LabelledSet(x, y, several=several),
+            LabelledSet(x, y, several=several, sample_weight=sample_weight),
             validation_data, validation_split, self._split_seed,
         )  # fmt: skip
         transforms = None
@@ -299,6 +321,13 @@ class Trainer(Evaluator):
 
             transforms = for_training(augment, training, None if several else self.loss.name)
         self._backpropagate.expect(training.y, self._kind_is_given)
+        if class_weight is not None:
+            training.weights = self._weighted_by_class(class_weight, training)
+        if training.weights is not None and transforms and transforms.mixing:
+            raise ValueError(
+                f"sample_weight, class_weight: expected None with images that are mixed by "
+                f"{transforms.mixing!r}"
+            )
         moments = Moments(callbacks, stopping_of(early_stopping, validation is not None))
         pace = Pace(schedule, epochs, max_seconds)
         history = History()
@@ -341,6 +370,12 @@ class Trainer(Evaluator):
             end(self, history)
         return history
 
+    def _weighted_by_class(self, class_weight: Any, training: LabelledSet) -> np.ndarray:
+        shapes = [part.shape[1:] for part in inputs_of(training[np.arange(1)])]
+        shape = (len(training), *self.net.output_shape(*shapes))
+        weights = self._backpropagate.by_class(class_weight, training.y, shape)
+        return weights if training.weights is None else weights * training.weights
+
     def _taken(
         self, training: LabelledSet, order: Iterator[np.ndarray], transforms: Compose | None
     ) -> Iterator[tuple[np.ndarray, Any, Any]]:
@@ -382,7 +417,8 @@ class Trainer(Evaluator):
             rate = self.optimizer.lr * self._factor
             self._look_at(images, "x")
             try:
-                cost, outputs = self._step(images, targets)
+                weights = None if training.weights is None else training.weights[indices]
+                cost, outputs = self._step(images, targets, weights)
             except CostError as error:
                 raise CostError(
                     f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
@@ -415,7 +451,8 @@ class Trainer(Evaluator):
     def _validate(self, record: Epoch, validation: LabelledSet) -> None:
         if validation.indices is None:  # they are no part of the images trained on
             self._look_at(validation[np.arange(min(len(validation), 64))], "validation_data")
-        scores = self.evaluate(validation.given(), validation.y)
+        given = validation.given()
+        scores = self.evaluate(given, validation.y, sample_weight=validation.weights)
         record.validation_cost = scores["cost"]
         record.validation_accuracy = scores.get("accuracy")
         if not math.isfinite(record.validation_cost):

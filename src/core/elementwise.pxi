@@ -8,8 +8,8 @@ cdef extern from "kernels/functions.h":
 OPS = {FUNCTION_NAMES[i].decode(): i for i in range(FUNCTION_COUNT)}
 # "x" or "y": what the gradient of a function of one operand is told, its input or its output
 SAVED = {FUNCTION_NAMES[i].decode(): FUNCTION_SAVED[i].decode() for i in range(FUNCTION_COUNT) if FUNCTION_SAVED[i][0]}
-LOSSES = {"cross_entropy": CROSS_ENTROPY, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
-          "squared_error": SQUARED_ERROR}
+LOSSES = {"cross_entropy": CROSS_ENTROPY, "focal": FOCAL, "hinge": HINGE,
+          "binary_cross_entropy": BINARY_CROSS_ENTROPY, "squared_error": SQUARED_ERROR, "huber": HUBER}
 
 
 def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None, /):
@@ -46,23 +46,27 @@ def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixel
         10.0 * N * K * pixels * table.lanes)
 
 
-def loss(op, z, target, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale,
-         Py_ssize_t pixels=1, /):
-    """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, pixels, LANES)."""
+def loss(op, z, target, weight, cost, dz, int itemsize, Py_ssize_t images, Py_ssize_t K, double scale,
+         Py_ssize_t pixels=1, double value=0.0, /):
+    """The cost of each image and the gradient times `scale`, on lane arrays (blocks, K, pixels, LANES).
+
+    `weight` (blocks, LANES) multiplies both; `value` is what the op is told: how smooth labels are, gamma or delta.
+    """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Loss a
     cdef Py_ssize_t N = blocks_of(images, table)
-    a.N, a.K, a.pixels, a.op, a.scale = images, K, pixels, LOSSES[op], scale
-    if pixels != 1 and a.op != CROSS_ENTROPY:
+    a.N, a.K, a.pixels, a.op, a.value, a.scale = images, K, pixels, LOSSES[op], value, scale
+    if pixels != 1 and a.op > HINGE:
         raise ValueError(f"pixels: expected 1 for {op}, got {pixels}")
     at_least(1, &K, 1)
     at_least(1, &pixels, 1)
     a.z = held.pointer(z, (N, K, pixels, table.lanes), itemsize)
     a.target = held.pointer(target, (N, K, pixels, table.lanes), itemsize)
+    a.weight = held.pointer(weight, (N, table.lanes), itemsize)
     a.cost = held.pointer(cost, (N, table.lanes), itemsize, True)
     a.dz = held.pointer(dz, (N, K, pixels, table.lanes), itemsize, True)
-    run(table.loss, &a, sizeof(a), 2, 2, N, 30.0 * images * K * pixels, 0, LIVE)
+    run(table.loss, &a, sizeof(a), 3, 2, N, 30.0 * images * K * pixels, 0, LIVE)
 
 
 cdef int run_pack(kernel loop, Pack* a, Py_ssize_t blocks, Py_ssize_t images, Py_ssize_t pixels,

@@ -9,7 +9,7 @@
 # the others hold goes into no sum.
 
 cdef enum:
-    CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR
+    CROSS_ENTROPY, FOCAL, HINGE, BINARY_CROSS_ENTROPY, SQUARED_ERROR, HUBER  # the first three: of classes
 
 cdef enum:
     SGD, ADAM, RMSPROP, AVERAGE, SHRINK
@@ -153,14 +153,16 @@ cdef struct Softmax:
 
 
 cdef struct Loss:
-    # cost per image and its gradient (times scale) of N images of K x pixels outputs, in lanes
+    # cost per image and its gradient (times scale) of N images of K x pixels outputs, in lanes; the weight of
+    # an image, 0 or more, multiplies both
     const void* z
     const void* target
+    const void* weight
     void* cost
     void* dz
-    Py_ssize_t N, K, pixels    # pixels of cross-entropy alone
+    Py_ssize_t N, K, pixels    # pixels of costs of classes alone
     int op
-    double scale
+    double value, scale        # the first: how smooth labels are, gamma or delta
 
 
 cdef struct BlockSum:

@@ -24,6 +24,7 @@ cdef extern from "vec.h" nogil:
     mask mask_or(mask, mask)
     vec vec_select(mask, vec, vec)
     vec vec_all(real)
+    vec vec_least(vec, vec)
     vec vec_relu(vec)
     vec vec_clip(vec, real, real)
     vec vec_abs(vec)
@@ -37,6 +38,7 @@ cdef extern from "map.h" nogil:
     const map_loop* MAP_LOOPS
     mask between(real, vec, real)
     vec vec_exp(vec)
+    vec vec_log(vec)
     vec vec_sigmoid(vec)
     vec vec_log1p(vec)
     vec vec_over_root(vec, vec, real, real)
