@@ -152,7 +152,10 @@ def test_the_kernel_against_loops(
         expected = ref.painted(moved, m[6], m[7])
         top, left, bottom, right = np.clip(m[8:], 0, [P, Q, P, Q]).astype(int)
         expected[:, top:bottom, left:right] = ref.stored(value, x.dtype)
-        assert_allclose(y[n].astype(float), expected.astype(float), **close(dtype))
+        bound = close(dtype)
+        if dtype == np.uint8 and tuple(m[6:8]) != (1, 0):  # gain and mean make more of a rounding
+            bound["atol"] = 2
+        assert_allclose(y[n].astype(float), expected.astype(float), **bound)
 
 
 @pytest.mark.parametrize("size", [(6, 9), (1, 1), (13, 4)])
