@@ -3,8 +3,9 @@
     python benchmarks/sklearn_grid.py [--jobs 1] [--threads 1] [--epochs 10]
 
 `CNNClassifier` and, where PyTorch and skorch are installed, skorch's `NeuralNetClassifier` train
-the same network ("tiny") by SGD with momentum over the same grid, with as many threads; `MLPClassifier` trains one hidden layer of 100 in the same way.  A
-search of two fits before each measurement loads what a first fit loads.
+the same network ("tiny") by SGD with momentum over the same grid, with as many threads;
+`MLPClassifier` trains one hidden layer of 100 in the same way.  A search of two fits before each
+measurement loads what a first fit loads.
 """
 
 from __future__ import annotations
