@@ -44,10 +44,10 @@ def failures(estimator):
 
 @parametrize_with_checks(
     [
-        CNNClassifier(),
-        CNNRegressor(),
-        CNNClassifier(solver="sgd", early_stopping=True),
-        CNNRegressor(solver="sgd", warm_start=True),
+        CNNClassifier(random_state=0),
+        CNNRegressor(random_state=0),
+        CNNClassifier(solver="sgd", early_stopping=True, random_state=0),
+        CNNRegressor(solver="sgd", warm_start=True, random_state=0),
     ],
     expected_failed_checks=failures,
 )

@@ -43,7 +43,7 @@ PARAMETERS = """
         "sgd", "adam", "adamw" or "rmsprop".
     learning_rate_init : float
     learning_rate : str or function
-        "constant", "step", "cosine" or "one-cycle", see `schedules`; `partial_fit` takes no heed.
+        One of `schedules`, such as "cosine"; `partial_fit` takes no heed.
     momentum : float
         Of "sgd".
     alpha : float
