@@ -37,9 +37,17 @@ LAYERS = [
 
 def failures(estimator):
     """Every check of scikit-learn that is expected to fail, and why."""
+    expected = {
+        "check_sample_weight_equivalence_on_dense_data": "an image that stands twice in the set "
+        "stands in two batches, one of weight 2 in one",
+    }
+    if isinstance(estimator, CNNClassifier) and estimator.early_stopping:
+        expected["check_classifiers_one_label_sample_weights"] = (
+            "of five images whose weight is not 0 no tenth can be kept aside"
+        )
     if estimator.warm_start:
-        return {"check_supervised_y_2d": "its second fit goes on from the first"}
-    return {}
+        expected["check_supervised_y_2d"] = "its second fit goes on from the first"
+    return expected
 
 
 @parametrize_with_checks(
@@ -197,6 +205,48 @@ def test_partial_fit(digits):
             estimator.partial_fit(x[part], y[part], classes=range(10))
     assert estimator.n_iter_ == 24
     assert estimator.score(unseen, wanted) > 0.85
+
+
+def test_weights(digits):
+    x, y, unseen, wanted = digits
+    wrong = np.where(np.arange(400) % 2, y, (y + 1) % 10)
+    halves = (np.arange(400) % 2).astype(float)
+    for scale in (1.0, 1 / 400):  # they are relative
+        estimator = small().fit(x, wrong, sample_weight=halves * scale)
+        assert estimator.score(unseen, wanted) > 0.8
+    steps = small(learning_rate_init=0.01)
+    for _ in range(8):
+        steps.partial_fit(x, wrong, classes=range(10), sample_weight=halves)
+    assert steps.score(unseen, wanted) > 0.8
+    for wrong_weights in (-halves, halves - 0.5, 0 * halves, halves[1:]):
+        with pytest.raises(ValueError, match="[Ss]ample.weight"):
+            small().fit(x, y, sample_weight=wrong_weights)
+    left_out, some = (
+        small().fit(x, y, sample_weight=halves),
+        small().fit(x[1::2], y[1::2]),
+    )
+    assert np.array_equal(left_out.predict_proba(unseen), some.predict_proba(unseen))
+    numbers = CNNRegressor(random_state=0, max_iter=10)
+    assert numbers.fit(x, np.where(halves, 0, 1e3), sample_weight=halves).predict(x).max() < 500
+
+
+def test_class_weights(digits):
+    x, y, unseen, _ = digits
+    names = np.where(y == 3, "three", "other")
+    found = {}
+    for case, weight in (
+        ("none", None),
+        ("ones", {"other": 1}),
+        ("balanced", "balanced"),
+        ("much", {"three": 1e3}),
+        ("nothing", {"three": 0}),
+    ):
+        estimator = small(architecture=convolutional, class_weight=weight, max_iter=1)
+        found[case] = (estimator.fit(x, names).predict(unseen) == "three").mean()
+    assert found["nothing"] == 0 < found["none"] == found["ones"] < found["much"]
+    assert found["none"] <= found["balanced"] < found["much"]
+    with pytest.raises(ValueError, match="class_weight"):
+        small(class_weight="balanced").partial_fit(x, names, classes=["other", "three"])
 
 
 def test_regression_of_numbers_in_their_own_unit(digits):

@@ -13,7 +13,7 @@ import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import _check as check
 from .. import architectures
@@ -65,7 +65,8 @@ PARAMETERS = """
         beside others on a thread; processes of joblib get their share from it.
     verbose : bool
         Show how far training is, on standard error.
-
+"""
+ATTRIBUTES = """
     Attributes
     ----------
     net_ : Module
@@ -130,7 +131,7 @@ class Network(BaseEstimator):
 
     # --------------------------------------------------------------------------------- training
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a network for `max_iter` epochs.
 
         Parameters
@@ -140,6 +141,8 @@ class Network(BaseEstimator):
             them.
         y : array_like, shape (N,)
             Labels of any type, or numbers; of a regression (N, K) too.
+        sample_weight : array_like, shape (N,), optional
+            How much the cost of each image counts beside the others'; 0 leaves it out.
 
         Returns
         -------
@@ -157,24 +160,37 @@ class Network(BaseEstimator):
         if not on:
             self._know(y)
         targets = self._targets(y)
+        weights = self._weights(sample_weight, images, y)
+        if weights is not None and weights.any():
+            kept = weights != 0
+            images, targets, weights = images[kept], targets[kept], weights[kept]
+            weights = weights / np.abs(weights).mean()  # so the learning rate keeps its meaning
         self._begin(images, self._trainer.net if on else None)
         stopping: dict[str, Any] = {}
         if self.early_stopping:
             rule = EarlyStopping(self.n_iter_no_change, self.tol)
             stopping = {"validation_split": self.validation_fraction, "early_stopping": rule}
         return self._train(
-            images, targets, epochs=self.max_iter, schedule=self.learning_rate, **stopping
-        )
+            images, targets, weights,
+            epochs=self.max_iter, schedule=self.learning_rate, **stopping,
+        )  # fmt: skip
 
-    def _partial_fit(self, X: Any, y: Any, known: Any) -> Self:
+    def _partial_fit(self, X: Any, y: Any, known: Any, sample_weight: Any) -> Self:
         first = not hasattr(self, "net_")
         images, y = self._training_set(X, y, first)
         if first:
             self._know(y if known is None else known)
         targets = self._targets(y)
+        weights = self._weights(sample_weight, images, y)
         if first:
             self._begin(images)
-        return self._train(images, targets, epochs=1)
+        return self._train(images, targets, weights, epochs=1)
+
+    def _weights(self, given: Any, images: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        if given is None:
+            return None
+        weights: np.ndarray = _check_sample_weight(given, images, dtype=np.float64)
+        return weights
 
     def _begin(self, images: np.ndarray, net: Module | None = None) -> None:
         # a trainer, for a new network if there is none
@@ -197,10 +213,11 @@ class Network(BaseEstimator):
             self.net_ = self._whole(net)
             self.history_ = History()
 
-    def _train(self, images: np.ndarray, targets: np.ndarray, **options: Any) -> Self:
+    def _train(self, images: np.ndarray, targets: np.ndarray, weights: Any, **options: Any) -> Self:
         with self._threads():
             new = self._trainer.fit(
                 images, targets,
+                sample_weight=weights,
                 batch_size=self.batch_size, progress=bool(self.verbose), **options,
             )  # fmt: skip
         for epoch in new:
