@@ -64,8 +64,9 @@ def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndar
 
 
 def _checked(weights: np.ndarray, name: str) -> np.ndarray:
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(f"{name}: expected finite weights of 0 or more")
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        raise ValueError(f"{name}: expected finite weights of 0 or more, got {weights[wrong][0]}")
     if not weights.any():
         raise ValueError(f"{name}: expected weights that are not all 0")
     return weights
