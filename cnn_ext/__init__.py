@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from .task import Task
     from .training import losses, metrics, schedules
     from .training.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
+    from .training.descent import CostError
     from .training.history import Epoch, History
     from .training.loggers import CSVLogger, JSONLogger, TensorBoard
     from .training.rate_finder import learning_rate_finder
-    from .training.trainer import CostError, Trainer
+    from .training.trainer import Trainer
 
 __version__ = _dispatch.VERSION
 
@@ -98,7 +99,8 @@ _AT_FIRST_USE = {
     **dict.fromkeys(
         ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Optimizer", "RMSprop"), "optim"
     ),
-    **dict.fromkeys(("CostError", "Trainer"), "training.trainer"),
+    "CostError": "training.descent",
+    "Trainer": "training.trainer",
     "Plan": "run.plan",
     "Task": "task",
     "datasets": "data.datasets",

@@ -7,6 +7,34 @@ from typing import Any
 
 import numpy as np
 
+from cnn_ext.augment import (
+    AlternatingFlip,
+    ColorJitter,
+    Compose,
+    CutMix,
+    Cutout,
+    ElasticTransform,
+    MixUp,
+    RandomAffine,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomRotation,
+    RandomShift,
+    RandomVerticalFlip,
+    Shift,
+    Transform,
+)
+
+#: one of each transform
+ALL: list[Transform] = [
+    RandomHorizontalFlip(), RandomVerticalFlip(), AlternatingFlip(), RandomShift((2, 3), "reflect"),
+    Shift(1, -2, "edge"), RandomCrop((5, 4), (2, 1), 7), RandomRotation((-20, 40), 3),
+    RandomAffine(10, (0.2, 0.1), (0.7, 1.3), (-5, 5, -10, 10)), ElasticTransform(30, 2.0),
+    ColorJitter(0.3, (0.5, 2)), Cutout(3, 9), RandomErasing(0.9), MixUp(0.3), CutMix(),
+    Compose([RandomShift(1), Compose([Cutout(2)])]),
+]  # fmt: skip
+
 MASK = 2**32 - 1
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from operator import setitem
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +13,12 @@ import numpy as np
 from .. import _check as check
 from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
-from ..data.weights import sample_weights
-from ..lanes import Lanes
 from ..layers import Dropout, Module
-from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
-from ..optim.average import average_of
-from ..parameter import Kept, at_once
+from ..optim import ExponentialMovingAverage, Optimizer
 from ..task import Task, task_of
 from .backpropagation import inputs_of
 from .callbacks import Callback, EarlyStopping, Moments, stopping_of
-from .evaluator import Evaluator
+from .descent import CostError, Descent
 from .history import Epoch, History
 from .progress import Progress, duration
 from .schedules import Pace, Schedule
@@ -32,11 +27,7 @@ if TYPE_CHECKING:
     from ..augment import Compose
 
 
-class CostError(ArithmeticError):
-    """The cost became NaN or infinite; the network has the last weights whose cost was finite."""
-
-
-class Trainer(Evaluator):
+class Trainer(Descent):
     """Trains and evaluates a network.
 
     A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
@@ -102,11 +93,8 @@ class Trainer(Evaluator):
         average: float | ExponentialMovingAverage | None = None,
         loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
     ) -> None:
-        super().__init__(net, loss, num_threads, task, loss_weights)
+        super().__init__(net, loss, num_threads, task, loss_weights, optimizer, average)
         self._kind_is_given = task_of(task).kind is not None
-        self.optimizer = optimizer_of(optimizer, net)
-        self._check_optimizer()
-        self.average = average_of(average, net)
         # of the division into two parts, which nothing that is drawn in between may change
         try:
             self._split_seed = int(np.random.default_rng(seed).integers(2**63))
@@ -117,119 +105,8 @@ class Trainer(Evaluator):
         for _, layer in net.named_modules():
             if isinstance(layer, Dropout):
                 layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
-        self._good = [np.empty_like(kept.data) for kept in self._moving]
-        self._has_good = False  # whether `_good` holds weights whose cost was finite
-        self._factor = 1.0  # of the schedule, in this step
-        # of each group that has it: the learning rate, and with the factor
-        self._scaled: list[tuple[dict[str, Any], float, float]] = []
         self.stop_training = False
         self.epochs_begun = 0
-
-    @property
-    def _moving(self) -> list[Kept]:
-        # all that training moves: what is learned, state such as running statistics, and averages
-        averages = [] if self.average is None else self.average.kept
-        return [*self.optimizer.parameters, *self._buffers, *averages]
-
-    def _weights(self) -> AbstractContextManager[None]:
-        averaged = self.average is not None and self.average.updates
-        return self.average.applied() if self.average and averaged else nullcontext()
-
-    def _check_optimizer(self) -> None:
-        self._buffers = [buffer for _, buffer in self.net.named_buffers()]
-        own = set(map(id, self.net.parameters()))
-        moved = set(map(id, self.optimizer.parameters))
-        if own - moved and moved - own:
-            raise ValueError(
-                f"optimizer: {len(moved - own)} of its parameters are not of the network, which "
-                f"has {len(own - moved)} that it does not move; was a layer replaced?"
-            )
-
-    # --------------------------------------------------------------------------------- training
-
-    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> float:
-        """One step of descent on one batch.
-
-        Parameters
-        ----------
-        x : array_like, shape (N, C, H, W)
-            Real numbers, or bytes, which are divided by 255.
-        y : array_like, shape (N,) of class numbers or (N, K) of targets
-        sample_weight : array_like, shape (N,), optional
-            As for `fit`.
-
-        Returns
-        -------
-        float
-            The cost before the step.
-
-        Raises
-        ------
-        CostError
-            If the cost is NaN or infinite; the network gets back the last weights whose cost was
-            finite.
-        """
-        self._factor = 1.0
-        weights = None
-        if sample_weight is not None:
-            first = inputs_of(x)[0]
-            images = first.shape[0] if isinstance(first, Lanes) else len(first)
-            weights = sample_weights(sample_weight, images)
-        return self._step(x, y, weights)[0]
-
-    def _step(self, x: Any, y: Any, weights: np.ndarray | None) -> tuple[float, np.ndarray]:
-        # the cost and the outputs
-        with self._threads():
-            self.net.train()
-            if not self._has_good:  # a forward pass may move buffers
-                self._remember()
-            cost, outputs = self._backpropagate(x, y, weights)
-            if not math.isfinite(cost):
-                self._restore(self._good)
-                raise CostError(f"the cost is {cost}")
-            self._has_good = False
-            self._remember()
-            self._has_good = True
-            groups = self.optimizer.param_groups
-            self._scaled = [(group, group["lr"], group["lr"] * self._factor) for group in groups]
-            try:
-                at_once([(setitem, group, "lr", scaled) for group, _, scaled in self._scaled])
-                self.optimizer.step()
-            finally:
-                self._unscale()
-            if self.average is not None:
-                self.average.update()
-            if not self._backpropagate.several:
-                self.net.task = self.task
-            return cost, outputs
-
-    def _unscale(self) -> None:
-        # take the schedule's factor out of the learning rates that nobody has set meanwhile
-        at_once([
-            (setitem, group, "lr", lr)
-            for group, lr, scaled in self._scaled
-            if group["lr"] == scaled
-        ])  # fmt: skip
-        self._scaled = []
-
-    def _remember(self) -> None:
-        try:
-            for good, kept in zip(self._good, self._moving, strict=True):
-                np.copyto(good, kept.data, casting="no")
-        except (TypeError, ValueError):  # the network was converted, or other weights are moved
-            self._good = [kept.data.copy() for kept in self._moving]
-
-    def _fall_back(self) -> None:
-        if self._has_good:
-            self._restore(self._good)
-
-    def _restore(self, weights: list[np.ndarray]) -> None:
-        self.optimizer.reset()  # it was going somewhere else
-        pairs = zip(weights, self._moving, strict=True)
-        at_once([(setitem, kept.data, ..., saved) for saved, kept in pairs])
-
-    def _is_finite(self) -> bool:
-        return all(np.isfinite(kept.data).all() for kept in self._moving)
 
     def fit(
         self,
@@ -306,6 +183,8 @@ class Trainer(Evaluator):
         CostError
             If the cost becomes NaN or infinite, on the training or the validation images; the
             message says where, and the network has the last weights whose cost was finite.
+        TypeError, ValueError
+            If an argument does not fit; the message names it.
         """
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
