@@ -52,7 +52,8 @@ cdef enum:
     SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks
     LARGEST = 2147483647       # of any extent, stride or offset: what `ops` admits
     TRANSFORM = 22             # products that Winograd's transforms of a channel cost at each frequency
-    TILES = 8                  # whose transforms are kept at once for the gradient to the weights
+    TILES = 8                  # of one image whose transforms are kept at once
+    SUMMED_TILES = 4           # whose products are added up in one run, for the gradient to the weights
     TASK_WORK = 500000         # operations a task of a single image
     PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings

@@ -103,7 +103,4 @@ static void vec_sum_all(vec *x, int count)
 {
     for (int i = 0; i * LANES < count; i++) x[i] = vec_sums(x + i * LANES);
 }
-
-/* A register tile of sums over lanes: output channels x input channels, in groups of LANES sums. */
-enum { DOWN = 4, ACROSS = LANES == 16 ? 4 : 2, GROUPS = (DOWN * ACROSS + LANES - 1) / LANES };
 #endif

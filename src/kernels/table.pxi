@@ -49,7 +49,6 @@ cdef extern from "square.h" nogil:
     void vec_sum_all(vec*, int)
     vec vec_evens(vec, vec)
     vec vec_odds(vec, vec)
-    enum: DOWN, ACROSS, GROUPS
 
 cdef extern from "noise.h" nogil:
     ctypedef unsigned int hashes

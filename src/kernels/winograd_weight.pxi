@@ -1,104 +1,175 @@
 # The gradient to the weights in Winograd's way, F(R x R, 4 x 4): dw is what a filter of 4 x 4 gradients
 # gives R x R taps of n x n pixels, summed over the tiles and images.  The transforms are those of
-# `winograd.pxi`; the products at each frequency are summed over tiles in registers, then over the lanes,
-# and what is left is transformed back once.  A task is one block of images.
+# `winograd.pxi`.  At each frequency the sums of products over tiles and images are a product of
+# matrices, the inner loop of `tile.pxi` again: the channels of one side, input or gradient, are rows of
+# scalars, those of the other one are turned into the lanes, where images were.  What is left is
+# transformed back once.  A task is one block of images.
 
-cdef inline void sum_of_products(const vec* u, const vec* v, Py_ssize_t count, Py_ssize_t down,
-                                 Py_ssize_t across, vec* m, bint more) noexcept nogil:
-    # m[k * ACROSS + c] (+)= sum over lanes and tiles t of u[k, t] * v[c, t]
-    cdef vec acc[GROUPS * LANES]
-    cdef vec here[ACROSS]
-    cdef const vec* row[DOWN]
-    cdef const vec* col[ACROSS]
-    cdef Py_ssize_t t
-    cdef int i, j
-    for i in range(DOWN):
-        row[i] = u + min(i, down - 1) * count
-    for j in range(ACROSS):
-        col[j] = v + min(j, across - 1) * count
-    for i in range(GROUPS * LANES):
-        acc[i] = VEC_ZERO
-    for t in range(count):
-        for j in range(ACROSS):
-            here[j] = col[j][t]
-        for i in range(DOWN):
-            for j in range(ACROSS):
-                acc[i * ACROSS + j] += row[i][t] * here[j]
-    for i in range(GROUPS):
-        acc[i] = vec_sums(&acc[i * LANES])
-        m[i] = acc[i] + m[i] if more else acc[i]
+cdef enum:
+    SLAB = 64                  # rows, and
+    STRIP = 64                 # columns, whose transforms and sums lie in the second-level cache together
+
+
+cdef struct Sides:
+    Py_ssize_t rows, cols      # channels
+    Py_ssize_t slab, groups    # rows a slab; groups of LANES columns a strip
+    Py_ssize_t tiles
+    Py_ssize_t row_step, col_step, sum_step  # vectors from frequency to frequency
+    bint gradients_across      # the columns are channels of dy
+
+
+cdef inline Py_ssize_t groups_of(Py_ssize_t channels) noexcept nogil:
+    return (channels + LANES - 1) // LANES
+
+
+cdef inline Sides sides_of(const WinogradWeight* a) noexcept nogil:
+    cdef Sides s
+    s.gradients_across = groups_of(a.K) * a.C < groups_of(a.C) * a.K  # fewer lanes are empty
+    s.rows = a.C if s.gradients_across else a.K
+    s.cols = a.K if s.gradients_across else a.C
+    s.groups = min(STRIP // LANES, groups_of(s.cols))
+    s.tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4)
+    s.slab = min(SLAB, s.rows) if a.chunk >= s.tiles else s.rows
+    s.row_step = odd_step(s.rows * a.chunk)
+    s.col_step = odd_step(s.groups * LANES * a.chunk)
+    s.sum_step = odd_step(s.slab * s.groups)
+    return s
 
 
 cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
-    # v, u and m of `weight_gradient`
+    # the arrays of `weight_gradient`
     cdef const WinogradWeight* a = <const WinogradWeight*> args
-    cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
-    cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.K * a.chunk) + rows * cols * GROUPS
-    return (a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
+    cdef Sides s = sides_of(a)
+    cdef long long vectors = s.row_step + s.col_step + s.sum_step
+    return (((a.taps + 3) * (a.taps + 3) * vectors + s.slab * s.groups) * sizeof(vec)
+            + 2 * (s.groups + a.chunk * LANES) * sizeof(Py_ssize_t))
 
 
-cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t task, char* scratch,
+cdef inline void channel_square(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t tile,
+                                bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
+    # the transform of one tile of a channel of x or dy; it goes in steps
+    cdef Py_ssize_t across = (a.Q + 3) // 4, p = tile // across * 4, q = tile % across * 4
+    if of_dy:
+        gradient_square(<const real*> a.dy + (block * a.K + channel) * a.P * a.Q * LANES, a.P, a.Q, p, q, out,
+                        step, n)
+    else:
+        input_square(<const real*> a.x + (block * a.C + channel) * a.H * a.W * LANES, a.W * LANES, a.H, a.W,
+                     p - a.top, q - a.left, out, step, n)
+
+
+cdef inline void turned_squares(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t channels,
+                                Py_ssize_t tile, bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
+    # the transforms of one tile of so many channels, in lanes: a vector for each image
+    cdef Py_ssize_t l, f
+    for l in range(LANES):
+        if l < channels:
+            channel_square(a, block, channel + l, tile, of_dy, out + l, step, n)
+        else:
+            for f in range(n * n):
+                out[f * step + l] = VEC_ZERO
+    for f in range(n * n):
+        vec_turn(out + f * step)
+
+
+cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char* scratch,
                                  int n) noexcept nogil:
-    cdef int taps = n - 3
-    cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
-    cdef Py_ssize_t cols = (a.C + ACROSS - 1) // ACROSS, rows = (a.K + DOWN - 1) // DOWN
-    cdef Py_ssize_t first = 0, count, c, k, t, p, q, i, j, frequency
-    cdef Py_ssize_t v_step = odd_step(a.C * a.chunk), u_step = odd_step(a.K * a.chunk)
-    cdef vec* v = <vec*> scratch              # (n * n, C, count)
-    cdef vec* u = v + n * n * v_step          # (n * n, K, count)
-    cdef vec* m = u + n * n * u_step          # (n * n, rows, cols, GROUPS)
-    cdef const real* x = <const real*> a.x + task * a.C * a.H * a.W * LANES
-    cdef const real* dy = <const real*> a.dy + task * a.K * a.P * a.Q * LANES
-    cdef real total
-    cdef real* dw = <real*> a.dw + task * a.K * a.C * taps * taps
-    cdef vec square[25 * GROUPS]
-    cdef vec lost[GROUPS]
-    while first < tiles:
-        count = min(a.chunk, tiles - first)
-        for t in range(count):
-            p = (first + t) // across * 4
-            q = (first + t) % across * 4
-            for c in range(a.C):
-                input_square(x + c * a.H * a.W * LANES, a.W * LANES, a.H, a.W, p - a.top, q - a.left,
-                             v + c * count + t, v_step, n)
-            for k in range(a.K):
-                gradient_square(dy + k * a.P * a.Q * LANES, a.P, a.Q, p, q, u + k * count + t,
-                                u_step, n)
-        if task == a.N - 1 and a.live < LANES:
-            clear_lanes(v, n * n * v_step, a.live)
-            clear_lanes(u, n * n * u_step, a.live)
-        for frequency in range(n * n):
-            for i in range(rows):
-                for j in range(cols):
-                    sum_of_products(u + frequency * u_step + i * DOWN * count,
-                                    v + frequency * v_step + j * ACROSS * count, count, a.K - i * DOWN,
-                                    a.C - j * ACROSS, m + ((frequency * rows + i) * cols + j) * GROUPS,
-                                    first > 0)
-        first += count
-    for i in range(rows):
-        for j in range(cols):
-            for k in range(GROUPS):
-                output_square(m + (i * cols + j) * GROUPS + k, rows * cols * GROUPS,
-                              &square[k * taps * taps], n, taps)
-                lost[k] = square[k * taps * taps]
-                for p in range(1, taps * taps):
-                    lost[k] += square[k * taps * taps + p]
-            scatter(square, dw + (i * DOWN * a.C + j * ACROSS) * taps * taps, a.C, a.K - i * DOWN,
-                    a.C - j * ACROSS, taps)
-            for k in range(min(DOWN, a.K - i * DOWN)):
-                for c in range(min(ACROSS, a.C - j * ACROSS)):
-                    total = (<const real*> lost)[k * ACROSS + c]
-                    if total - total != 0:
-                        mend_weights(a, task, i * DOWN + k, j * ACROSS + c,
-                                     dw + ((i * DOWN + k) * a.C + j * ACROSS + c) * taps * taps)
+    cdef Sides s = sides_of(a)
+    cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
+    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, l, f
+    cdef vec* scalars = <vec*> scratch                # (n * n, rows, count)
+    cdef vec* vectors = scalars + n * n * s.row_step  # (n * n, groups, count, LANES images)
+    cdef vec* sums = vectors + n * n * s.col_step     # (n * n, slab, groups)
+    cdef vec* more = sums + n * n * s.sum_step        # (slab, groups)
+    cdef Py_ssize_t* table = <Py_ssize_t*> (more + s.slab * s.groups)
+    cdef Py_ssize_t* image = table + 2 * s.groups
+    cdef Tile product
+    cdef int shape
+    memset(&product, 0, sizeof(product))
+    product.outer = 1
+    product.vector_col = table
+    product.out_col = table + s.groups
+    product.vector_inner = image
+    product.scalar_inner = image + a.chunk * LANES
+    for t in range(a.chunk):
+        for l in range(live):
+            image[t * live + l] = (t * LANES + l) * LANES
+            image[a.chunk * LANES + t * live + l] = t * LANES + l
+    col = 0
+    while col < s.cols:
+        groups = min(s.groups, groups_of(s.cols - col))
+        first = 0
+        while first < s.tiles:
+            count = min(a.chunk, s.tiles - first)
+            if col == 0 or count < s.tiles:
+                for row in range(s.rows):
+                    for t in range(count):
+                        channel_square(a, block, row, first + t, not s.gradients_across, scalars + row * count + t,
+                                       s.row_step, n)
+            for g in range(groups):
+                for t in range(count):
+                    turned_squares(a, block, col + g * LANES, s.cols - col - g * LANES, first + t,
+                                   s.gradients_across, vectors + (g * count + t) * LANES, s.col_step, n)
+                table[g] = g * count * LANES * LANES
+                table[s.groups + g] = g * LANES
+            product.cols, product.out_row_step = groups, groups * LANES
+            product.inner, product.scalar_row_step = count * live, count * LANES
+            row = 0
+            while row < s.rows:
+                rows = min(s.slab, s.rows - row)
+                shape = best_tile(rows, groups, 2, 16)
+                for f in range(n * n):
+                    product.scalar = <const real*> (scalars + f * s.row_step + row * count)
+                    product.vector = <const real*> (vectors + f * s.col_step)
+                    product.out = <real*> (more if first else sums + f * s.sum_step)
+                    run_tiles(&product, 0, rows, shape)
+                    if first:
+                        for g in range(rows * groups):
+                            sums[f * s.sum_step + g] += more[g]
+                if first + count == s.tiles:
+                    for g in range(groups):
+                        weights_of(a, &s, block, sums + g, groups, row, rows, col + g * LANES, n - 3)
+                row += rows
+            first += count
+        col += groups * LANES
 
 
-cdef void clear_lanes(vec* x, Py_ssize_t count, Py_ssize_t live) noexcept nogil:
-    # zeros in the lanes without an image
-    cdef mask first = vec_first(live)
-    cdef Py_ssize_t i
+cdef inline void weights_of(const WinogradWeight* a, const Sides* s, Py_ssize_t block, const vec* sums,
+                            Py_ssize_t step, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t col, int taps) noexcept nogil:
+    # transforms the sums of so many rows from `first` on and the group of columns from `col` on back, and does again
+    # what is not finite; the rows of sums go in steps
+    cdef int squared = taps * taps, lanes = <int> min(LANES, s.cols - col), i, l
+    cdef Py_ssize_t apart = squared if s.gradients_across else a.C * squared  # from row to row of dw
+    cdef Py_ssize_t each = a.C * squared if s.gradients_across else squared  # from column to column
+    cdef real* dw = <real*> a.dw + block * a.K * a.C * squared + first * apart + col * each
+    cdef vec square[25]
+    cdef vec total, lost = VEC_ZERO
+    cdef Py_ssize_t row
+    for row in range(rows):
+        output_square(sums + row * step, s.sum_step, square, taps + 3, taps)
+        total = square[0]
+        for i in range(1, squared):
+            total += square[i]
+        lost += not_finite(total)
+        for l in range(lanes):
+            for i in range(squared):
+                dw[row * apart + l * each + i] = (<const real*> square)[i * LANES + l]
+    if vec_sum(lost) == 0:
+        return
+    for row in range(rows):
+        for l in range(lanes):
+            if is_lost(dw + row * apart + l * each, squared):
+                if s.gradients_across:
+                    mend_weights(a, block, col + l, first + row, dw + row * apart + l * each)
+                else:
+                    mend_weights(a, block, first + row, col + l, dw + row * apart + l * each)
+
+
+cdef inline bint is_lost(const real* x, int count) noexcept nogil:
+    cdef real total = 0
+    cdef int i
     for i in range(count):
-        x[i] = vec_select(first, x[i], VEC_ZERO)
+        total += x[i]
+    return total - total != 0
 
 
 cdef inline void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_ssize_t p,
@@ -114,19 +185,6 @@ cdef inline void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_
                 here = NOTHING
             g[4 * i + j] = (<const vec*> here)[0]
     filter_square(g, u, step, n, 4)
-
-
-cdef inline void scatter(const vec* square, real* dw, Py_ssize_t C, Py_ssize_t down, Py_ssize_t across,
-                         int taps) noexcept nogil:
-    # from (GROUPS, taps * taps) vectors of DOWN x ACROSS pairs of channels to (K, C, taps, taps)
-    cdef const real* lane = <const real*> square
-    cdef int i, j, r, at
-    for i in range(<int> min(DOWN, down)):
-        for j in range(<int> min(ACROSS, across)):
-            at = i * ACROSS + j
-            for r in range(taps * taps):
-                dw[(i * C + j) * taps * taps + r] = lane[
-                    (at // LANES * taps * taps + r) * LANES + at % LANES]
 
 
 cdef void winograd_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
