@@ -61,7 +61,7 @@ def test_bare_train_learns_the_digits(tmp_path):
     accuracy, error, cost, images, path = RESULT.fullmatch(done.stdout).groups()
     assert float(accuracy) >= 98.5 and float(error) == pytest.approx(100 - float(accuracy))
     assert 0 < float(cost) < 0.1 and images == "359" and path == "model.safetensors"
-    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "model.toml"}
     assert done.stderr.count("epoch ") == 30
     net, metadata = load_with_metadata(tmp_path / "model.safetensors")
     data = datasets.digits()
@@ -344,7 +344,12 @@ def test_nobody_reads_the_output(tmp_path):
         assert both.returncode == 0
     finally:
         os.close(write)
-    assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "both"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "model.safetensors",
+        "model.toml",
+        "both",
+        "both.toml",
+    }
     assert cnn_ext.load(tmp_path / "both").state_dict().keys() == (
         cnn_ext.load(tmp_path / "model.safetensors").state_dict().keys()
     )

@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,15 @@ import cnn_ext.cli.train
 from cnn_ext import SGD, Trainer, datasets, metrics
 from cnn_ext.cli import main
 
-OLD = {"model.safetensors": "old model", "h.json": "old history"}
+OLD = {"model.safetensors": "old model", "model.toml": "old options", "h.json": "old history"}
+BESIDE = ("model.interrupted.safetensors", "model.interrupted.toml", "h.interrupted.json")
 TRAIN = ("train", "--threads", 1, "--lr", 0.01, "--schedule", "constant", "--history", "h.json")
 ENDLESS = (*TRAIN, "--epochs", 1_000_000)
+READERS: dict[str, Callable[[Path], Any]] = {
+    ".safetensors": cnn_ext.load,
+    ".toml": lambda path: tomllib.loads(path.read_text()),
+    ".json": lambda path: json.loads(path.read_text()),
+}
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to a process")
@@ -84,7 +91,7 @@ def test_what_was_learned_is_kept_beside_the_model(
     assert errors.splitlines()[-1].startswith("cnn-ext train: interrupted in epoch ")
     assert errors.endswith(" of 1000000, model written to model.interrupted.safetensors\n")
     assert_old_files(tmp_path)
-    assert names(tmp_path) == {*OLD, "model.interrupted.safetensors", "h.interrupted.json"}
+    assert names(tmp_path) == {*OLD, *BESIDE}
     history = json.loads((tmp_path / "h.interrupted.json").read_text())
     assert history["stopped"] == "interrupted" and len(history["epochs"]) >= 5
     data = datasets.digits()
@@ -105,7 +112,7 @@ def test_more_signals_wait_for_the_write(pause: float, caught: list[int], tmp_pa
     assert process.returncode in (130, 143)  # of two at once Python takes the lower number first
     assert "interrupted in epoch" in errors and "Traceback" not in errors
     assert_old_files(tmp_path)
-    assert names(tmp_path) == {*OLD, "model.interrupted.safetensors", "h.interrupted.json"}
+    assert names(tmp_path) == {*OLD, *BESIDE}
     cnn_ext.load(tmp_path / "model.interrupted.safetensors")
     json.loads((tmp_path / "h.interrupted.json").read_text())
 
@@ -130,8 +137,8 @@ def test_signals_at_any_moment_leave_whole_files(caught: list[int], tmp_path: Pa
         for path in folder.iterdir():
             text = path.read_bytes()
             if text != OLD.get(path.name, "").encode():
-                assert path.suffix in (".safetensors", ".json"), path  # nothing temporary
-                cnn_ext.load(path) if path.suffix == ".safetensors" else json.loads(text)
+                assert path.suffix in READERS, path  # nothing temporary
+                READERS[path.suffix](path)
         if "model written to " in errors:
             assert process.returncode in (130, 143), errors
             cnn_ext.load(folder / errors.split("model written to ")[1].split()[0])
@@ -295,6 +302,7 @@ def test_beside_the_file_that_a_link_names(folder: Folder, capsys: Any) -> None:
     assert train("--out", "link") == 130
     assert capsys.readouterr().err.endswith(f"{path / 'far' / 'net.interrupted'}\n")
     cnn_ext.load(path / "far" / "net.interrupted")
+    assert (path / "far" / "net.interrupted.toml").is_file()
 
 
 def test_a_name_too_long_for_that_is_refused_before_training(folder: Folder, capsys: Any) -> None:

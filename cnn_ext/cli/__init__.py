@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import __version__
 from . import bench, evaluate, export, filter, info, plot, predict, train
+from ._config import from_files
 from ._options import Parser, UsageError, message_of, say
 from ._signals import Signals
 
@@ -72,9 +73,10 @@ def _main(argv: Sequence[str] | None, signals: Signals) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that it cannot encode
     try:
-        _, unknown = build_parser().parse_known_args(argv, arguments)
-        if unknown:
-            raise UsageError(f"unknown arguments: {' '.join(unknown)}; see --help")
+        words = sys.argv[1:] if argv is None else list(argv)
+        _parse(words, arguments)
+        if in_files := from_files(arguments):  # which the command line goes before
+            _parse([words[0], *in_files, *words[1:]], arguments)
         status: int = arguments.module.run(arguments)
         flush = getattr(sys.stdout, "flush", None)
         if flush is not None:
@@ -99,6 +101,12 @@ def _main(argv: Sequence[str] | None, signals: Signals) -> int:
             except Exception:  # nobody reads it any more, it is closed, or it is no stream
                 with suppress(Exception):
                     _drop(stream)
+
+
+def _parse(words: Sequence[str], arguments: argparse.Namespace) -> None:
+    _, unknown = build_parser().parse_known_args(words, arguments)
+    if unknown:
+        raise UsageError(f"unknown arguments: {' '.join(unknown)}; see --help")
 
 
 def _report(arguments: argparse.Namespace, message: str, status: int) -> int:

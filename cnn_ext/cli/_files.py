@@ -83,7 +83,7 @@ def load_data(
             MODES.get(channels or 1, "L"),
             layout=arguments.layout,
             split=arguments.split,
-            on_error=arguments.on_error,
+            on_error="skip" if arguments.skip_broken else "raise",
         )
     for warning in caught:
         say(f"cnn-ext {arguments.command}: {warning.message}")

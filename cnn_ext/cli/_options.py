@@ -106,10 +106,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--skip-broken",
-        action="store_const",
-        const="skip",
-        default="raise",
-        dest="on_error",
+        action=argparse.BooleanOptionalAction,
         help="leave out pictures that cannot be read, and say how many (default: an error)",
     )
 
