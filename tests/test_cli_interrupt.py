@@ -21,6 +21,7 @@ import cnn_ext.cli.evaluate
 import cnn_ext.cli.train
 from cnn_ext import SGD, Trainer, datasets, metrics
 from cnn_ext.cli import main
+from cnn_ext.training.loop import Run
 
 OLD = {"model.safetensors": "old model", "model.toml": "old options", "h.json": "old history"}
 BESIDE = ("model.interrupted.safetensors", "model.interrupted.toml", "h.interrupted.json")
@@ -220,7 +221,7 @@ def test_before_training_nothing_is_written(folder: Folder, capsys: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(SGD, "step"), (Trainer, "_validate"), (Trainer, "_remember")]
+    ("owner", "name"), [(SGD, "step"), (Run, "_validate"), (Trainer, "_remember")]
 )
 def test_in_training_the_step_and_the_validation_are_finished(
     owner: Any, name: str, folder: Folder, capsys: Any

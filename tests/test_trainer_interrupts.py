@@ -16,7 +16,9 @@ from networks import small, stripes
 import cnn_ext.optim.optimizer
 import cnn_ext.optim.rules
 import cnn_ext.training.callbacks
+import cnn_ext.training.descent
 import cnn_ext.training.history
+import cnn_ext.training.loop
 import cnn_ext.training.progress
 import cnn_ext.training.schedules
 import cnn_ext.training.trainer
@@ -24,6 +26,7 @@ from cnn_ext import SGD, Epoch, Flatten, Linear, Parameter, Sequential, Trainer
 
 X, Y = stripes(24)
 OPTIM = (cnn_ext.optim.optimizer, cnn_ext.optim.rules)
+LOOP = (cnn_ext.training.trainer, cnn_ext.training.loop, cnn_ext.training.descent)
 State = tuple[bytes, tuple[bytes | None, ...]]
 
 
@@ -78,7 +81,7 @@ def test_a_step_is_done_or_not_done_at_every_instruction() -> None:
     allowed = states(plain)
     for _ in range(2):
         plain.train_on_batch(X, Y)
-    for interrupt in everywhere(cnn_ext.training.trainer, *OPTIM, instructions=True):
+    for interrupt in everywhere(cnn_ext.training.descent, *OPTIM, instructions=True):
         trainer = recorded()
         try:
             with interrupt:
@@ -166,7 +169,7 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
     start_anew = (None,) * len(plain.optimizer.parameters)
     allowed = {*steps, *((weights, start_anew) for weights, _ in steps)}
     modules = (
-        cnn_ext.training.trainer,
+        *LOOP,
         *OPTIM,
         cnn_ext.training.callbacks,
         cnn_ext.training.history,
@@ -193,7 +196,7 @@ def test_fit_leaves_whole_weights_at_every_line(make: Any) -> None:
 
 def test_the_rates_of_all_groups_come_back_at_every_line() -> None:
     fits = 0
-    for interrupt in everywhere(cnn_ext.training.trainer, *OPTIM):
+    for interrupt in everywhere(*LOOP, *OPTIM):
         net = network()
         groups: list[Any] = [
             {"params": layer.parameters(), "lr": rate}

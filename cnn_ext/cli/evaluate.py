@@ -10,8 +10,9 @@ import json
 import math
 
 from ..training import metrics
+from ..training.descent import CostError
 from ..training.losses import LOSSES
-from ..training.trainer import CostError, Trainer
+from ..training.trainer import Trainer
 from ._files import load_tested
 from ._options import UsageError, add_data, add_json, add_threads
 

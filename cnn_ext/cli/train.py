@@ -15,7 +15,8 @@ from ..layers import Sequential
 from ..optim import OPTIMIZERS, Optimizer
 from ..task import Task
 from ..training.defaults import ADAPTIVE_DECAY, ADAPTIVE_LR, DIGITS, MOMENTUM, OTHERS, Defaults
-from ..training.trainer import CostError, Trainer
+from ..training.descent import CostError
+from ..training.trainer import Trainer
 from ._config import add_config
 from ._files import Shape, load_data
 from ._network import network

@@ -12,7 +12,8 @@ import numpy as np
 from .. import _check as check
 from ..data.batching import batches
 from ..data.labelled import LabelledSet
-from .trainer import CostError, Trainer
+from .descent import CostError
+from .trainer import Trainer
 
 FAILED = 4.0  # how many times the lowest cost is the end
 

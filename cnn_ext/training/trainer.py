@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import _check as check
-from ..data.batching import batches
 from ..data.labelled import LabelledSet, divided
 from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer
 from ..task import Task, task_of
 from .backpropagation import inputs_of
 from .callbacks import Callback, EarlyStopping, Moments, stopping_of
-from .descent import CostError, Descent
+from .descent import Descent
 from .history import Epoch, History
-from .progress import Progress, duration
+from .loop import Run
 from .schedules import Pace, Schedule
-
-if TYPE_CHECKING:
-    from ..augment import Compose
 
 
 class Trainer(Descent):
@@ -207,137 +200,16 @@ class Trainer(Descent):
                 f"sample_weight, class_weight: expected None with images that are mixed by "
                 f"{transforms.mixing!r}"
             )
-        moments = Moments(callbacks, stopping_of(early_stopping, validation is not None))
-        pace = Pace(schedule, epochs, max_seconds)
-        history = History()
-        self._has_good = False
-        try:
-            for begin in moments.train_begin:
-                begin(self)
-            for epoch in range(1, epochs + 1):
-                if pace.over():
-                    history.stopped = "time"
-                    break
-                for begin in moments.epoch_begin:
-                    begin(self, epoch)
-                steps = -(-len(training) // batch_size)
-                with Progress(f"epoch {epoch}/{epochs}", steps, progress) as bar:
-                    record = self._epoch(
-                        epoch, training, batch_size, shuffle, bar, pace, moments, transforms
-                    )
-                    if validation is not None:
-                        self._validate(record, validation)
-                    history.append(record)
-                    left = pace.seconds_left(epoch) if epoch < epochs else 0
-                    bar.close(record.text() + (f", {duration(left)} left" if left else ""))
-                history.stopped = moments.epoch_end(self, record)
-                if bar.done < steps:
-                    history.stopped = "time"
-                if history.stopped:
-                    break
-        except KeyboardInterrupt:
-            history.stopped = "interrupted"
-            if not self._is_finite():
-                self._fall_back()
-        finally:
-            try:
-                self._unscale()
-                self._has_good = self.stop_training = False
-            finally:  # whatever comes in between
-                self.net.eval()
-        for end in moments.train_end:
-            end(self, history)
-        return history
+        run = Run(
+            self, training, validation, transforms,
+            Moments(callbacks, stopping_of(early_stopping, validation is not None)),
+            Pace(schedule, epochs, max_seconds),
+            epochs, batch_size, shuffle, progress,
+        )  # fmt: skip
+        return run.go()
 
     def _weighted_by_class(self, class_weight: Any, training: LabelledSet) -> np.ndarray:
         shapes = [part.shape[1:] for part in inputs_of(training[np.arange(1)])]
         shape = (len(training), *self.net.output_shape(*shapes))
         weights = self._backpropagate.by_class(class_weight, training.y, shape)
         return weights if training.weights is None else weights * training.weights
-
-    def _taken(
-        self, training: LabelledSet, order: Iterator[np.ndarray], transforms: Compose | None
-    ) -> Iterator[tuple[np.ndarray, Any, Any]]:
-        # indices, images and targets of each batch
-        if transforms is None:
-            return ((each, training[each], training.y[each]) for each in order)
-        drawn_by = self._split_seed, self.epochs_begun
-        return transforms.batches(training, order, drawn_by, self._classes, self._threads)
-
-    def _classes(self, images: np.ndarray) -> int:
-        return self.net.output_shape(images.shape[1:])[0]
-
-    def _epoch(
-        self,
-        number: int,
-        training: LabelledSet,
-        batch_size: int,
-        shuffle: bool,
-        bar: Progress,
-        pace: Pace,
-        moments: Moments,
-        transforms: Compose | None,
-    ) -> Epoch:
-        # one pass over the images
-        started = time.perf_counter()
-        costs, seen = 0.0, 0
-        right: float | None = 0.0
-        order = batches(len(training), batch_size, self._rng if shuffle else None)
-        taken = self._taken(training, order, transforms)
-        self.epochs_begun += 1
-        for step, (indices, images, targets) in enumerate(taken):
-            if self.stop_training:
-                raise KeyboardInterrupt
-            if step and pace.over():
-                break
-            for begin in moments.batch_begin:
-                begin(self, step + 1)
-            self._factor = pace.factor(number - 1 + step / bar.total)
-            rate = self.optimizer.lr * self._factor
-            self._look_at(images, "x")
-            try:
-                weights = None if training.weights is None else training.weights[indices]
-                cost, outputs = self._step(images, targets, weights)
-            except CostError as error:
-                raise CostError(
-                    f"{error} in epoch {number}, batch {step + 1} of {bar.total}, learning rate "
-                    f"{rate:g}; the network has the last weights whose cost was finite"
-                ) from None
-            single = isinstance(images, np.ndarray)
-            if single and self.net.input_shape is None and images.ndim in (2, 4):
-                with suppress(Exception):  # of layers that do not know their shapes
-                    self.net.output_shape(images.shape[1:])
-                    self.net.input_shape = images.shape[1:]
-            costs += cost * len(indices)
-            part = None
-            if not self._backpropagate.several:
-                part = self.task.right(outputs, np.asarray(targets))
-            right = None if part is None or right is None else right + part * len(indices)
-            seen += len(indices)
-            for end in moments.batch_end:
-                end(self, step + 1, cost)
-            bar.advance(f"cost {costs / seen:.4f}")
-        seconds = time.perf_counter() - started
-        if not self._is_finite():
-            self._fall_back()
-            raise CostError(
-                f"the last step of epoch {number}, learning rate {rate:g}, gave weights that are "
-                "not finite; the network has those before it"
-            )
-        accuracy = None if right is None else right / seen
-        return Epoch(number, costs / seen, accuracy, rate, seconds, seen / seconds)
-
-    def _validate(self, record: Epoch, validation: LabelledSet) -> None:
-        if validation.indices is None:  # they are no part of the images trained on
-            self._look_at(validation[np.arange(min(len(validation), 64))], "validation_data")
-        given = validation.given()
-        scores = self.evaluate(given, validation.y, sample_weight=validation.weights)
-        record.validation_cost = scores["cost"]
-        record.validation_accuracy = scores.get("accuracy")
-        if not math.isfinite(record.validation_cost):
-            self._fall_back()
-            raise CostError(
-                f"the cost of the validation images is {record.validation_cost} after epoch "
-                f"{record.number}, learning rate {record.learning_rate:g}; the network has the "
-                "weights before its last step"
-            )
