@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,14 @@ def real_array(x: ArrayLike, name: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected real numbers, got an array of {array.dtype}")
     return array
+
+
+def finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError if a number is not finite."""
+    for name, array in arrays.items():
+        numbers = np.isfinite(array)
+        if not numbers.all():
+            raise ValueError(f"{name:.60}: expected finite numbers, got {array[~numbers][0]}")
 
 
 def common_dtype(*arrays: Any) -> np.dtype:

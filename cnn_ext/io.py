@@ -59,7 +59,7 @@ def save(
     if net.input_shape is not None:
         kept.setdefault(INPUT_SHAPE, json.dumps(net.input_shape))
     try:  # what `load` would refuse shall not replace an old file
-        _check_finite(state)
+        check.finite(state)
         if isinstance(kept.get(INPUT_SHAPE), str):
             _input_shape(net, kept[INPUT_SHAPE])
     except ValueError as error:
@@ -113,7 +113,7 @@ def load_with_metadata(
             if name in tensors:
                 kept.data = kept.data.astype(check.float_dtype(tensors[name].dtype))
         net.load_state_dict(tensors)
-        _check_finite(tensors)
+        check.finite(tensors)
         if INPUT_SHAPE in metadata:
             net.input_shape = _input_shape(net, metadata[INPUT_SHAPE])
         if TASK in metadata:
@@ -173,7 +173,7 @@ def load_weights(
                 name: tensors[names[name]].astype(parameter.data.dtype)
                 for name, parameter in parameters.items()
             }
-        _check_finite(state)
+        check.finite(state)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     net.load_state_dict(state)
@@ -199,13 +199,6 @@ def _listed(items: Sequence[tuple[str, tuple[int, ...]]]) -> str:
     texts = [f"{name:.60} {shape}" for name, shape in items[:20]]
     more = [f"{len(items) - 20} more"] if len(items) > 20 else []
     return ", ".join(texts + more) or "nothing"
-
-
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        finite = np.isfinite(array)
-        if not finite.all():
-            raise ValueError(f"{name:.60}: expected finite numbers, got {array[~finite][0]}")
 
 
 def _input_shape(net: Module, text: str) -> tuple[int, ...] | None:

@@ -356,7 +356,7 @@ def test_the_schedule_ends_with_the_time(now: list[float]) -> None:
         return 1 - done
 
     fit(10**6, max_seconds=5, schedule=schedule, callbacks=[Ticking(now)])
-    assert np.allclose(parts, np.arange(5) / 5, atol=1e-5)
+    assert np.allclose(parts[:5], np.arange(5) / 5, atol=1e-5)
     parts.clear()
     now[0] = 0
     fit(2, max_seconds=60, schedule=schedule, callbacks=[Ticking(now)])

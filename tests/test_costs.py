@@ -206,13 +206,13 @@ def test_weights_of_1_change_no_bit_and_weights_of_0_leave_images_out() -> None:
 def test_weights_follow_their_images_into_each_batch_and_part() -> None:
     step: list[Any] = []
     trainer = Trainer(net(), optimizer="adam")
-    inner = trainer._step
+    inner = trainer._gradients
 
     def noting(images: Any, targets: Any, weights: Any) -> Any:
         step.append((images, weights))
         return inner(images, targets, weights)
 
-    trainer._step = noting  # type: ignore[method-assign]
+    trainer._gradients = noting  # type: ignore[method-assign]
     x, weights = X.copy(), np.arange(N) + 1.0
     x[:, 0] = weights / N
     history = trainer.fit(x, Y, 1, 16, sample_weight=weights, validation_split=0.2, progress=False)

@@ -149,13 +149,13 @@ def test_images_kept_for_validation_are_never_trained_on(monkeypatch: pytest.Mon
     images = Recorder(x)
     trainer = Trainer(small())
     trained_on: list[np.ndarray] = []
-    step = trainer._step
+    step = trainer._gradients
 
     def noting_step(*batch: Any) -> Any:
         trained_on.append(images.asked[-1])
         return step(*batch)
 
-    monkeypatch.setattr(trainer, "_step", noting_step)
+    monkeypatch.setattr(trainer, "_gradients", noting_step)
     trainer.fit(images, y, 3, 16, validation_split=0.3, progress=False)
     seen = np.concatenate(trained_on)
     steps = [set(indices.tolist()) for indices in trained_on]

@@ -264,7 +264,7 @@ def test_divergence_leaves_good_weights_and_training_can_go_on() -> None:
     net = small()
     trainer = Trainer(net, optimizer=SGD(net.parameters(), 1e20, momentum=0.9))
     seen: list[dict[str, np.ndarray]] = []
-    step = trainer._step
+    step = trainer._gradients
 
     def noting_step(*batch: Any) -> Any:
         weights = net.state_dict()
@@ -272,12 +272,12 @@ def test_divergence_leaves_good_weights_and_training_can_go_on() -> None:
         seen.append(weights)  # their cost was finite
         return answer
 
-    trainer._step = noting_step  # type: ignore[method-assign]
+    trainer._gradients = noting_step  # type: ignore[method-assign]
     with pytest.raises(CostError, match="in epoch 1, .* learning rate 1e\\+20"):
         trainer.fit(x, y, 3, 10, progress=False)
     for name, array in net.state_dict().items():
         assert array.tobytes() == seen[-1][name].tobytes()
-    del trainer._step
+    del trainer._gradients
     assert np.isfinite(net(x)).all()
     trainer.optimizer.lr = 0.01
     fresh = small()

@@ -124,14 +124,14 @@ def test_a_rate_of_numpy_is_a_plain_number_in_the_history() -> None:
 def parts(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[set, set]:
     """The images that one `fit` trained on, and those that it only looked at."""
     images, trained = Recorder(X), []
-    step = trainer._step
+    step = trainer._gradients
 
     def noting_step(*batch: Any) -> Any:
         trained.append(images.asked[-1])
         return step(*batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_step", noting_step)
+        patch.setattr(trainer, "_gradients", noting_step)
         trainer.fit(images, Y, 2, 7, validation_split=0.3, progress=False, **options)
     used = set(np.concatenate(trained).tolist())
     return used, set(np.concatenate(images.asked).tolist()) - used

@@ -133,6 +133,10 @@ class ExponentialMovingAverage:
         KeyError, TypeError, ValueError
             If anything does not fit; the message names it.
         """
+        at_once(self._loading(state))
+
+    def _loading(self, state: Any) -> list[Call]:
+        # the calls that take over a state, all of which fits
         if not isinstance(state, Mapping) or state.keys() != {"averages", "decay", "updates"}:
             what = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise KeyError(f"state: expected 'averages', 'decay' and 'updates', got {what}")
@@ -147,11 +151,11 @@ class ExponentialMovingAverage:
             check.same_shape(array, f"averages[{i}]", parameter.data.shape)
             arrays.append(np.array(array, parameter.data.dtype, order="C"))
         pairs = zip(self.averages, arrays, strict=True)
-        at_once([
+        return [
             *[(setattr, average, "_data", array) for average, array in pairs],
             (setitem, self._count.data, ..., count),
             (setattr, self, "decay", decay),
-        ])  # fmt: skip
+        ]
 
 
 def average_of(

@@ -149,11 +149,15 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
+        at_once(self._setting(lr))
+
+    def _setting(self, lr: float) -> list[Call]:
+        # the calls that set the rates of all groups
         lr, before = check.number(lr, "lr"), self.lr
         rates = [lr * (group["lr"] / before) if before else lr for group in self.param_groups]
         rates = [lr, *[check.number(rate, "lr") for rate in rates[1:]]]
         pairs = zip(self.param_groups, rates, strict=True)
-        at_once([(setitem, group, "lr", rate) for group, rate in pairs])
+        return [(setitem, group, "lr", rate) for group, rate in pairs]
 
     def _options(self, number: int, group: Mapping[str, Any]) -> dict[str, Any]:
         # the hyper-parameters of a group, which must be known and fit
@@ -257,10 +261,14 @@ class Optimizer:
         KeyError, TypeError, ValueError
             If groups, hyper-parameters or slots do not fit; the message names what.
         """
+        at_once(self._loading(state))
+
+    def _loading(self, state: Any) -> list[Call]:
+        # the calls that take over a state, all of which fits
         groups, states = checked_state(self, state)
         pairs = zip(self.param_groups, groups, strict=True)
         calls: list[Call] = [(dict.update, group, options) for group, options in pairs]
-        at_once([*calls, (setattr, self, "state", states)])
+        return [*calls, (setattr, self, "state", states)]
 
 
 def checked_state(

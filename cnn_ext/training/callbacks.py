@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .. import _check as check
+from ..parameter import Call, at_once
 from .history import FIGURES, Epoch, History, figure_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Callback:
         What ``history.stopped`` is if `on_epoch_end` returns True.
     """
 
+    #: names of the constructor's arguments, which are attributes too and change the training
+    arguments: ClassVar[tuple[str, ...]] = ()
     reason = "callback"
 
     def on_train_begin(self, trainer: Trainer) -> None:
@@ -101,12 +104,6 @@ class Moments:
         empty = getattr(Callback, name)
         return [method for method in methods if getattr(method, "__func__", None) is not empty]
 
-    def epoch_end(self, trainer: Trainer, epoch: Epoch) -> str | None:
-        """Call all; the reason to stop of the last one that wants to."""
-        answers = [(one.on_epoch_end(trainer, epoch), one.reason) for one in self.callbacks]
-        reasons = [why for says, why in answers if isinstance(says, (bool, np.bool_)) and says]
-        return reasons[-1] if reasons else None
-
 
 def _is_function(one: Any) -> bool:
     return callable(one) and not (isinstance(one, type) and issubclass(one, Callback))
@@ -141,12 +138,16 @@ class Watch(Callback):
         The best value so far.
     waited : int
         Epochs since then.
+    seen : int
+        The number of the last epoch; it may be told again, after an interrupt.
 
     Raises
     ------
     TypeError, ValueError
         If an argument does not fit; the message names it.
     """
+
+    arguments: ClassVar[tuple[str, ...]] = ("patience", "min_delta", "monitor", "mode")
 
     def __init__(self, patience: int, min_delta: float, monitor: str, mode: str) -> None:
         self.patience = check.whole(patience, "patience", 1)
@@ -163,25 +164,26 @@ class Watch(Callback):
     def start(self) -> None:
         """Forget what was seen, before a new training."""
         self.reached: float | None = None
-        self.waited = 0
+        self.waited = self.seen = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.start()
 
-    def got_better(self, epoch: Epoch) -> bool:
-        """Take note of an epoch."""
+    def judged(self, epoch: Epoch) -> tuple[float | None, int]:
+        """What `reached` and `waited` become with this epoch."""
         value = figure_of(epoch, self.monitor)
         if self.reached is not None:
             gain = value - self.reached if self.mode == "max" else self.reached - value
             if not gain > self.min_delta:
-                self.waited += 1
-                return False
-        self.reached = value
-        self.waited = 0
-        return True
+                return self.reached, self.waited + 1
+        return value, 0
+
+    def become(self, *calls: Call, **attributes: Any) -> None:
+        """Set attributes, and make calls of C, all before an interrupt or after it."""
+        at_once([*[(setattr, self, name, value) for name, value in attributes.items()], *calls])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"reached": self.reached, "waited": self.waited}
+        return {"reached": self.reached, "waited": self.waited, "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
@@ -189,6 +191,7 @@ class Watch(Callback):
         if reached is not None:
             reached = check.number(reached, "reached", -np.inf, np.inf)
         self.waited = check.whole(state["waited"], "waited", 0)
+        self.seen = check.whole(state["seen"], "seen", 0)
         self.reached = reached
 
 
@@ -215,6 +218,7 @@ class EarlyStopping(Watch):
     """
 
     reason = "early"
+    arguments = (*Watch.arguments, "restore_best")
 
     def __init__(
         self,
@@ -232,8 +236,10 @@ class EarlyStopping(Watch):
         self.best: list[np.ndarray] | None = None
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> bool:
-        if self.got_better(epoch):
-            self.best = [kept.data.copy() for kept in trainer._moving]
+        if epoch.number != self.seen:
+            reached, waited = self.judged(epoch)
+            best = self.best if waited else [kept.data.copy() for kept in trainer._moving]
+            self.become(reached=reached, waited=waited, best=best, seen=epoch.number)
         return self.waited >= self.patience
 
     def on_train_end(self, trainer: Trainer, history: History) -> None:
@@ -285,6 +291,8 @@ class ReduceLROnPlateau(Watch):
         If an argument does not fit; the message names it.
     """
 
+    arguments = (*Watch.arguments, "factor", "cooldown", "min_lr")
+
     def __init__(
         self,
         factor: float = 0.1,
@@ -307,15 +315,18 @@ class ReduceLROnPlateau(Watch):
         self.resting = 0
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
-        better = self.got_better(epoch)
-        if self.resting:
-            self.resting -= 1
-            self.waited = 0
-        elif not better and self.waited >= self.patience:
+        if epoch.number == self.seen:
+            return
+        (reached, waited), resting = self.judged(epoch), self.resting
+        calls: list[Call] = []
+        if resting:
+            waited, resting = 0, resting - 1
+        elif waited >= self.patience:
             rate = trainer.optimizer.lr
             if rate > self.min_lr:
-                trainer.optimizer.lr = max(rate * self.factor, self.min_lr)
-            self.waited, self.resting = 0, self.cooldown
+                calls = trainer.optimizer._setting(max(rate * self.factor, self.min_lr))
+            waited, resting = 0, self.cooldown
+        self.become(*calls, reached=reached, waited=waited, resting=resting, seen=epoch.number)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "resting": self.resting}

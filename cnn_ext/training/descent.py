@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from operator import setitem
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import _core
 from ..data.weights import sample_weights
 from ..lanes import Lanes
-from ..layers import Module
+from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from ..optim.average import average_of
 from ..parameter import Kept, at_once
@@ -23,6 +24,14 @@ from .evaluator import Evaluator
 
 class CostError(ArithmeticError):
     """The cost became NaN or infinite; the network has the last weights whose cost was finite."""
+
+
+class _Before(NamedTuple):
+    # what tells whether the weights have moved since, and what a batch moves before them
+    state: list[dict[str, Any]]
+    updates: int
+    draws: list[int]
+    buffers: list[np.ndarray]
 
 
 class Descent(Evaluator):
@@ -47,6 +56,13 @@ class Descent(Evaluator):
         self._factor = 1.0  # of the schedule, in this step
         # of each group that has it: the learning rate, and with the factor
         self._scaled: list[tuple[dict[str, Any], float, float]] = []
+        self._before: _Before | None = None  # the step that is being made, or was broken off
+        self._stepping = False  # whether nothing can be saved
+        self._run: Any = None  # the call of `fit` that is under way
+        # of a training that did not come to its end: what `save` writes, or why it cannot; and
+        # what the next `fit` goes on with, if it was resumed
+        self._left: Any = None
+        self._resumed: dict[str, Any] | None = None
 
     @property
     def _moving(self) -> list[Kept]:
@@ -60,6 +76,9 @@ class Descent(Evaluator):
 
     def _check_optimizer(self) -> None:
         self._buffers = [buffer for _, buffer in self.net.named_buffers()]
+        self._dropouts = [
+            layer for _, layer in self.net.named_modules() if isinstance(layer, Dropout)
+        ]
         own = set(map(id, self.net.parameters()))
         moved = set(map(id, self.optimizer.parameters))
         if own - moved and moved - own:
@@ -78,6 +97,8 @@ class Descent(Evaluator):
         y : array_like, shape (N,) of class numbers or (N, K) of targets
         sample_weight : array_like, shape (N,), optional
             As for `fit`.
+
+        A training that was resumed, or ended before its time, is given up by that.
 
         Returns
         -------
@@ -98,21 +119,42 @@ class Descent(Evaluator):
             first = inputs_of(x)[0]
             images = first.shape[0] if isinstance(first, Lanes) else len(first)
             weights = sample_weights(sample_weight, images)
-        return self._step(x, y, weights)[0]
+        self._left = self._resumed = None
+        try:
+            with self._threads(), _core.Restored([(self, "_stepping")]):
+                self._stepping = True
+                cost, _ = self._gradients(x, y, weights)
+                self._move()
+        finally:
+            self._settle()
+        return cost
 
-    def _step(self, x: Any, y: Any, weights: np.ndarray | None) -> tuple[float, np.ndarray]:
-        # the cost and the outputs
-        with self._threads():
-            self.net.train()
-            if not self._has_good:  # a forward pass may move buffers
-                self._remember()
-            cost, outputs = self._backpropagate(x, y, weights)
-            if not math.isfinite(cost):
-                self._restore(self._good)
-                raise CostError(f"the cost is {cost}")
-            self._has_good = False
+    def _gradients(self, x: Any, y: Any, weights: np.ndarray | None) -> tuple[float, Any]:
+        # the cost and the outputs; the gradients stay with the parameters
+        self._settle()
+        self.net.train()
+        if not self._has_good:  # a forward pass may move buffers
             self._remember()
-            self._has_good = True
+        self._before = _Before(
+            self.optimizer.state,
+            0 if self.average is None else self.average.updates,
+            [layer.draws.count for layer in self._dropouts],
+            [buffer.data.copy() for buffer in self._buffers],
+        )
+        cost, outputs = self._backpropagate(x, y, weights)
+        if not math.isfinite(cost):
+            self._restore(self._good)
+            raise CostError(f"the cost is {cost}")
+        self._has_good = False
+        self._remember()
+        self._has_good = True
+        return cost, outputs
+
+    def _move(self) -> None:
+        # the step of the optimizer, and what follows the weights
+        if self._factor == 1:
+            self.optimizer.step()
+        else:
             groups = self.optimizer.param_groups
             self._scaled = [(group, group["lr"], group["lr"] * self._factor) for group in groups]
             try:
@@ -120,11 +162,28 @@ class Descent(Evaluator):
                 self.optimizer.step()
             finally:
                 self._unscale()
-            if self.average is not None:
-                self.average.update()
-            if not self._backpropagate.several:
-                self.net.task = self.task
-            return cost, outputs
+        if self.average is not None:
+            self.average.update()
+        if not self._backpropagate.several:
+            self.net.task = self.task
+
+    def _settle(self) -> bool:
+        # finish a step that was broken off, or undo it; whether its weights have moved
+        before = self._before
+        if before is None:
+            return False
+        moved = self.optimizer.state is not before.state
+        if not moved:
+            layers = zip(self._dropouts, before.draws, strict=True)
+            buffers = zip(self._buffers, before.buffers, strict=True)
+            at_once([
+                *[(setattr, layer.draws, "count", count) for layer, count in layers],
+                *[(setitem, buffer.data, ..., saved) for buffer, saved in buffers],
+            ])  # fmt: skip
+        elif self.average is not None and self.average.updates == before.updates:
+            self.average.update()
+        self._before = None
+        return moved
 
     def _unscale(self) -> None:
         # take the schedule's factor out of the learning rates that nobody has set meanwhile
@@ -147,6 +206,7 @@ class Descent(Evaluator):
             self._restore(self._good)
 
     def _restore(self, weights: list[np.ndarray]) -> None:
+        self._before = None
         self.optimizer.reset()  # it was going somewhere else
         pairs = zip(weights, self._moving, strict=True)
         at_once([(setitem, kept.data, ..., saved) for saved, kept in pairs])

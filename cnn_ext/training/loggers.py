@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .callbacks import Callback
 from .history import FIGURES, Epoch, History
@@ -24,7 +25,8 @@ class _LineLogger(Callback):
     ----------
     path : str or path
     append : bool
-        Whether to go on with what the file has; else each training begins it anew.
+        Whether to go on with what the file has; else each training begins it anew, and one that is
+        resumed begins it with the lines that it had then.
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
@@ -33,15 +35,34 @@ class _LineLogger(Callback):
         except TypeError:
             raise TypeError(f"path: expected a path, got {type(path).__name__}") from None
         self.append = append
+        self._lines = ""  # of this training
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        with self.path.open("a" if self.append else "w", encoding="utf-8", newline="") as file:
+        self._lines = ""
+        with self._open("a" if self.append else "w") as file:
             if file.tell() == 0:
                 file.write(self._header())
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            self._write(file, asdict(epoch))
+        line = StringIO()
+        self._write(line, asdict(epoch))
+        with self._open("a") as file:
+            file.write(line.getvalue())
+        self._lines += line.getvalue()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"lines": "" if self.append else self._lines}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        if not isinstance(state["lines"], str):
+            raise TypeError(f"lines: expected text, got {type(state['lines']).__name__}")
+        with self._open("a") as file:
+            file.write(state["lines"])
+        self._lines = state["lines"]
+
+    def _open(self, mode: str) -> IO[str]:
+        return self.path.open(mode, encoding="utf-8", newline="")
 
     def _header(self) -> str:
         return ""

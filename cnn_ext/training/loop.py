@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import _core
 from ..data.batching import batches
 from ..data.labelled import LabelledSet
 from ..parameter import at_once
+from .accumulation import share, summed
 from .callbacks import Moments
 from .descent import CostError
 from .history import Epoch, History
@@ -25,15 +29,20 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
+MOMENTS = "epoch_begin", "batch_begin", "batch_end", "epoch_end"
+
+
 class Place(NamedTuple):
     """How far a training is, in one piece, so that an interrupt finds all of it as it was or is.
 
     Parameters
     ----------
+    order : mapping
+        The state of the trainer's generator before it draws the order of the images of this epoch.
+    begun : int
+        `Trainer.epochs_begun` before this epoch.
     epoch : int
         The one that runs or comes next, from 1.
-    begun : int
-        `Trainer.epochs_begun` before it.
     batches, seen : int
         Batches and images that it has done.
     costs : float
@@ -42,22 +51,33 @@ class Place(NamedTuple):
         How many of them were right; None for a task that has no accuracy.
     rate, cost : float
         The learning rate and the cost of the last batch.
+    sums : sequence of ndarray or None
+        By parameter the sum of the gradients, times the images, of the batches whose step is still
+        to be made.
     moment : str
-        What was reached last: "epoch_begin", "batch_begin", "batch_end" or "epoch_end".
+        The one of `MOMENTS` that was reached last.
     told : int
         How many callbacks have been called at that moment.
+    calling : bool
+        Whether the last of these has not returned.
+    reason : str or None
+        Why the training ends with this epoch.
     """
 
+    order: Mapping[str, Any]
+    begun: int
     epoch: int = 1
-    begun: int = 0
     batches: int = 0
     seen: int = 0
     costs: float = 0.0
     right: float | None = 0.0
     rate: float = 0.0
     cost: float = 0.0
+    sums: Sequence[np.ndarray | None] = ()
     moment: str = "epoch_begin"
     told: int = 0
+    calling: bool = False
+    reason: str | None = None
 
 
 class Run:
@@ -71,8 +91,12 @@ class Run:
     transforms : Compose, optional
     moments : Moments
     pace : Pace
-    epochs, batch_size : int
+    batch_size, accumulate : int
     shuffle, progress : bool
+    checkpoint : str or path, optional
+        Where to save the training,
+    every : "epoch" or int
+        and after how many steps.
     """
 
     def __init__(
@@ -83,86 +107,156 @@ class Run:
         transforms: Compose | None,
         moments: Moments,
         pace: Pace,
-        epochs: int,
         batch_size: int,
+        accumulate: int,
         shuffle: bool,
         progress: bool,
+        checkpoint: str | os.PathLike[str] | None,
+        every: str | int,
     ) -> None:
         self.trainer = trainer
         self.training, self.validation, self.transforms = training, validation, transforms
         self.moments, self.pace = moments, pace
-        self.epochs, self.batch_size = epochs, batch_size
+        self.batch_size, self.accumulate = batch_size, accumulate
         self.shuffle, self.progress = shuffle, progress
+        self.checkpoint, self.every = checkpoint, every
         self.batches = -(-len(training) // batch_size)  # in an epoch
-        self.place = Place(begun=trainer.epochs_begun)
+        self.steps = -(-self.batches // accumulate)
+        self.place = self.after = self._start(1)
         self.history = History()
-        self._started = 0.0  # when the running epoch did
+        self.seconds = 0.0  # of the running epoch, before it was resumed
+        self._since: float | None = None  # when it began, or was resumed
+        self._saved: Place | None = None
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What it has in common with those that may go on with it."""
+        from .identity import of_fit  # which most trainings do without
+
+        return of_fit(self)
+
+    def _start(self, epoch: int) -> Place:
+        trainer = self.trainer
+        return Place(trainer._rng.bit_generator.state, trainer.epochs_begun, epoch)
+
+    # ------------------------------------------------------------------------------- the training
 
     def go(self) -> History:
         """Train to the end, or to what ends it before."""
         trainer, history = self.trainer, self.history
         trainer._has_good = False
-        try:
-            for begin in self.moments.train_begin:
-                begin(trainer)
-            while self.place.epoch <= self.epochs and history.stopped is None:
-                self._epoch()
-        except KeyboardInterrupt:
-            history.stopped = "interrupted"
-            if not trainer._is_finite():
-                trainer._fall_back()
-        finally:
+        with _core.Restored([(trainer, name) for name in ("_run", "_stepping")]):
             try:
-                trainer._unscale()
-                trainer._has_good = trainer.stop_training = False
-            finally:  # whatever comes in between
-                trainer.net.eval()
+                for begin in self.moments.train_begin:
+                    begin(trainer)
+                self._begin()
+                while self._goes_on():
+                    if self._epoch() == "time":
+                        history.stopped = "time"
+                        break
+                else:
+                    history.stopped = self.place.reason
+                    self._save()
+            except KeyboardInterrupt:
+                history.stopped = "interrupted"
+                if trainer._is_finite():
+                    self._leave()
+                    self._save()
+                else:
+                    trainer._fall_back()
+            except CostError:
+                raise
+            except Exception:
+                if self.history.epochs or self.place.batches:
+                    self._leave()
+                raise
+            finally:
+                try:
+                    trainer._unscale()
+                    trainer._has_good = trainer.stop_training = False
+                finally:  # whatever comes in between
+                    trainer.net.eval()
         for end in self.moments.train_end:
             end(trainer, history)
         return history
 
-    def _tell(self, calls: Iterable[Callable[..., Any]], *arguments: Any) -> None:
-        # call those callbacks of this moment that were not called yet
-        for call in islice(calls, self.place.told, None):
-            self.place = self.place._replace(told=self.place.told + 1)
-            call(self.trainer, *arguments)
+    def _begin(self) -> None:
+        # where the training begins, or goes on
+        trainer = self.trainer
+        self.place = self._start(1)
+        if trainer._resumed is not None:
+            from .checkpoint import go_on  # which most trainings do without
 
-    def _reach(self, moment: str) -> None:
-        if self.place.moment != moment:
-            self.place = self.place._replace(moment=moment, told=0)
+            go_on(self, trainer._resumed)
+        at_once([(setattr, trainer, name, None) for name in ("_resumed", "_left")])
+        trainer._run = self
 
-    def _epoch(self) -> None:
-        # one pass over the images, and what follows it
-        trainer, history, number = self.trainer, self.history, self.place.epoch
-        if self.pace.over():
-            history.stopped = "time"
-            return
-        self._tell(self.moments.epoch_begin, number)
-        with Progress(f"epoch {number}/{self.epochs}", self.batches, self.progress) as bar:
-            self._started = time.perf_counter()
-            rng = trainer._rng if self.shuffle else None
-            order = batches(len(self.training), self.batch_size, rng)
-            trainer.epochs_begun = self.place.begun + 1
-            for indices, images, targets in self._taken(order):
-                if trainer.stop_training:
+    def _goes_on(self) -> bool:
+        place = self.place
+        if place.moment == "epoch_end":  # some callbacks have not been told
+            return True
+        return place.epoch <= self.pace.epochs and place.reason is None
+
+    def _epoch(self) -> str | None:
+        # one pass over the images, and what follows it; "time" if there was none for all of it
+        trainer, number, rng = self.trainer, self.place.epoch, self.trainer._rng
+        if self.place.moment == "epoch_begin":
+            if self.pace.over():
+                return self._out_of_time()
+            self._tell(self.moments.epoch_begin, number)
+        order = batches(len(self.training), self.batch_size, rng if self.shuffle else None)
+        trainer.epochs_begun = self.place.begun + 1
+        if self.place.moment != "epoch_end":
+            self._pass(order)
+        self._tell_end(self.history.epochs[-1])
+        if self.place.batches < self.batches:
+            return "time"
+        self.place = self._start(number + 1)._replace(reason=self.place.reason)
+        if self.every == "epoch":
+            self._save()
+        return None
+
+    def _pass(self, order: Iterator[np.ndarray]) -> None:
+        # the batches that are left, and validation
+        number, done = self.place.epoch, self.place.batches
+        epochs = self.pace.epochs
+        with Progress(f"epoch {number}/{epochs}", self.batches, self.progress, done) as bar:
+            self._since = time.perf_counter()
+            if self.place.moment == "batch_end":
+                self._tell(self.moments.batch_end, done, self.place.cost)
+            for indices, images, targets in self._taken(islice(order, done, None)):
+                if self.trainer.stop_training:
                     raise KeyboardInterrupt
-                if self.place.batches and self.pace.over():
+                if self.pace.seconds is not None and self._cut():
                     break
                 self._batch(indices, images, targets)
                 bar.advance(f"cost {self.place.costs / self.place.seen:.4f}")
+                if self.every != "epoch":
+                    self._save_step(int(self.every))
             record = self._record()
             if self.validation is not None:
                 self._validate(record, self.validation)
             at_once([
-                (history.epochs.append, record),
+                (self.history.epochs.append, record),
                 (setattr, self, "place", self.place._replace(moment="epoch_end", told=0)),
+                (setattr, self, "_since", None),
+                (setattr, self, "seconds", 0.0),
             ])  # fmt: skip
-            left = self.pace.seconds_left(number) if number < self.epochs else 0
+            left = self.pace.seconds_left(number) if number < epochs else 0
             bar.close(record.text() + (f", {duration(left)} left" if left else ""))
-        history.stopped = self.moments.epoch_end(trainer, record)
-        if self.place.batches < self.batches:
-            history.stopped = "time"
-        self.place = Place(number + 1, trainer.epochs_begun)
+
+    def _cut(self) -> bool:
+        # whether the time is over before this step
+        begins = self.place.batches % self.accumulate == 0
+        if self.place.batches and begins and self.pace.over():
+            self._out_of_time()
+            return True
+        return False
+
+    def _out_of_time(self) -> str:
+        self._leave()  # where more time goes on, before the epoch ends as it is
+        self._save()
+        return "time"
 
     def _taken(self, order: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Any, Any]]:
         # indices, images and targets of each batch
@@ -178,38 +272,51 @@ class Run:
         return self.trainer.net.output_shape(images.shape[1:])[0]
 
     def _batch(self, indices: np.ndarray, images: Any, targets: Any) -> None:
-        # one step of descent, and the figures of its batch
-        trainer, before = self.trainer, self.place
+        # the gradients of a batch, the step that they or several of them make, and its figures
+        trainer = self.trainer
+        number = self.place.batches + 1
         if self.moments.batch_begin:
-            self._reach("batch_begin")
-            self._tell(self.moments.batch_begin, before.batches + 1)
-        done = before.batches / self.batches
+            if self.place.moment != "batch_begin":
+                self.place = self.place._replace(moment="batch_begin", told=0)
+            self._tell(self.moments.batch_begin, number)
+        before, count = self.place, len(indices)
+        done = before.batches // self.accumulate / self.steps
         trainer._factor = self.pace.factor(before.epoch - 1 + done)
         rate = trainer.optimizer.lr * trainer._factor
         trainer._look_at(images, "x")
-        weights = self.training.weights
-        try:
-            cost, outputs = trainer._step(
-                images, targets, None if weights is None else weights[indices]
-            )
-        except CostError as error:
-            raise CostError(
-                f"{error} in epoch {before.epoch}, batch {before.batches + 1} of {self.batches}, "
-                f"learning rate {rate:g}; the network has the last weights whose cost was finite"
-            ) from None
+        weights = None if self.training.weights is None else self.training.weights[indices]
+        trainer._stepping = True
+        with trainer._threads():
+            try:
+                cost, outputs = trainer._gradients(images, targets, weights)
+            except CostError as error:
+                raise CostError(
+                    f"{error} in epoch {before.epoch}, batch {number} of {self.batches}, learning "
+                    f"rate {rate:g}; the network has the last weights whose cost was finite"
+                ) from None
+            part, right = None, before.right
+            if not trainer._backpropagate.several:
+                part = trainer.task.right(outputs, np.asarray(targets))
+            moves = number % self.accumulate == 0 or number == self.batches
+            sums = before.sums
+            if sums or not moves:
+                sums = summed(trainer.optimizer, sums, count)
+            self.after = Place(
+                before.order, before.begun, before.epoch, number, before.seen + count,
+                before.costs + cost * count,
+                None if part is None or right is None else right + part * count,
+                rate, cost, () if moves else sums, "batch_end",
+            )  # fmt: skip
+            if moves:
+                if sums:
+                    first = (number - 1) // self.accumulate * self.accumulate * self.batch_size
+                    share(trainer.optimizer, sums, self.after.seen - first)
+                trainer._move()
+            at_once([(setattr, self, "place", self.after), (setattr, trainer, "_before", None)])
+        trainer._stepping = False
         self._note_shape(images)
-        part = None
-        if not trainer._backpropagate.several:
-            part = trainer.task.right(outputs, np.asarray(targets))
-        right, count = before.right, len(indices)
-        self.place = Place(
-            before.epoch, before.begun, before.batches + 1, before.seen + count,
-            before.costs + cost * count,
-            None if part is None or right is None else right + part * count,
-            rate, cost, "batch_end",
-        )  # fmt: skip
         if self.moments.batch_end:
-            self._tell(self.moments.batch_end, before.batches + 1, cost)
+            self._tell(self.moments.batch_end, number, cost)
 
     def _note_shape(self, images: Any) -> None:
         net = self.trainer.net
@@ -219,16 +326,74 @@ class Run:
                 net.output_shape(images.shape[1:])
                 net.input_shape = images.shape[1:]
 
-    def _record(self) -> Epoch:
-        # the figures of the epoch that ends, once its weights are known to be finite
+    # ---------------------------------------------------------------------- callbacks and files
+
+    def _tell(self, calls: Iterable[Callable[..., Any]], *arguments: Any) -> None:
+        # call those callbacks of this moment that were not called yet
+        for call in islice(calls, self.place.told, None):
+            self.place = self.place._replace(told=self.place.told + 1, calling=True)
+            call(self.trainer, *arguments)
+            self.place = self.place._replace(calling=False)
+
+    def _tell_end(self, record: Epoch) -> None:
+        # the same at the end of an epoch; the last reason to stop is the one
+        for callback in islice(self.moments.callbacks, self.place.told, None):
+            self.place = self.place._replace(told=self.place.told + 1, calling=True)
+            says = callback.on_epoch_end(self.trainer, record)
+            stops = isinstance(says, (bool, np.bool_)) and bool(says)
+            reason = callback.reason if stops else self.place.reason
+            self.place = self.place._replace(calling=False, reason=reason)
+
+    def _leave(self) -> None:
+        # what `save` writes after a training that did not come to its end
+        if self.trainer._run is not self or self.trainer._left is not None:
+            return  # it did not begin, or was left before
+        from .checkpoint import captured
+
+        self.trainer._stepping = False
+        self.settle()
+        try:
+            self.trainer._left = captured(self.trainer)
+        except Exception as error:
+            self.trainer._left = error  # for `save`, if it is wanted
+
+    def settle(self) -> None:
+        """Make the place that of the weights, where a step or a callback was broken off."""
+        if self.trainer._settle():
+            self.place = self.after
+        if self.place.calling:  # it is told again
+            self.place = self.place._replace(told=self.place.told - 1, calling=False)
+
+    def _save_step(self, every: int) -> None:
+        # after so many steps
+        place = self.place
+        steps = (place.epoch - 1) * self.steps - (-place.batches // self.accumulate)
+        if not place.sums and steps % every == 0:
+            self._save()
+
+    def _save(self) -> None:
+        if self.checkpoint is not None and self._saved is not self.place:
+            self._check_finite()
+            self.trainer.save(self.checkpoint)
+            self._saved = self.place
+
+    def seconds_of_epoch(self) -> float:
+        """How long the running epoch has taken so far, or 0."""
+        return self.seconds + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    def _check_finite(self) -> None:
         trainer, place = self.trainer, self.place
-        seconds = time.perf_counter() - self._started
         if not trainer._is_finite():
             trainer._fall_back()
             raise CostError(
                 f"the last step of epoch {place.epoch}, learning rate {place.rate:g}, gave weights "
                 "that are not finite; the network has those before it"
             )
+
+    def _record(self) -> Epoch:
+        # the figures of the epoch that ends, once its weights are known to be finite
+        place, seconds = self.place, self.seconds_of_epoch()
+        self._check_finite()
         accuracy = None if place.right is None else place.right / place.seen
         return Epoch(
             place.epoch, place.costs / place.seen, accuracy, place.rate, seconds,

@@ -42,15 +42,17 @@ class Progress:
     total : int
     show : bool
         Whether to show anything at all.
+    done : int
+        Steps that were done before.
 
     As a context manager it clears an unfinished bar, whatever ends the operation.
     """
 
-    def __init__(self, title: str, total: int, show: bool = True) -> None:
+    def __init__(self, title: str, total: int, show: bool = True, done: int = 0) -> None:
         self.title = title
         self.total = total
         self.show = show
-        self.done = 0
+        self.done = self._first = done
         self._began = clock()
         self._bar: Any = None
         self._live = False
@@ -60,7 +62,9 @@ class Progress:
             with suppress(Exception):  # tqdm is not installed, or standard error does not work
                 from tqdm import tqdm
 
-                self._bar = tqdm(total=total, desc=title, leave=False, file=sys.stderr)
+                self._bar = tqdm(
+                    total=total, desc=title, leave=False, file=sys.stderr, initial=done
+                )  # fmt: skip
 
     def __enter__(self) -> Progress:
         return self
@@ -79,7 +83,7 @@ class Progress:
                 self._bar.disable = True  # or it would write once more when it is thrown away
                 self._live, self._bar = False, None
         elif self._live and self.done * 100 // self.total != (self.done - 1) * 100 // self.total:
-            left = (clock() - self._began) * (self.total / self.done - 1)
+            left = (clock() - self._began) * (self.total - self.done) / (self.done - self._first)
             shown = f"{self.title}: {self.done * 100 // self.total} %, {text}"
             tell(f"\r{shown}, {duration(left)} left\x1b[K" if left else f"\r{shown}\x1b[K")
 

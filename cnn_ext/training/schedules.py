@@ -149,34 +149,45 @@ class Pace:
     epochs : int
     max_seconds : float, optional
         From now on; the part that is done is the larger of those of the epochs and of this time.
+
+    Attributes
+    ----------
+    epochs : int
+    schedule : function
+    seconds : float or None
+        What `max_seconds` was.
+    spent : float
+        Seconds before it began, of a training that goes on.
     """
 
     def __init__(
         self, schedule: str | Schedule | None, epochs: int, max_seconds: float | None = None
     ) -> None:
-        self._schedule = schedule_of(schedule)
-        self._epochs = epochs
-        self._seconds = None if max_seconds is None else check.number(max_seconds, "max_seconds")
+        self.schedule = schedule_of(schedule)
+        self.epochs = epochs
+        self.spent = 0.0
+        self.seconds = None if max_seconds is None else check.number(max_seconds, "max_seconds")
         self._began = clock()
 
     def over(self) -> bool:
         """Whether the time is."""
-        return self._seconds is not None and self._gone() >= self._seconds
+        return self.seconds is not None and self.gone() >= self.seconds
 
     def factor(self, epochs_done: float) -> float:
         """What to multiply the learning rate by."""
-        return check.number(self._schedule(self._part(epochs_done)), "schedule")
+        return check.number(self.schedule(self._part(epochs_done)), "schedule")
 
     def seconds_left(self, epochs_done: float) -> float:
         """How long the rest takes if it goes on as it did; 0 at the end."""
         part = self._part(epochs_done)
-        return self._gone() * (1 - part) / part if part else math.inf
+        return self.gone() * (1 - part) / part if part else math.inf
 
     def _part(self, epochs_done: float) -> float:
-        part = epochs_done / self._epochs
-        if self._seconds:
-            part = max(part, min(1.0, self._gone() / self._seconds))
+        part = epochs_done / self.epochs
+        if self.seconds:
+            part = max(part, min(1.0, self.gone() / self.seconds))
         return part
 
-    def _gone(self) -> float:
-        return clock() - self._began
+    def gone(self) -> float:
+        """Seconds since the training began, those of an earlier process included."""
+        return self.spent + clock() - self._began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .. import _check as check
 from ..data.labelled import LabelledSet, divided
-from ..layers import Dropout, Module
+from ..layers import Module
 from ..optim import ExponentialMovingAverage, Optimizer
 from ..task import Task, task_of
 from .backpropagation import inputs_of
@@ -95,9 +96,9 @@ class Trainer(Descent):
             message = f"seed: expected a whole number from 0, or None, got {seed!r:.99}"
             raise type(error)(message) from None
         self._rng = np.random.default_rng(seed)
-        for _, layer in net.named_modules():
-            if isinstance(layer, Dropout):
-                layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
+        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else type(seed).__name__
+        for layer in self._dropouts:
+            layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
         self.stop_training = False
         self.epochs_begun = 0
 
@@ -118,6 +119,9 @@ class Trainer(Descent):
         max_seconds: float | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        accumulate: int = 1,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: str | int = "epoch",
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
@@ -170,6 +174,14 @@ class Trainer(Descent):
             How much the images trained on count by their class, 1 where nothing is said; or each
             class as much as any other, N / (K * images of the class) for the K classes that there
             are.  It multiplies `sample_weight`.
+        accumulate : int
+            Make one step with the mean gradient of so many batches, and of those that are left at
+            the end of an epoch.  The schedule and the average go on with each step.
+        checkpoint : str or path, optional
+            Save the training to this file, as `save` does: as `every` says, at its end, and where
+            Ctrl-C or `max_seconds` ends it.
+        every : "epoch" or int
+            After each epoch, or after so many steps.
 
         Raises
         ------
@@ -177,10 +189,15 @@ class Trainer(Descent):
             If the cost becomes NaN or infinite, on the training or the validation images; the
             message says where, and the network has the last weights whose cost was finite.
         TypeError, ValueError
-            If an argument does not fit; the message names it.
+            If an argument does not fit, or is another one than in the training that was resumed;
+            the message names it.
+        OSError
+            If the checkpoint cannot be written; the file that was there is whole.
         """
         epochs = check.whole(epochs, "epochs", 1)
         batch_size = check.whole(batch_size, "batch_size", 1)
+        accumulate = check.whole(accumulate, "accumulate", 1)
+        every = _interval(every, checkpoint)
         self._check_optimizer()
         several = self._backpropagate.several
         training, validation = divided(
@@ -204,12 +221,99 @@ class Trainer(Descent):
             self, training, validation, transforms,
             Moments(callbacks, stopping_of(early_stopping, validation is not None)),
             Pace(schedule, epochs, max_seconds),
-            epochs, batch_size, shuffle, progress,
+            batch_size, accumulate, shuffle, progress, checkpoint, every,
         )  # fmt: skip
+        if self._resumed is not None:
+            from .checkpoint import expect_same
+
+            expect_same(run, self._resumed)
         return run.go()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that training depends on to a safetensors file, whole or not at all.
+
+        It may be called between two steps: in callbacks, and before, after and between calls of
+        `fit`.  After one that Ctrl-C, `stop_training` or `max_seconds` ended, the file has the
+        training as it was then, whatever has been changed since.
+
+        Parameters
+        ----------
+        path : str or path
+            Replaced only when the new file is complete and on the disk.
+
+        Raises
+        ------
+        RuntimeError
+            If it is called within a step.
+        TypeError
+            If the state of a callback is not of plain data and arrays.
+        ValueError
+            If a weight is not finite, or the average stands in the place of the weights.
+        OSError
+            If the file cannot be written; an old one is then still there.
+        """
+        from .checkpoint import save  # which most trainings do without
+
+        if self._stepping:
+            raise RuntimeError("save: expected a call between two steps, got one within a step")
+        save(self, path)
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Become what the trainer was that was saved; the next `fit` goes on where it was.
+
+        Network, loss, optimizer, average and seed must be those of the trainer that was saved.
+        If that was within a `fit`, the next one takes the same images and arguments, and does what
+        is left, bit for bit as if nothing had happened, at any number of threads; its history has
+        the epochs before too.  `epochs` and `max_seconds` may be others where the schedule is
+        constant.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Raises
+        ------
+        RuntimeError
+            If it is called within `fit`.
+        ValueError
+            If the file is damaged, no checkpoint, or one of another trainer; the message says what
+            is different, and nothing has changed.
+        OSError
+            If it cannot be read.
+        """
+        from .checkpoint import resume
+
+        if self._run is not None or self._stepping:
+            raise RuntimeError("resume: expected a call between two calls of fit")
+        self._check_optimizer()
+        resume(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_run": None}  # a copy has no call of `fit` under way
 
     def _weighted_by_class(self, class_weight: Any, training: LabelledSet) -> np.ndarray:
         shapes = [part.shape[1:] for part in inputs_of(training[np.arange(1)])]
         shape = (len(training), *self.net.output_shape(*shapes))
         weights = self._backpropagate.by_class(class_weight, training.y, shape)
         return weights if training.weights is None else weights * training.weights
+
+
+def _interval(every: str | int, checkpoint: Any) -> str | int:
+    # how often to save, once there is a place for it
+    if checkpoint is None:
+        if every != "epoch":
+            raise ValueError(f"every: expected 'epoch' without a checkpoint, got {every!r:.99}")
+        return every
+    try:
+        folder, name = os.path.split(os.path.realpath(checkpoint))
+    except TypeError:
+        raise TypeError(f"checkpoint: expected a path, got {type(checkpoint).__name__}") from None
+    if not os.path.isdir(folder) or os.path.isdir(os.path.join(folder, name)):
+        raise ValueError(
+            f"checkpoint: expected a file in a folder that there is, got {checkpoint!r:.99}"
+        )
+    if every == "epoch":
+        return every
+    if isinstance(every, str):
+        raise ValueError(f"every: expected 'epoch' or a number of steps, got {every!r:.99}")
+    return check.whole(every, "every", 1)
