@@ -34,7 +34,10 @@ class Callback:
         """Before the first epoch of a call of `fit`; what was seen in earlier calls is over."""
 
     def on_train_end(self, trainer: Trainer, history: History) -> None:
-        """After the last one, also after an interrupt, but not if an error ends training."""
+        """After the last one, also after an interrupt, but not if an error ends training.
+
+        Nor if an interrupt came before `on_train_begin` had been called for all.
+        """
 
     def on_epoch_begin(self, trainer: Trainer, number: int) -> None:
         """Before an epoch, from 1."""

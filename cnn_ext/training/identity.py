@@ -134,7 +134,9 @@ def _differences(name: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
         for key in [*a, *(key for key in b if key not in a)]:
             inner = f"{name}.{key}" if name else str(key)
             yield from _differences(inner, a.get(key), b.get(key))
-    elif _is_table(a) and _is_table(b) and len(a) == len(b):
+    elif _is_table(a) and _is_table(b) and len(a) != len(b):
+        yield name, _types(a), _types(b)
+    elif _is_table(a) and _is_table(b):
         for i, (one, other) in enumerate(zip(a, b, strict=True)):
             yield from _differences(f"{name}[{i}]", one, other)
     elif a != b:
@@ -143,3 +145,7 @@ def _differences(name: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+
+
+def _types(table: list[Any]) -> list[Any]:
+    return [item.get("type") if isinstance(item, dict) else item for item in table]

@@ -127,6 +127,7 @@ class Run:
         self.seconds = 0.0  # of the running epoch, before it was resumed
         self._since: float | None = None  # when it began, or was resumed
         self._saved: Place | None = None
+        self._begun = False
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class Run:
                     trainer._has_good = trainer.stop_training = False
                 finally:  # whatever comes in between
                     trainer.net.eval()
-        for end in self.moments.train_end:
+        for end in self.moments.train_end if self._begun else ():
             end(trainer, history)
         return history
 
@@ -188,8 +189,10 @@ class Run:
             from .checkpoint import go_on  # which most trainings do without
 
             go_on(self, trainer._resumed)
-        at_once([(setattr, trainer, name, None) for name in ("_resumed", "_left")])
-        trainer._run = self
+        at_once([
+            (setattr, trainer, "_resumed", None), (setattr, trainer, "_left", None),
+            (setattr, trainer, "_run", self), (setattr, self, "_begun", True),
+        ])  # fmt: skip
 
     def _goes_on(self) -> bool:
         place = self.place
@@ -346,8 +349,8 @@ class Run:
 
     def _leave(self) -> None:
         # what `save` writes after a training that did not come to its end
-        if self.trainer._run is not self or self.trainer._left is not None:
-            return  # it did not begin, or was left before
+        if not self._begun or self.trainer._left is not None:  # or it was left before
+            return
         from .checkpoint import captured
 
         self.trainer._stepping = False
@@ -372,7 +375,7 @@ class Run:
             self._save()
 
     def _save(self) -> None:
-        if self.checkpoint is not None and self._saved is not self.place:
+        if self.checkpoint is not None and self._begun and self._saved is not self.place:
             self._check_finite()
             self.trainer.save(self.checkpoint)
             self._saved = self.place
