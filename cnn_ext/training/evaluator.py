@@ -87,7 +87,7 @@ class Evaluator:
             warnings.warn(
                 f"{name}: numbers of root mean square {size:.3g}, as the network takes them, are "
                 "far from unit range; let it begin with Normalize().fit(x), or scale them",
-                stacklevel=4,
+                stacklevel=7,  # where `fit` was called
             )
 
     def _weights(self) -> AbstractContextManager[None]:

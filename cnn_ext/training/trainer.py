@@ -24,6 +24,8 @@ from .schedules import Pace, Schedule
 class Trainer(Descent):
     """Trains and evaluates a network.
 
+    `save` and `resume` keep a training as a file, at any moment and exactly.
+
     A trainer can be pickled and copied with `copy.deepcopy`, also between two calls of `fit`: the
     copy has a network of its own and goes on as the original does, bit for bit.
 
