@@ -7,6 +7,7 @@ metadata, in which ``{"dict": [[key, value], ...]}``, ``{"list": [...]}``, ``{"t
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from ..task import Task
 from .callbacks import keys_are
 from .history import FIGURES, Epoch
 from .identity import independent_of_epochs, of_trainer, refuse_others
-from .loop import MOMENTS, Place
+from .place import MOMENTS, Place
 
 if TYPE_CHECKING:
     from .loop import Run
@@ -98,7 +99,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "history": [asdict(epoch) for epoch in run.history],
         "spent": run.pace.gone(),
         "seconds": run.seconds_of_epoch(),
-        "callbacks": [callback.state_dict() for callback in run.moments.callbacks],
+        "callbacks": copy.deepcopy([one.state_dict() for one in run.moments.callbacks]),
     }
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,63 +21,13 @@ from .accumulation import share, summed
 from .callbacks import Moments
 from .descent import CostError
 from .history import Epoch, History
+from .place import Place
 from .progress import Progress, duration
 from .schedules import Pace
 
 if TYPE_CHECKING:
     from ..augment import Compose
     from .trainer import Trainer
-
-
-MOMENTS = "epoch_begin", "batch_begin", "batch_end", "epoch_end"
-
-
-class Place(NamedTuple):
-    """How far a training is, in one piece, so that an interrupt finds all of it as it was or is.
-
-    Parameters
-    ----------
-    order : mapping
-        The state of the trainer's generator before it draws the order of the images of this epoch.
-    begun : int
-        `Trainer.epochs_begun` before this epoch.
-    epoch : int
-        The one that runs or comes next, from 1.
-    batches, seen : int
-        Batches and images that it has done.
-    costs : float
-        The sum of the costs of these images.
-    right : float or None
-        How many of them were right; None for a task that has no accuracy.
-    rate, cost : float
-        The learning rate and the cost of the last batch.
-    sums : sequence of ndarray or None
-        By parameter the sum of the gradients, times the images, of the batches whose step is still
-        to be made.
-    moment : str
-        The one of `MOMENTS` that was reached last.
-    told : int
-        How many callbacks have been called at that moment.
-    calling : bool
-        Whether the last of these has not returned.
-    reason : str or None
-        Why the training ends with this epoch.
-    """
-
-    order: Mapping[str, Any]
-    begun: int
-    epoch: int = 1
-    batches: int = 0
-    seen: int = 0
-    costs: float = 0.0
-    right: float | None = 0.0
-    rate: float = 0.0
-    cost: float = 0.0
-    sums: Sequence[np.ndarray | None] = ()
-    moment: str = "epoch_begin"
-    told: int = 0
-    calling: bool = False
-    reason: str | None = None
 
 
 class Run:
