@@ -251,19 +251,18 @@ class Run:
             if not trainer._backpropagate.several:
                 part = trainer.task.right(outputs, np.asarray(targets))
             moves = number % self.accumulate == 0 or number == self.batches
-            sums = before.sums
+            sums, images_of_step = before.sums, before.summed + count
             if sums or not moves:
                 sums = summed(trainer.optimizer, sums, count)
             self.after = Place(
                 before.order, before.begun, before.epoch, number, before.seen + count,
                 before.costs + cost * count,
                 None if part is None or right is None else right + part * count,
-                rate, cost, () if moves else sums, "batch_end",
+                rate, cost, () if moves else sums, 0 if moves else images_of_step, "batch_end",
             )  # fmt: skip
             if moves:
                 if sums:
-                    first = (number - 1) // self.accumulate * self.accumulate * self.batch_size
-                    share(trainer.optimizer, sums, self.after.seen - first)
+                    share(trainer.optimizer, sums, images_of_step)
                 trainer._move()
             at_once([(setattr, self, "place", self.after), (setattr, trainer, "_before", None)])
         trainer._stepping = False

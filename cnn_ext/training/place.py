@@ -31,7 +31,9 @@ class Place(NamedTuple):
         The learning rate and the cost of the last batch.
     sums : sequence of ndarray or None
         By parameter the sum of the gradients, times the images, of the batches whose step is still
-        to be made.
+        to be made,
+    summed : int
+        and how many images these have.
     moment : str
         The one of `MOMENTS` that was reached last.
     told : int
@@ -52,6 +54,7 @@ class Place(NamedTuple):
     rate: float = 0.0
     cost: float = 0.0
     sums: Sequence[np.ndarray | None] = ()
+    summed: int = 0
     moment: str = "epoch_begin"
     told: int = 0
     calling: bool = False
