@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ def trainer(threads: int | None = None, seed: int = 0) -> Trainer:
         Linear(16, 3, rng=rng),
     )  # fmt: skip
     return Trainer(net, optimizer=Adam(net, 0.4), average=0.8, num_threads=threads, seed=seed)
+
+
+def resumed(path: Path, threads: int | None = None) -> Trainer:
+    one = trainer(threads)
+    one.resume(path)
+    return one
 
 
 def fit(one: Trainer, *callbacks: Callback, **options: Any) -> History:
