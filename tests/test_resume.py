@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import resuming
 from interrupting import InterruptAt
-from resuming import At, fit, left_by, resumed, trainer
+from networks import Recorder
+from resuming import At, X, fit, left_by, resumed, trainer
 
 import cnn_ext.optim.average
 import cnn_ext.optim.optimizer
@@ -76,6 +77,22 @@ def test_stopped_in_a_callback_and_saved_afterwards(
     second, again, last = resumed(path, 2), At(), At()
     assert left_by(second, fit(second, again, At(), last)) == unbroken
     assert again.calls == last.calls == seen.calls
+
+
+def test_what_is_done_is_neither_computed_nor_read_again(path: Path) -> None:
+    fit(trainer(), At("batch_end", 18, lambda one: one.save(path)))
+    second, images, batches = resumed(path), Recorder(X), []
+    gradients = second._gradients
+
+    def noting(*batch: Any) -> Any:
+        batches.append(len(batch[0]))
+        return gradients(*batch)
+
+    second._gradients = noting  # type: ignore[method-assign]
+    fit(second, At(), x=images)
+    assert batches == [12] * 14
+    looks = 1 + 16 + 12  # at the shape, and for the hashes of both sets
+    assert sum(map(len, images.asked)) == looks + 14 * 12 + 4 * 12  # steps, validations
 
 
 def test_told_to_stop_and_the_best_weights_are_taken(path: Path, unbroken: tuple[Any, ...]) -> None:
