@@ -23,6 +23,7 @@ from .layers import *  # noqa: F403
 if TYPE_CHECKING:
     from . import architectures, augment, filters, onnx, optim
     from .data import datasets
+    from .head import new_head
     from .io import load, load_weights, save
     from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
     from .run.plan import Plan
@@ -72,6 +73,7 @@ __all__ = [
     "losses",
     "memory_use",
     "metrics",
+    "new_head",
     "onnx",
     "ops",
     "optim",
@@ -103,6 +105,7 @@ _AT_FIRST_USE = {
     "Trainer": "training.trainer",
     "Plan": "run.plan",
     "Task": "task",
+    "new_head": "head",
     "datasets": "data.datasets",
 }
 

@@ -139,6 +139,13 @@ def number(value: Any, name: str, least: float = 0.0, most: float = sys.float_in
     return float(value)
 
 
+def boolean(value: Any, name: str) -> bool:
+    """`value` as a bool; TypeError if it is none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a bool, got {value!r:.99}")
+    return bool(value)
+
+
 def is_list(value: Any) -> bool:
     """Whether `value` is a tuple, list or array, and no text."""
     if isinstance(value, np.ndarray):

@@ -16,6 +16,8 @@ from . import safetensors
 from .initializers import Initializer
 from .layers import Module
 from .layers.sequential import module_of
+from .layers.state import LoadReport, compared, listed, take
+from .parameter import Buffer, Kept
 from .task import KEY as TASK
 from .task import Task
 
@@ -125,8 +127,11 @@ def load_with_metadata(
 
 
 def load_weights(
-    net: Module, path: str | os.PathLike[str], modules: Sequence[str] | None = None
-) -> None:
+    net: Module,
+    path: str | os.PathLike[str],
+    modules: Sequence[str] | None = None,
+    strict: bool = True,
+) -> LoadReport:
     """Take over the weights of any safetensors file, such as PyTorch's, into a network there is.
 
     Parameters
@@ -134,11 +139,20 @@ def load_weights(
     net : Module
         Gets all weights of the file, in its own number type, or none if anything does not fit.
     path : str or path
-        Holds floating-point numbers; half precision and bfloat16 too.
+        Holds floating-point numbers; half precision and bfloat16 too.  What the network keeps as a
+        buffer, such as the number of batches so far, may be whole numbers.
     modules : sequence of str, optional
         What the file calls the layers of `net` that have weights, in their order:
         ``["conv1", "conv2", "fc"]`` reads ``conv1.weight``, ``conv1.bias`` and so on. Without it
         the names are those of `net.state_dict()`, which are those of PyTorch's ``nn.Sequential``.
+    strict : bool
+        If False, those weights are taken whose name and shape fit, at least one, and the others
+        stay as they are.
+
+    Returns
+    -------
+    LoadReport
+        What was taken and what not, by the names of the file.
 
     Raises
     ------
@@ -152,31 +166,35 @@ def load_weights(
     """
     if not isinstance(net, Module):
         raise TypeError(f"net: expected a Module, got {type(net).__name__}")
-    parameters = dict(net.named_state())
-    names = _names_in_file(parameters, modules)
+    state = dict(net.named_state())
+    names = _names_in_file(state, modules)
+    own = {names[name]: kept for name, kept in state.items()}
     tensors, _ = safetensors.read(path)
-    wanted = {names[name]: parameter.data.shape for name, parameter in parameters.items()}
+    wanted = {name: kept.data.shape for name, kept in own.items()}
     found = {name: array.shape for name, array in tensors.items()}
     try:
-        if wanted != found:
+        if strict and wanted != found:
             missing = [item for item in wanted.items() if item not in found.items()]
             unknown = [item for item in found.items() if item not in wanted.items()]
             raise ValueError(
                 f"the network takes {_listed(missing)}, which the file lacks; "
                 f"the file has {_listed(unknown)}, which the network does not take"
             )
-        for name, array in tensors.items():
-            if array.dtype.kind != "f":
-                raise ValueError(f"{name}: expected floating-point numbers, got {array.dtype}")
-        with np.errstate(over="ignore"):  # what becomes infinite is found below
-            state = {
-                name: tensors[names[name]].astype(parameter.data.dtype)
-                for name, parameter in parameters.items()
-            }
-        check.finite(state)
+        report = compared(own, found)
+        taken = {name: _numbers(tensors[name], name, own[name]) for name in report.loaded_keys}
+        check.finite(taken)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    net.load_state_dict(state)
+    take(own, taken)
+    return report
+
+
+def _numbers(array: np.ndarray, name: str, kept: Kept) -> np.ndarray:
+    # an array of a file in the number type of its place
+    if array.dtype.kind not in ("iuf" if isinstance(kept, Buffer) else "f"):
+        raise ValueError(f"{name}: expected floating-point numbers, got {array.dtype}")
+    with np.errstate(over="ignore"):  # what becomes infinite is found afterwards
+        return array.astype(kept.data.dtype)
 
 
 def _names_in_file(names: Collection[str], modules: Sequence[str] | None) -> dict[str, str]:
@@ -195,10 +213,7 @@ def _names_in_file(names: Collection[str], modules: Sequence[str] | None) -> dic
 
 
 def _listed(items: Sequence[tuple[str, tuple[int, ...]]]) -> str:
-    # names and shapes, not more than a message can hold
-    texts = [f"{name:.60} {shape}" for name, shape in items[:20]]
-    more = [f"{len(items) - 20} more"] if len(items) > 20 else []
-    return ", ".join(texts + more) or "nothing"
+    return listed([f"{name:.60} {shape}" for name, shape in items])
 
 
 def _input_shape(net: Module, text: str) -> tuple[int, ...] | None:

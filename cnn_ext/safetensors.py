@@ -31,6 +31,11 @@ _MAX_DIMENSIONS = 32  # the most that every NumPy supports
 _ALIGNMENT = 8
 _METADATA = "__metadata__"
 _FIELDS = {"dtype", "shape", "data_offsets"}
+_PICKLES = (b"PK", b"\x80\x02")  # how files of torch.save begin
+_TORCH = (
+    "it begins as torch.save writes it, and pickles are not read; "
+    "safetensors.torch.save_file(model.state_dict(), path) writes one that is"
+)
 
 # in descending order of alignment as in the reference implementation, whose writer sorts by it
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -88,7 +93,11 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
             _check_layout(entries, data_size)
             return {entry.name: _read_tensor(file, entry) for entry in entries}, metadata
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: not a safetensors file: {error}") from error
+            file.seek(0)
+            torch = file.read(2) in _PICKLES
+            raise ValueError(
+                f"{os.fspath(path)}: not a safetensors file: {_TORCH if torch else error}"
+            ) from error
 
 
 def write(

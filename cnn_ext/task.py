@@ -98,7 +98,10 @@ class Task:
         if self.kind == "probability" and K != 1:
             raise ValueError(f"task: a probability needs one output, got shape {output_shape}")
         if count is not None and self.kind != "numbers" and count != (2 if K == 1 else K):
-            raise ValueError(f"task: {count} classes for outputs of shape {output_shape}")
+            raise ValueError(
+                f"task: {count} classes for outputs of shape {output_shape}; a network with a new "
+                "last layer needs a new task, or None"
+            )
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Probabilities of the outputs, in the same shape and float32 or float64.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from ..graph.value import Value, joined
 from ..parameter import Kept
 from .module import Module
 from .tracing import attributes_of, emit, found_in
+
+if TYPE_CHECKING:
+    from typing import Self
 
 SAME = "Same"  # stands where a layer stands again: {"type": "Same", "layer": its first place}
 
@@ -32,8 +36,30 @@ class Container(Module):
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Module:
-        return self.layers[index]
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        """A module, or some of them in a container of the same kind that shares them."""
+        if not isinstance(index, slice):
+            return self.layers[index]
+        kinds = type(self).__mro__  # of which the first takes layers and nothing else
+        kind: Any = next(k for k in kinds if k.__init__ is Container.__init__)  # type: ignore[misc]
+        part: Module = kind(*self.layers[index])
+        part.training = self.training
+        return part
+
+    def __setitem__(self, index: int, layer: Module) -> None:
+        """Put another module in a place; with the last one goes the task."""
+        number = range(len(self.layers))[operator.index(index)]
+        if not isinstance(layer, Module):
+            raise TypeError(f"layer {number}: expected a Module, got {type(layer).__name__}")
+        self.layers[number] = layer
+        if number == len(self.layers) - 1:
+            self.task = None
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)

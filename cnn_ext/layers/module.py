@@ -12,11 +12,12 @@ from numpy.typing import DTypeLike
 from .. import _check as check
 from ..graph.node import Shape
 from ..graph.value import Value
-from ..parameter import Buffer, Kept, Parameter
+from ..parameter import Buffer, Kept, Parameter, at_once
 from ..scale import BYTE_SCALE
 from .running import go_back, run
+from .state import LoadReport, compared, take
 from .summary import html, table
-from .tracing import Trace, attributes_of, emit, found_in, is_leaf, known_names, trace
+from .tracing import Trace, attributes_of, emit, found_in, is_leaf, trace
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,6 +66,7 @@ class Module:
     input_shape: tuple[int, ...] | None = None
     #: what the network is for, where it is known: from a file, or from training
     task: Task | None = None
+    _frozen = False
     _saved: Any = None
     _traces: Mapping[Any, tuple[list[Any], Trace]] = {}
 
@@ -242,16 +244,30 @@ class Module:
         """All that is learned, in order."""
         return [parameter for _, parameter in self.named_parameters()]
 
-    def own_parameters(self) -> list[Parameter]:
-        """Those that are not of a layer below."""
-        known = known_names(self)
-        if known is not None:
-            return [value for name in known if (value := vars(self)[name]) is not None]
-        return [p for pair in attributes_of(self) for _, p in found_in(*pair, Parameter)]
-
-    def has_parameters(self) -> bool:
+    def learns(self) -> bool:
         """Whether there is anything to learn, here or below."""
-        return any(layer.own_parameters() for _, layer in self.named_modules())
+        return any(parameter.trainable for parameter in self.parameters())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change the module.
+
+        Who sets it sets it for all parameters and modules below.  Given False, parameters stay as
+        they are, and batch normalisation works as in evaluation mode, so that its running
+        statistics stay too; dropout goes on.  A file does not keep it.
+        """
+        return not self._frozen
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        trainable = check.boolean(trainable, "trainable")
+        modules = [layer for _, layer in self.named_modules()]
+        parameters = self.parameters()
+        at_once([
+            *((setattr, layer, "_frozen", not trainable) for layer in modules),
+            *((setattr, parameter, "trainable", trainable) for parameter in parameters),
+            *((setattr, parameter, "grad", None) for parameter in parameters if not trainable),
+        ])  # fmt: skip
 
     def named_state(self) -> Iterator[tuple[str, Kept]]:
         """Names and parameters, then names and buffers: all that a file keeps."""
@@ -262,28 +278,45 @@ class Module:
         """Copies of parameters and buffers by name, as in PyTorch ("0.weight", "0.bias", ...)."""
         return {name: kept.data.copy() for name, kept in self.named_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadReport:
         """Take over parameters and buffers by name; all of them, or none if anything does not fit.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            A `state_dict` of this package or of PyTorch.
+        strict : bool
+            If False, those are taken whose name and shape fit, at least one.
+
+        Returns
+        -------
+        LoadReport
+            What was taken and what not.
 
         Raises
         ------
         KeyError
             If names are missing or unknown.
         ValueError, TypeError
-            If an array has another shape or is not numeric.
+            If an array has another shape or is not numeric, or none fits.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state: expected arrays by name, got {type(state).__name__}")
         own = dict(self.named_state())
         missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
-        if missing or unknown:
+        if strict and (missing or unknown):
             raise KeyError(f"state: missing {sorted(missing)}, unknown {sorted(unknown)}")
-        arrays = {}
-        for name, kept in own.items():
-            arrays[name] = check.real_array(state[name], name)
-            check.same_shape(arrays[name], name, kept.data.shape)
-        for name, kept in own.items():
-            kept.data[...] = arrays[name]
+        given = {name: check.real_array(state[name], name) for name in own if name in state}
+        if strict:
+            for name, array in given.items():
+                check.same_shape(array, name, own[name].shape)
+        shapes = {name: given[name].shape if name in given else () for name in state}
+        try:
+            report = compared(own, shapes)
+        except ValueError as error:
+            raise ValueError(f"state: {error}") from None
+        take(own, {name: given[name] for name in report.loaded_keys})
+        return report
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Convert parameters and buffers to float32 or float64, in place; returns the layer."""

@@ -72,7 +72,7 @@ class _BatchNorm(_Affine):
                 "mean": self.running_mean, "var": self.running_var,
                 "tracked": self.num_batches_tracked,
             }  # fmt: skip
-        training = self.training or not self.track_running_stats
+        training = (self.training and self.trainable) or not self.track_running_stats
         options = {"eps": self.eps, "momentum": self.momentum, "training": training}
         return x.emit("batch_norm", weights=weights, **options)
 
@@ -82,7 +82,8 @@ class BatchNorm2d(_BatchNorm):
 
     In training mean and variance are those of the batch, and the running ones move towards them:
     ``running = (1 - momentum) running + momentum seen``, the variance being the unbiased one.  In
-    evaluation mode the running ones are taken.  S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+    evaluation mode the running ones are taken, and in training where `trainable` was set to False.
+    S. Ioffe, C. Szegedy, "Batch normalization", 2015.
 
     Parameters
     ----------

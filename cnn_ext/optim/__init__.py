@@ -1,4 +1,4 @@
-"""Optimizers, clipping of gradients and the moving average of weights.
+"""Optimizers, groups of parameters, clipping of gradients and the moving average of weights.
 
 `OPTIMIZERS` are the rules by name, as `Trainer` and the command line know them.  An argument
 that does not fit raises TypeError or ValueError; the message names it.
@@ -7,6 +7,7 @@ that does not fit raises TypeError or ValueError; the message names it.
 from ..parameter import at_once
 from .average import ExponentialMovingAverage
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .grouping import by_name, layer_wise
 from .optimizer import Optimizer
 from .rules import OPTIMIZERS, SGD, Adam, AdamW, RMSprop, optimizer_of
 
@@ -19,7 +20,9 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "at_once",
+    "by_name",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "layer_wise",
     "optimizer_of",
 ]

@@ -83,9 +83,7 @@ class Optimizer:
         checked = {**options, "lr": check.number(options["lr"], "lr")}
         if "weight_decay" in options:
             checked["weight_decay"] = check.number(options["weight_decay"], "weight_decay")
-        if not isinstance(options["decay_biases"], (bool, np.bool_)):
-            raise TypeError(f"decay_biases: expected a bool, got {options['decay_biases']!r}")
-        return {**checked, "decay_biases": bool(options["decay_biases"])}
+        return {**checked, "decay_biases": check.boolean(options["decay_biases"], "decay_biases")}
 
     def slots_for(self, options: dict[str, Any]) -> tuple[str, ...]:
         """Which of `slots` a group with these hyper-parameters needs; by default all."""

@@ -249,7 +249,7 @@ class ByBatch:
             if (
                 not wanted.isdisjoint(node.inputs)
                 or any(self.learns(node, key) for key in node.weights)
-                or (node.op == "opaque" and node.attributes["layer"].has_parameters())
+                or (node.op == "opaque" and node.attributes["layer"].learns())
             ):
                 wanted.add(node.output)
         return wanted

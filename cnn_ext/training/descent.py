@@ -87,6 +87,10 @@ class Descent(Evaluator):
                 f"has {len(own - moved)} that it does not move; was a layer replaced?"
             )
 
+    def _check_learns(self) -> None:
+        if not any(parameter.trainable for parameter in self.optimizer.parameters):
+            raise ValueError("optimizer: expected at least one parameter that is trainable")
+
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step of descent on one batch.
 
@@ -113,6 +117,7 @@ class Descent(Evaluator):
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
+        self._check_learns()
         self._factor = 1.0
         weights = None
         if sample_weight is not None:

@@ -201,6 +201,7 @@ class Trainer(Descent):
         accumulate = check.whole(accumulate, "accumulate", 1)
         every = _interval(every, checkpoint)
         self._check_optimizer()
+        self._check_learns()
         several = self._backpropagate.several
         training, validation = divided(
             LabelledSet(x, y, several=several, sample_weight=sample_weight),
