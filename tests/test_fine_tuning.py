@@ -442,3 +442,24 @@ def test_a_file_that_pytorch_wrote_learns_other_classes(tmp_path: Path) -> None:
     onnx.checker.check_model(tmp_path / "ours.onnx")
     save(net, tmp_path / "net")
     assert_array_equal(load(tmp_path / "net")(x), net(x))
+
+
+def test_the_example_of_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(__file__).parents[1] / "docs/training.md"
+    if not file.exists():
+        pytest.skip("no documentation beside the tests")
+    section = file.read_text("utf-8").split("## Fine-tuning\n")[1].split("\n## ")[0]
+    example = section.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"print": print}
+    exec(example, names)
+    head, whole = map(float, capsys.readouterr().out.split())
+    assert head > 0.9 and whole > 0.9
+    assert names["net"].task.classes == ("open", "loop")
+    more = section.split("  ```python\n")[1].split("  ```")[0]
+    exec("lr, decay = 0.1, 5e-4\n" + more.replace("\n  ", "\n").lstrip(), names)
+    groups = names["optimizer"].param_groups
+    assert [group["lr"] for group in groups] == [0.1, 6.4]
+    assert [len(group["params"]) for group in groups] == [10, 2]

@@ -28,8 +28,9 @@ from .container import Add, Concat, Residual
 from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .dropout import Dropout, Dropout2d, DropPath
 from .from_graph import GraphModule
+from .layer import Layer
 from .linear import Flatten, Linear
-from .module import Layer, Module
+from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, LocalResponseNorm
 from .normalize import Normalize
 from .pool import (
