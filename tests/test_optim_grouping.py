@@ -22,7 +22,7 @@ from cnn_ext import (
     optim,
 )
 from cnn_ext.graph import Graph
-from cnn_ext.optim import by_name, layer_wise
+from cnn_ext.optim import layer_wise, param_groups
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((30, 2, 6, 6)), np.arange(30) % 3
@@ -69,7 +69,7 @@ def test_a_normalisation_of_the_input_belongs_to_the_first_layer() -> None:
 def test_names_patterns_and_classes_choose_the_first_that_fits_counts() -> None:
     net = net_of()
     options = {"3": {"lr": 1}, "BatchNorm*.bias": {"lr": 2}, "*.bias": {"lr": 3}, "1.weight": {}}
-    groups = by_name(net, options)
+    groups = param_groups(net, options)
     assert named(net, groups) == [
         ["0.weight", "4.weight", "7.weight"],
         ["3.weight"],
@@ -79,7 +79,7 @@ def test_names_patterns_and_classes_choose_the_first_that_fits_counts() -> None:
     ]
     assert [group.get("lr") for group in groups] == [None, 1, 2, 3, None]
     assert SGD(groups, lr=0.25).lr == 0.25
-    (only,) = by_name(net, {"*": {"lr": 1.0}})
+    (only,) = param_groups(net, {"*": {"lr": 1.0}})
     assert len(only["params"]) == len(net.parameters())
 
 
@@ -90,7 +90,9 @@ def test_modules_of_ones_own_and_parameters_in_lists_have_names() -> None:
             self.gains = [Parameter(np.ones(1)), Parameter(np.ones(1))]
 
     net = Own()
-    groups = by_name(net, {"blocks.0": {"lr": 1}, "Own.gains.1": {"lr": 2}, "gains": {"lr": 3}})
+    groups = param_groups(
+        net, {"blocks.0": {"lr": 1}, "Own.gains.1": {"lr": 2}, "gains": {"lr": 3}}
+    )
     assert named(net, groups) == [
         ["blocks.1.0.weight", "blocks.1.0.bias"], ["blocks.0.0.weight", "blocks.0.0.bias"],
         ["gains.1"], ["gains.0"],
@@ -110,11 +112,11 @@ def test_modules_of_ones_own_and_parameters_in_lists_have_names() -> None:
 )
 def test_names_that_fit_nothing_are_refused(options: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
-        by_name(net_of(), options)
+        param_groups(net_of(), options)
 
 
 def test_other_arguments_are_checked() -> None:
-    for make in (lambda: by_name(3, {}), lambda: layer_wise([Parameter(np.ones(1))], 0.1)):  # type: ignore[arg-type]
+    for make in (lambda: param_groups(3, {}), lambda: layer_wise([Parameter(np.ones(1))], 0.1)):  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="net: expected a network, got"):
             make()
     with pytest.raises(ValueError, match="decay: expected a number above 0, up to 1, got 0"):
@@ -124,7 +126,7 @@ def test_other_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="lr: expected 0 or more, got -1"):
         layer_wise(net_of(), -1)
     with pytest.raises(ValueError, match=r"param_groups\[1\]: missing \[\], unknown \['rate'\]"):
-        SGD(by_name(net_of(), {"7": {"rate": 1}}))
+        SGD(param_groups(net_of(), {"7": {"rate": 1}}))
 
 
 LR, DECAY = 0.01, 0.05
@@ -139,7 +141,7 @@ def test_steps_are_those_of_pytorch_with_the_same_groups(kind: str) -> None:
     model = torch_network(net)
     theirs = dict(model.named_parameters())
     if kind == "by name":  # as recipes for CIFAR-10 have it
-        ours = by_name(net, {"BatchNorm2d.bias": {"lr": 64 * LR, "weight_decay": DECAY / 64}})
+        ours = param_groups(net, {"BatchNorm2d.bias": {"lr": 64 * LR, "weight_decay": DECAY / 64}})
         biases = ["1.bias", "4.bias"]
         groups = [
             {"params": [p for name, p in theirs.items() if name not in biases]},

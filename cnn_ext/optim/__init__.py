@@ -7,7 +7,7 @@ that does not fit raises TypeError or ValueError; the message names it.
 from ..parameter import at_once
 from .average import ExponentialMovingAverage
 from .clipping import clip_grad_norm_, clip_grad_value_
-from .grouping import by_name, layer_wise
+from .grouping import layer_wise, param_groups
 from .optimizer import Optimizer
 from .rules import OPTIMIZERS, SGD, Adam, AdamW, RMSprop, optimizer_of
 
@@ -20,9 +20,9 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "at_once",
-    "by_name",
     "clip_grad_norm_",
     "clip_grad_value_",
     "layer_wise",
     "optimizer_of",
+    "param_groups",
 ]

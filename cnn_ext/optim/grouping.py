@@ -18,11 +18,11 @@ class Named(Protocol):
     def named_modules(self) -> Iterable[tuple[str, Any]]: ...
 
 
-def by_name(net: Named, options: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def param_groups(net: Named, options: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Groups with hyper-parameters for the parameters of some names.
 
-    ``SGD(by_name(net, {"*.bias": {"lr": 64 * lr, "weight_decay": decay / 64}}), lr)`` moves biases
-    at another rate.
+    ``SGD(param_groups(net, {"*.bias": {"lr": 64 * lr, "weight_decay": decay / 64}}), lr)`` moves
+    biases at another rate.
 
     Parameters
     ----------
