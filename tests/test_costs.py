@@ -279,6 +279,8 @@ REFUSED: list[tuple[str, Any, dict[str, Any], str]] = [
     ("cross_entropy", Y, {"sample_weight": ["a"] * N}, "sample_weight: expected real numbers"),
     (own, Y, {"sample_weight": np.ones(N)}, "sample_weight, class_weight: .* got own"),
     ("cross_entropy", Y, {"class_weight": {3: 1.0}}, "class_weight: .* 0 to 2, got 3"),
+    ("cross_entropy", Y % 2, {"class_weight": {2: 1.0}}, "got 2, and nothing for 0"),
+    ("cross_entropy", Y, {"class_weight": {0: np.nan}}, r"class_weight\[0\]: expected 0 or more"),
     ("cross_entropy", Y, {"class_weight": {"a": 1.0}}, "class_weight: expected classes 0 to 2"),
     ("cross_entropy", Y, {"class_weight": {0: -1.0}}, r"class_weight\[0\]: expected 0 or more"),
     ("cross_entropy", Y, {"class_weight": dict.fromkeys(range(3), 0)}, "class_weight: .* not all"),
@@ -301,6 +303,48 @@ def test_weights_that_do_not_fit_are_refused_by_name(case: int) -> None:
         for call in (trainer.train_on_batch, trainer.evaluate):
             with pytest.raises((TypeError, ValueError), match=message):
                 call(X, y, **options)
+
+
+VALIDATION: list[tuple[Any, str]] = [
+    ((X, Y, np.ones(N - 1)), r"^validation_data\[2\]: expected shape"),
+    ((X, Y, np.full(N, np.nan)), r"^validation_data\[2\]: expected finite weights"),
+    ((X, Y, -np.ones(N)), r"^validation_data\[2\]: expected finite weights"),
+    ((X, Y[1:], np.ones(N)), r"^validation_data\[1\]: expected"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(VALIDATION)))
+def test_weights_of_validation_images_that_do_not_fit(case: int) -> None:
+    data, message = VALIDATION[case]
+    with pytest.raises(ValueError, match=message):
+        Trainer(net()).fit(X, Y, validation_data=data, progress=False)
+
+
+def test_validation_images_have_weights_in_their_cost() -> None:
+    trainer = Trainer(net())
+    history = trainer.fit(X, Y, 2, validation_data=(X, Y, WEIGHTS), progress=False)
+    expected = trainer.evaluate(X, Y, sample_weight=WEIGHTS)
+    assert history["validation_cost"][-1] == expected["cost"] != trainer.evaluate(X, Y)["cost"]
+    assert history["validation_accuracy"][-1] == expected["accuracy"]
+    none = trainer.fit(X, Y, 1, validation_data=[X, Y, None], progress=False)
+    assert none["validation_cost"] == [trainer.evaluate(X, Y)["cost"]]
+
+
+def test_classes_without_images_may_be_named_with_all_others() -> None:
+    y = Y % 2
+    one, other = Trainer(net()), Trainer(net())
+    one.fit(X, y, class_weight={0: 1.0, 1: 2.0, 2: 9.0}, progress=False)
+    other.fit(X, y, class_weight={1: 2.0}, progress=False)
+    for a, b in zip(one.net.parameters(), other.net.parameters(), strict=True):
+        assert_array_equal(a.data, b.data)
+
+
+def test_a_single_class_has_the_weight_1() -> None:
+    one, other = Trainer(net()), Trainer(net())
+    one.fit(X, np.zeros(N, int), class_weight="balanced", progress=False)
+    other.fit(X, np.zeros(N, int), progress=False)
+    for a, b in zip(one.net.parameters(), other.net.parameters(), strict=True):
+        assert_array_equal(a.data, b.data)
 
 
 def test_weights_of_mixed_images_and_of_several_outputs() -> None:

@@ -21,8 +21,8 @@ class LabelledSet:
     ----------
     x : anything that `gather` takes, (N, ...)
     y : array_like, (N, ...)
-    name, y_name : str
-        What messages call the two.
+    name, y_name, weight_name : str
+        What messages call images, targets and weights.
     several : bool
         Whether `y` is targets of several outputs.
     sample_weight : array_like, shape (N,), optional
@@ -44,6 +44,7 @@ class LabelledSet:
         y_name: str = "y",
         several: bool = False,
         sample_weight: Any = None,
+        weight_name: str = "sample_weight",
     ) -> None:
         if isinstance(x, tuple):
             x = Columns({i: part for i, part in enumerate(x)}, name, tuple)
@@ -65,7 +66,7 @@ class LabelledSet:
             raise ValueError(
                 f"{y_name}: expected {len(x)} targets, one for each image, got shape {self.y.shape}"
             )
-        self.weights = sample_weights(sample_weight, len(x))
+        self.weights = sample_weights(sample_weight, len(x), weight_name)
 
     def part(self, indices: np.ndarray) -> LabelledSet:
         """The images and targets of these indices alone."""
@@ -99,11 +100,15 @@ def divided(
     if not validation_split:
         if validation_data is None:
             return whole, None
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise TypeError(f"validation_data: expected (x, y), got {validation_data!r:.99}")
-        x, y = validation_data
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise TypeError(
+                "validation_data: expected (x, y) or (x, y, sample_weight), got "
+                f"{validation_data!r:.99}"
+            )
+        x, y, weights = (*validation_data, None)[:3]
+        x_name, y_name, weight_name = (f"validation_data[{i}]" for i in range(3))
         several = isinstance(whole.y, Columns)
-        return whole, LabelledSet(x, y, "validation_data[0]", "validation_data[1]", several)
+        return whole, LabelledSet(x, y, x_name, y_name, several, weights, weight_name)
     if validation_data is not None:
         raise ValueError("validation_split: expected 0 with validation_data")
     kept = round(len(whole) * check.number(validation_split, "validation_split", 0, 1))

@@ -10,7 +10,9 @@ import numpy as np
 from .. import _check as check
 
 
-def sample_weights(sample_weight: Any, images: int) -> np.ndarray | None:
+def sample_weights(
+    sample_weight: Any, images: int, name: str = "sample_weight"
+) -> np.ndarray | None:
     """Weights of so many images, (N,), or None if none are given.
 
     Raises
@@ -20,10 +22,10 @@ def sample_weights(sample_weight: Any, images: int) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    weights = check.real_array(sample_weight, "sample_weight").astype(np.float64)
+    weights = check.real_array(sample_weight, name).astype(np.float64)
     if weights.shape != (images,):
-        raise ValueError(f"sample_weight: expected shape ({images},), got {weights.shape}")
-    return _checked(weights, "sample_weight")
+        raise ValueError(f"{name}: expected shape ({images},), got {weights.shape}")
+    return _checked(weights, name)
 
 
 def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndarray:
@@ -33,7 +35,7 @@ def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndar
     ----------
     class_weight : mapping of int to float, or "balanced"
         By class, 1 where nothing is said; or N by the number of classes that there are, by the
-        number of images of the class.
+        number of images of the class.  A class without images may be named if all others are.
     classes : ndarray of int, shape (N,)
         From 0 to `count` - 1.
     count : int
@@ -43,9 +45,8 @@ def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndar
     TypeError, ValueError
         If `class_weight` is none of these.
     """
-    weights = np.ones(count)
+    weights, images = np.ones(count), np.bincount(classes, minlength=count)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        images = np.bincount(classes, minlength=count)
         there = images > 0
         weights[there] = len(classes) / (there.sum() * images[there])
     elif isinstance(class_weight, Mapping):
@@ -56,6 +57,13 @@ def class_weights(class_weight: Any, classes: np.ndarray, count: int) -> np.ndar
                     f"class_weight: expected classes 0 to {count - 1}, got {number!r:.99}"
                 )
             weights[number] = check.number(weight, f"class_weight[{number}]")
+        unsaid = [number for number in np.flatnonzero(images) if number not in class_weight]
+        absent = [number for number in class_weight if not images[number]]
+        if unsaid and absent:  # a weight that counts for nothing, perhaps meant for another class
+            raise ValueError(
+                f"class_weight: expected classes of which there are images, got {absent[0]}, and "
+                f"nothing for {unsaid[0]}"
+            )
     else:
         raise TypeError(
             f"class_weight: expected weights by class or 'balanced', got {class_weight!r:.99}"

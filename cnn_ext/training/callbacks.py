@@ -9,7 +9,8 @@ import numpy as np
 
 from .. import _check as check
 from ..parameter import Call, at_once
-from .history import FIGURES, Epoch, History, figure_of
+from .history import FIGURES, VALIDATION, Epoch, History, figure_of
+from .scoring import rises
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -131,9 +132,10 @@ class Watch(Callback):
     min_delta : float
         What counts as better: by more than this.
     monitor : str
-        A figure of `Epoch`, such as "validation_accuracy".
+        A figure of `Epoch`, such as "validation_accuracy", or a metric of `fit`, "validation_f1".
     mode : "min", "max" or "auto"
-        Which way is better; "auto" is "max" for accuracies and speeds, else "min".
+        Which way is better; "auto" is "max" for accuracies, speeds and metrics that are to rise,
+        "min" for others, and does not know functions of one's own.
 
     Attributes
     ----------
@@ -155,13 +157,16 @@ class Watch(Callback):
     def __init__(self, patience: int, min_delta: float, monitor: str, mode: str) -> None:
         self.patience = check.whole(patience, "patience", 1)
         self.min_delta = check.number(min_delta, "min_delta")
-        if monitor not in FIGURES:
-            raise ValueError(f"monitor: expected one of {', '.join(FIGURES)}, got {monitor!r}")
+        own = isinstance(monitor, str) and monitor.startswith(VALIDATION)
+        if monitor not in FIGURES and not own:
+            raise ValueError(
+                f"monitor: expected one of {', '.join(FIGURES)} or validation_METRIC, got "
+                f"{monitor!r}"
+            )
         if mode not in ("min", "max", "auto"):
             raise ValueError(f"mode: expected 'min', 'max' or 'auto', got {mode!r}")
         self.monitor = monitor
-        rises = monitor.endswith("accuracy") or monitor == "images_per_second"
-        self.mode = mode if mode != "auto" else "max" if rises else "min"
+        self.mode = mode if mode != "auto" else _better(monitor)
         self.start()
 
     def start(self) -> None:
@@ -170,6 +175,9 @@ class Watch(Callback):
         self.waited = self.seen = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
+        known = [*FIGURES, *(f"{VALIDATION}{name}" for name in trainer.metrics)]
+        if self.monitor not in known:
+            raise ValueError(f"monitor: expected one of {', '.join(known)}, got {self.monitor!r}")
         self.start()
 
     def judged(self, epoch: Epoch) -> tuple[float | None, int]:
@@ -198,6 +206,17 @@ class Watch(Callback):
         self.reached = reached
 
 
+def _better(monitor: str) -> str:
+    # which way a figure gets better
+    if monitor in FIGURES:
+        more: bool | None = monitor.endswith("accuracy") or monitor == "images_per_second"
+    else:
+        more = rises(monitor.removeprefix(VALIDATION))
+    if more is None:
+        raise ValueError(f"mode: expected 'min' or 'max' for {monitor}, which it does not know")
+    return "max" if more else "min"
+
+
 class EarlyStopping(Watch):
     """Stops training when a figure, the validation cost, has not got better for some epochs.
 
@@ -210,9 +229,10 @@ class EarlyStopping(Watch):
     restore_best : bool
         Whether the network gets the weights and buffers of its best epoch at the end.
     monitor : str
-        A figure of `Epoch`, such as "validation_accuracy".
+        A figure of `Epoch`, such as "validation_accuracy", or a metric of `fit`, "validation_f1".
     mode : "min", "max" or "auto"
-        Which way is better; "auto" is "max" for accuracies and speeds, else "min".
+        Which way is better; "auto" is "max" for accuracies, speeds and metrics that are to rise,
+        "min" for others, and does not know functions of one's own.
 
     Raises
     ------

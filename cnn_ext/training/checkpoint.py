@@ -74,6 +74,7 @@ def captured(trainer: Trainer) -> Captured:
         "trainer": json.dumps(of_trainer(trainer)),
         "weights": weights,
         "trainable": [parameter.trainable for parameter in net.parameters()],
+        "modules": [layer.trainable for _, layer in net.named_modules()],
         "task": None if net.task is None else net.task.to_json(),
         "input_shape": None if net.input_shape is None else list(net.input_shape),
         "tasks": [head.task.to_json() for head in heads],
@@ -190,6 +191,8 @@ def _calls(trainer: Trainer, state: dict[str, Any]) -> list[Call]:
     calls: list[Call] = [(setitem, kept.data, ..., weights[name]) for name, kept in own.items()]
     for parameter, trainable in zip(net.parameters(), state["trainable"], strict=True):
         calls.append((setattr, parameter, "trainable", _whether(trainable)))
+    for (_, layer), trainable in zip(net.named_modules(), state["modules"], strict=True):
+        calls.append((setattr, layer, "_frozen", not _whether(trainable)))
     calls += trainer.optimizer._loading(state["optimizer"])
     if trainer.average is not None:
         calls += trainer.average._loading(state["average"])
@@ -258,6 +261,8 @@ def _check_run(trainer: Trainer, going: dict[str, Any]) -> None:
         given = [name for name in FIGURES if getattr(epoch, name) is not None]
         for name in given:
             check.number(getattr(epoch, name), name, -np.inf, np.inf)
+        if not all(isinstance(value, float) for value in epoch.validation_metrics.values()):
+            raise ValueError(f"history: expected numbers, got {epoch.validation_metrics!r:.99}")
     done = [epoch.number for epoch in epochs]
     ended = place.epoch if place.moment == "epoch_end" else place.epoch - 1
     if done != list(range(1, ended + 1)):

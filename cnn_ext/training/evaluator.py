@@ -21,6 +21,7 @@ from ..scale import far_from_unit
 from ..task import Task, kind_for, task_of
 from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
 from .losses import LOSSES, Loss, loss_of
+from .scoring import Score, scored_by, scores_of
 
 
 class Evaluator:
@@ -132,6 +133,7 @@ class Evaluator:
         batch_size: int = 256,
         views: Any = None,
         sample_weight: Any = None,
+        metrics: Any = None,
     ) -> dict[str, float]:
         """Mean cost and, unless the task is numbers, accuracy over a set; nothing is learned.
 
@@ -144,12 +146,18 @@ class Evaluator:
             As for `outputs`.
         sample_weight : array_like, shape (N,), optional
             As for `fit`; of the cost alone.
+        metrics : sequence of str or function (targets, outputs) -> float, optional
+            More figures: "error", "top_5_accuracy" (or another number), "precision", "recall",
+            "f1", "roc_auc", "mean_absolute_error", "r2", or functions that take the targets as they
+            were given and the outputs.  Of several classes or labels they are means over all of
+            them, of a probability those of 1.  For several outputs a dictionary of lists.
 
         Returns
         -------
         dict
-            "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right.
-            Of several outputs the weighted sum, "cost", and both for each, "NAME_cost".
+            "cost" and "accuracy" (0 to 1): the part of the classes, labels or pixels that is right;
+            then the metrics.  Of several outputs the weighted sum, "cost", and all for each,
+            "NAME_cost".
 
         Raises
         ------
@@ -157,6 +165,7 @@ class Evaluator:
             If an argument does not fit; the message names it.
         """
         back = self._backpropagate
+        chosen = self._scores(metrics)
         given = LabelledSet(x, y, several=back.several, sample_weight=sample_weight)
         targets, weights = given.y, given.weights
         outputs = self.outputs(x, batch_size, views)
@@ -164,15 +173,19 @@ class Evaluator:
             task = self._task_for(outputs, targets)
             scores = scored(self.loss, task, outputs, targets, batch_size, weights)
             self._evaluated = task
-            return scores
+            return scores | scored_by(chosen[None], task, outputs, targets)
         scores = {"cost": 0.0}
         for name, head in back.heads.items():
             here, wanted = part_of(outputs, name), targets.parts[name]
             task, _ = head.targets(wanted, here.shape, here.dtype)
             each = scored(head.loss, task, here, wanted, batch_size, weights)
             scores["cost"] += head.weight * each["cost"]
+            each |= scored_by(chosen[name], task, here, wanted)
             scores |= {f"{name}_{key}": value for key, value in each.items()}
         return scores
+
+    def _scores(self, metrics: Any) -> dict[Any, dict[str, Score]]:
+        return scores_of(metrics, list(self._backpropagate.heads))
 
     def outputs(self, x: Any, batch_size: int = 256, views: Any = None) -> Any:
         """Outputs of the network in evaluation mode, (N, K, ...), batch by batch.

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+VALIDATION = "validation_"  # in front of the metrics of an epoch
+
+
 @dataclass
 class Epoch:
     """The figures of one epoch; costs and accuracies are means over its images.
@@ -27,6 +30,8 @@ class Epoch:
     seconds
         Of training, without validation.
     images_per_second
+    validation_metrics : dict of str to float
+        What `fit` was asked for by ``metrics=``, by name.
     """
 
     number: int
@@ -37,6 +42,13 @@ class Epoch:
     images_per_second: float
     validation_cost: float | None = None
     validation_accuracy: float | None = None
+    validation_metrics: dict[str, float] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, float | None]:
+        """All of them by name, the metrics as "validation_NAME"."""
+        figures = asdict(self)
+        metrics = figures.pop("validation_metrics")
+        return figures | {f"{VALIDATION}{name}": value for name, value in metrics.items()}
 
     def text(self) -> str:
         """One line for people."""
@@ -47,19 +59,23 @@ class Epoch:
             parts.append(f"validation cost {self.validation_cost:.4f}")
         if self.validation_accuracy is not None:
             parts.append(f"accuracy {self.validation_accuracy:.2%}")
+        parts += [f"{name} {value:.4f}" for name, value in self.validation_metrics.items()]
         parts.append(f"{self.seconds:.1f} s, {self.images_per_second:,.0f} images/s")
         return ", ".join(parts)
 
 
-#: what an epoch may be watched by
-FIGURES = tuple(name for name in Epoch.__dataclass_fields__ if name != "number")
+#: what every epoch has, but for its number
+FIGURES = tuple(
+    name for name in Epoch.__dataclass_fields__ if name not in ("number", "validation_metrics")
+)
 
 
 def figure_of(epoch: Epoch, name: str) -> float:
-    """One of `FIGURES` of an epoch; ValueError if this epoch has it not."""
-    value = getattr(epoch, name)
+    """A figure of an epoch that may be watched; ValueError if this epoch has it not."""
+    figures = {key: value for key, value in epoch.figures().items() if key != "number"}
+    value = figures.get(name)
     if value is None:
-        known = [figure for figure in FIGURES if getattr(epoch, figure) is not None]
+        known = [figure for figure, there in figures.items() if there is not None]
         raise ValueError(f"monitor: expected one of {', '.join(known)}, got {name!r}")
     return float(value)
 
@@ -88,9 +104,14 @@ class History:
         return iter(self.epochs)
 
     def __getitem__(self, name: str) -> list[Any]:
-        if name not in Epoch.__dataclass_fields__:
-            raise KeyError(f"expected one of {', '.join(Epoch.__dataclass_fields__)}, got {name!r}")
-        return [getattr(epoch, name) for epoch in self.epochs]
+        rows = [epoch.figures() for epoch in self.epochs]
+        known = self._names(rows)
+        if name not in known:
+            raise KeyError(f"expected one of {', '.join(known)}, got {name!r}")
+        return [row.get(name) for row in rows]
+
+    def _names(self, rows: list[dict[str, float | None]]) -> list[str]:
+        return list(dict.fromkeys(["number", *FIGURES, *(name for row in rows for name in row)]))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
@@ -108,8 +129,8 @@ class History:
             from pandas import DataFrame
         except ImportError as error:
             raise ImportError("to_frame needs pandas: pip install cnn_ext[frames]") from error
-        names = list(Epoch.__dataclass_fields__)
-        return DataFrame([asdict(epoch) for epoch in self], columns=names).set_index("number")
+        rows = [epoch.figures() for epoch in self]
+        return DataFrame(rows, columns=self._names(rows)).set_index("number")
 
     def _repr_html_(self) -> str:
         from .shown import history_html  # which notebooks alone need

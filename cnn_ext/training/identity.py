@@ -63,6 +63,7 @@ def of_fit(run: Run) -> Description:
         "batch_size": run.batch_size,
         "accumulate": run.accumulate,
         "shuffle": bool(run.shuffle),
+        "metrics": list(run.trainer.metrics),
         "augment": None if transforms is None else transforms.to_config(),
         "callbacks": [_of_callback(callback) for callback in run.moments.callbacks],
         **_of_set(run.training),

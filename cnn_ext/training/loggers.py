@@ -6,13 +6,12 @@ import csv
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .callbacks import Callback
-from .history import FIGURES, Epoch, History
+from .history import FIGURES, VALIDATION, Epoch, History
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -41,11 +40,11 @@ class _LineLogger(Callback):
         self._lines = ""
         with self._open("a" if self.append else "w") as file:
             if file.tell() == 0:
-                file.write(self._header())
+                file.write(self._header(trainer))
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
         line = StringIO()
-        self._write(line, asdict(epoch))
+        self._write(line, epoch.figures())
         with self._open("a") as file:
             file.write(line.getvalue())
         self._lines += line.getvalue()
@@ -64,7 +63,7 @@ class _LineLogger(Callback):
     def _open(self, mode: str) -> IO[str]:
         return self.path.open(mode, encoding="utf-8", newline="")
 
-    def _header(self) -> str:
+    def _header(self, trainer: Trainer) -> str:
         return ""
 
     def _write(self, file: Any, figures: dict[str, Any]) -> None:
@@ -90,14 +89,16 @@ class CSVLogger(_LineLogger):
         if self.append and self.path.exists():
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 found = file.readline()
-            if found not in ("", self._header()):
+            header = self._header(trainer)
+            if found not in ("", header):
                 raise ValueError(
-                    f"path: expected a file that begins with {self._header()!r}, got {found!r:.99}"
+                    f"path: expected a file that begins with {header!r}, got {found!r:.99}"
                 )
         super().on_train_begin(trainer)
 
-    def _header(self) -> str:
-        return ",".join(Epoch.__dataclass_fields__) + "\n"
+    def _header(self, trainer: Trainer) -> str:
+        metrics = [f"{VALIDATION}{name}" for name in trainer.metrics]
+        return ",".join(["number", *FIGURES, *metrics]) + "\n"
 
     def _write(self, file: Any, figures: dict[str, Any]) -> None:
         csv.writer(file, lineterminator="\n").writerow(figures.values())
@@ -144,9 +145,9 @@ class TensorBoard(Callback):
         self._writer = _tensorboard_writer()(self.folder)
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
-        for name in FIGURES:
-            if getattr(epoch, name) is not None:
-                self._writer.add_scalar(name, getattr(epoch, name), trainer.epochs_begun)
+        for name, value in epoch.figures().items():
+            if name != "number" and value is not None:
+                self._writer.add_scalar(name, value, trainer.epochs_begun)
         self._writer.flush()
 
     def on_train_end(self, trainer: Trainer, history: History) -> None:

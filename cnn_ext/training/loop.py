@@ -47,6 +47,8 @@ class Run:
         Where to save the training,
     every : "epoch" or int
         and after how many steps.
+    metrics
+        Of the validation images, as `Evaluator.evaluate` takes them.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Run:
         progress: bool,
         checkpoint: str | os.PathLike[str] | None,
         every: str | int,
+        metrics: Any,
     ) -> None:
         self.trainer = trainer
         self.training, self.validation, self.transforms = training, validation, transforms
@@ -70,6 +73,7 @@ class Run:
         self.batch_size, self.accumulate = batch_size, accumulate
         self.shuffle, self.progress = shuffle, progress
         self.checkpoint, self.every = checkpoint, every
+        self.metrics = metrics
         self.batches = -(-len(training) // batch_size)  # in an epoch
         self.steps = -(-self.batches // accumulate)
         self.place = self.after = self._start(1)
@@ -358,9 +362,11 @@ class Run:
             first = validation[np.arange(min(len(validation), 64))]
             trainer._look_at(first, "validation_data")
         scores = trainer.evaluate(
-            validation.given(), validation.y, sample_weight=validation.weights
+            validation.given(), validation.y, sample_weight=validation.weights,
+            metrics=self.metrics,
         )  # fmt: skip
         record.validation_cost = scores["cost"]
+        record.validation_metrics = {name: scores[name] for name in trainer.metrics}
         record.validation_accuracy = scores.get("accuracy")
         if not math.isfinite(record.validation_cost):
             trainer._fall_back()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _html
-from .history import Epoch, History
+from .history import FIGURES, History
 
 MOST = 20  # epochs in a table: the first and the last of them
 COLUMNS = {
@@ -31,14 +31,17 @@ def history_html(history: History) -> str:
         for label, name in named.items()
     }
     drawn = _html.curves({k: line for k, line in lines.items() if line}, "epoch", "cost")
-    columns = [name for name in COLUMNS if any(getattr(e, name) is not None for e in history)]
-    rows = [_row(epoch, columns) for epoch in history]
+    figures = [epoch.figures() for epoch in history]
+    there = {name for row in figures for name, value in row.items() if value is not None}
+    more = [name for name in figures[-1] if name not in COLUMNS and name not in FIGURES]
+    columns = [name for name in [*COLUMNS, *more] if name in there]
+    rows = [_row(row, columns) for row in figures]
     if count > MOST:
         rows[MOST // 2 : -MOST // 2] = [["…"] * len(columns)]
     header = ["epoch", *(name.replace("_", " ") for name in columns[1:])]
     return f"<div>{drawn}{_html.table(header, rows, title, range(len(columns)))}</div>"
 
 
-def _row(epoch: Epoch, columns: list[str]) -> list[str]:
-    values = [(name, getattr(epoch, name)) for name in columns]
-    return ["" if value is None else COLUMNS[name].format(value) for name, value in values]
+def _row(figures: dict[str, float | None], columns: list[str]) -> list[str]:
+    values = [(COLUMNS.get(name, "{:.4f}"), figures.get(name)) for name in columns]
+    return ["" if value is None else form.format(value) for form, value in values]

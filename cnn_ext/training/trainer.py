@@ -19,6 +19,7 @@ from .descent import Descent
 from .history import Epoch, History
 from .loop import Run
 from .schedules import Pace, Schedule
+from .scoring import named_by
 
 
 class Trainer(Descent):
@@ -68,6 +69,8 @@ class Trainer(Descent):
     average : ExponentialMovingAverage or None
     epochs_begun : int
         How many epochs have begun in all calls of `fit`: what augmentation draws by.
+    metrics : tuple of str
+        Names of the metrics of the last call of `fit`.
     stop_training : bool
         Who sets it to True, at any moment and from any thread, ends `fit` before its next step, as
         Ctrl-C does; `fit` sets it back.
@@ -103,6 +106,7 @@ class Trainer(Descent):
             layer.reseed(np.random.default_rng(self._rng.integers(2**63)))
         self.stop_training = False
         self.epochs_begun = 0
+        self.metrics: tuple[str, ...] = ()
 
     def fit(
         self,
@@ -124,6 +128,7 @@ class Trainer(Descent):
         accumulate: int = 1,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int = "epoch",
+        metrics: Any = None,
     ) -> History:
         """Train for some epochs, each one pass over all images.
 
@@ -137,7 +142,7 @@ class Trainer(Descent):
         x : array, memmap or anything that gives a batch for an array of indices, (N, C, H, W)
         y : array_like, shape (N,) of class numbers or (N, K) of targets
         epochs, batch_size : int
-        validation_data : (x, y), optional
+        validation_data : (x, y) or (x, y, sample_weight), optional
             Images that are never trained on, evaluated after each epoch.
         validation_split : float
             Or the part of the images, chosen at random, that is kept aside for that.  The choice
@@ -184,6 +189,9 @@ class Trainer(Descent):
             Ctrl-C or `max_seconds` ends it.
         every : "epoch" or int
             After each epoch, or after so many steps.
+        metrics : sequence of str or function (targets, outputs) -> float, optional
+            More figures of the validation images, see `evaluate`; the history has them, and
+            callbacks may watch them, as "validation_NAME".
 
         Raises
         ------
@@ -220,11 +228,14 @@ class Trainer(Descent):
                 f"sample_weight, class_weight: expected None with images that are mixed by "
                 f"{transforms.mixing!r}"
             )
+        if metrics is not None and validation is None:
+            raise ValueError("metrics: expected validation_data or validation_split with them")
+        self.metrics = named_by(self._scores(metrics))
         run = Run(
             self, training, validation, transforms,
             Moments(callbacks, stopping_of(early_stopping, validation is not None)),
             Pace(schedule, epochs, max_seconds),
-            batch_size, accumulate, shuffle, progress, checkpoint, every,
+            batch_size, accumulate, shuffle, progress, checkpoint, every, metrics,
         )  # fmt: skip
         if self._resumed is not None:
             from .checkpoint import expect_same
