@@ -10,7 +10,18 @@ import pytest
 from gradcheck import check_gradient
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cnn_ext import Linear, ReLU, Sequential, Sigmoid, Softmax, Trainer, _core, losses, ops, threads
+from cnn_ext import (
+    Linear,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Trainer,
+    _core,
+    losses,
+    ops,
+    threads,
+)
 from cnn_ext.augment import MixUp
 from cnn_ext.run.program import Program
 from cnn_ext.training.losses import LOSSES, Loss

@@ -64,14 +64,12 @@ class Evaluator:
         if loss_weights is not None:
             raise ValueError("loss_weights: expected None with a single loss")
         self.loss = loss_of(loss)
-        ending = net.ending
-        contained = {"Softmax": ("cross_entropy", "focal"), "Sigmoid": ("binary_cross_entropy",)}
-        for last, names in contained.items():
-            if ending == last and self.loss.name in names:
-                raise ValueError(
-                    f"loss: {self.loss.name!r} takes logits and contains the last layer, {last}; "
-                    "leave that layer out"
-                )
+        contained = {"logits": "Softmax", "sigmoid": "Sigmoid"}.get(self.loss.outputs or "")
+        if contained is not None and net.ending == contained:
+            raise ValueError(
+                f"loss: {self.loss.name!r} takes logits and contains the last layer, {contained}; "
+                "leave that layer out"
+            )
         self._backpropagate = Backpropagation(net, self.loss, self._first_task(task))
 
     def _threads(self) -> AbstractContextManager[None]:

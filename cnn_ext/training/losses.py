@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -51,6 +51,8 @@ class Loss:
 
         Raises ValueError if there are weights for a cost of one's own.
         """
+        if isinstance(self.cost, _Sum):
+            return self.cost(outputs, targets, weights)
         if weights is None:
             return self.cost(outputs, targets)
         kernel = self.kernel
@@ -80,6 +82,36 @@ def hinge() -> Loss:
 def huber(delta: float = 1.0) -> Loss:
     """`ops.huber`, for numbers with outliers."""
     return _of("huber", ops.huber, kind="numbers", delta=delta)
+
+
+def weighted_sum(weights: Mapping[str | Loss, float]) -> Loss:
+    """Several costs of the same outputs and targets, each times a number.
+
+    It is computed layer by layer, without a recorded step.
+
+    Parameters
+    ----------
+    weights : mapping of str or Loss to float
+        ``{"cross_entropy": 1.0, losses.focal(3.0): 0.5}``; not costs that take the outputs for
+        something else, as "cross_entropy" and "binary_cross_entropy" do.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a loss or a number is none, or losses do not go together.
+    """
+    if not isinstance(weights, Mapping) or not weights:
+        raise TypeError(f"weights: expected numbers by loss, got {weights!r:.99}")
+    parts = [(loss_of(each), weight) for each, weight in weights.items()]
+    made = tuple((loss, check.number(weight, loss.name)) for loss, weight in parts)
+    outputs = {loss.outputs for loss, _ in made} - {None}
+    kinds = {loss.kind for loss, _ in made} - {None}
+    contains = outputs & {"logits", "sigmoid"}
+    if len(outputs) > 1 or len(kinds) > 1 or (kinds == {"numbers"} and contains):
+        names = ", ".join(loss.name for loss, _ in made)
+        raise ValueError(f"weights: expected losses of the same outputs and targets, got {names}")
+    name = " + ".join(f"{weight:g} {loss.name}" for loss, weight in made)
+    return Loss(name, _Sum(made), next(iter(outputs), None), next(iter(kinds), None), True)
 
 
 def _of(
@@ -121,6 +153,26 @@ def loss_of(loss: str | Loss | Cost) -> Loss:
     if callable(loss):
         return Loss(getattr(loss, "__name__", "loss"), _OnLanes(loss))
     raise TypeError(f"loss: expected a name or a function, got {loss!r}")
+
+
+@dataclass(frozen=True)
+class _Sum:
+    # costs of the same outputs, and how much each counts
+    parts: tuple[tuple[Loss, float], ...]
+
+    def __call__(
+        self, outputs: Any, targets: Any, weights: np.ndarray | None = None
+    ) -> tuple[float, Any]:
+        total, gradient = 0.0, 0.0
+        for loss, factor in self.parts:
+            cost, part = loss.weighted(outputs, targets, weights)
+            total += factor * cost
+            numbers = part.data if isinstance(part, Lanes) else part
+            gradient = gradient + numbers * numbers.dtype.type(factor)
+        if isinstance(part, Lanes):
+            part.data[...] = gradient
+            return total, part
+        return total, gradient
 
 
 @dataclass(frozen=True)
