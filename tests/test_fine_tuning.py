@@ -137,6 +137,15 @@ def test_what_is_set_is_kept_by_copies_and_not_by_files(tmp_path: Path) -> None:
     assert all(p.trainable for p in load(tmp_path / "net").parameters())
 
 
+def test_the_summary_says_how_much_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    net = net_of()
+    net.summary((3, 8, 8))
+    assert "not trainable" not in capsys.readouterr().out
+    net[:-1].trainable = False
+    net.summary((3, 8, 8))
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["not", "trainable", "510"]
+
+
 def test_gradients_of_before_are_gone() -> None:
     net = net_of()
     Trainer(net).train_on_batch(X, Y)

@@ -36,6 +36,9 @@ def summary_rows(graph: TracedGraph, net: Module) -> list[tuple[str, ...]]:
     if rest or work != sums[1]:
         rows.append(("", "its own", _by(output), f"{rest:,}", f"{work - sums[1]:,}"))
     rows.append(("", "total", _by(output), f"{sum(whole.values()):,}", f"{work:,}"))
+    fixed = sum(p.data.size for p in net.parameters() if not p.trainable)
+    if fixed:
+        rows.append(("", "not trainable", "", f"{fixed:,}", ""))
     return rows
 
 
