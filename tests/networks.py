@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn_ext import (
     AvgPool2d,
+    BatchNorm2d,
     Conv2d,
     Dropout,
     Flatten,
@@ -18,6 +19,7 @@ from cnn_ext import (
     MaxPool2d,
     Parameter,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Softmax,
@@ -83,6 +85,19 @@ def small(seed: int = 0, classes: int = 3, dropout: float = 0.0) -> Sequential:
         Conv2d(1, 4, 3, rng=rng), ReLU(), MaxPool2d(2), Dropout(dropout), Flatten(),
         Linear(16, classes, rng=rng),
     )  # fmt: skip
+
+
+def normalised(classes: int = 5, seed: int = 0) -> Sequential:
+    """Convolutions with batch normalisation, and statistics of some batches; float64."""
+    rng = np.random.default_rng(seed)
+    net = Sequential(
+        Conv2d(3, 6, 3, padding=1, rng=rng), BatchNorm2d(6), ReLU(), MaxPool2d(2),
+        Residual(Sequential(Conv2d(6, 6, 3, padding=1, rng=rng), BatchNorm2d(6, affine=False))),
+        ReLU(), Flatten(), Linear(96, classes, rng=rng),
+    ).astype(np.float64)  # fmt: skip
+    for _ in range(2):
+        net(rng.standard_normal((9, 3, 8, 8)) + 1)
+    return net
 
 
 def stripes(images: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def test_a_sum_has_the_sum_of_costs_and_gradients(weights: Any) -> None:
 
 def test_sums_train_and_can_be_pickled_and_stand_at_one_of_several_outputs() -> None:
     loss = losses.weighted_sum({"mse": 1.0, losses.huber(0.5): 2.0})
-    assert loss.name == "1 mse + 2 huber"
+    assert loss.name == "1 mse + 2 huber(delta=0.5)"
     trainer = pickle.loads(pickle.dumps(Trainer(net(), loss)))
     costs = trainer.fit(X, ROWS, 5, progress=False)["cost"]
     assert costs[-1] < costs[0] and trainer.task.kind == "numbers"

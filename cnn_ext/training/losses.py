@@ -110,7 +110,7 @@ def weighted_sum(weights: Mapping[str | Loss, float]) -> Loss:
     if len(outputs) > 1 or len(kinds) > 1 or (kinds == {"numbers"} and contains):
         names = ", ".join(loss.name for loss, _ in made)
         raise ValueError(f"weights: expected losses of the same outputs and targets, got {names}")
-    name = " + ".join(f"{weight:g} {loss.name}" for loss, weight in made)
+    name = " + ".join(f"{weight:g} {_told(loss)}" for loss, weight in made)
     return Loss(name, _Sum(made), next(iter(outputs), None), next(iter(kinds), None), True)
 
 
@@ -153,6 +153,13 @@ def loss_of(loss: str | Loss | Cost) -> Loss:
     if callable(loss):
         return Loss(getattr(loss, "__name__", "loss"), _OnLanes(loss))
     raise TypeError(f"loss: expected a name or a function, got {loss!r}")
+
+
+def _told(loss: Loss) -> str:
+    # the name with its option, so that sums that differ have other names
+    kernel = loss.kernel
+    option = f"({kernel.option}={kernel.value:g})" if kernel is not None and kernel.option else ""
+    return loss.name + option
 
 
 @dataclass(frozen=True)
