@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,40 +23,51 @@ from .layers import (
     Residual,
     Sequential,
 )
+from .scale import scale_of
+
+CHUNK = 256  # images whose patches are taken at once
 
 
-def _lenet5(channels: int) -> tuple[list[Module], list[int]]:
+class Body(NamedTuple):
+    """All of a network but its last layers."""
+
+    layers: list[Module]
+    hidden: Sequence[int] = ()  # widths of linear layers, each followed by ReLU
+    bias: bool = True  # of the last layer
+
+
+def _lenet5(channels: int) -> Body:
     # LeCun et al. 1998 with ReLU and maxima; 28 x 28 images as there, padded to 32 x 32
-    return [
+    return Body([
         Conv2d(channels, 6, 5, padding=2), ReLU(), MaxPool2d(2),
         Conv2d(6, 16, 5), ReLU(), MaxPool2d(2),
-    ], [120, 84]  # fmt: skip
+    ], [120, 84])  # fmt: skip
 
 
-def _nielsen(channels: int) -> tuple[list[Module], list[int]]:
+def _nielsen(channels: int) -> Body:
     # Nielsen, "Neural Networks and Deep Learning", chapter 6
-    return [
+    return Body([
         Conv2d(channels, 20, 5), ReLU(), MaxPool2d(2),
         Conv2d(20, 40, 5), ReLU(), MaxPool2d(2),
-    ], [100]  # fmt: skip
+    ], [100])  # fmt: skip
 
 
-def _tiny(channels: int) -> tuple[list[Module], list[int]]:
+def _tiny(channels: int) -> Body:
     # for 8 x 8 images and other small things
-    return [
+    return Body([
         Conv2d(channels, 16, 3, padding=1), ReLU(),
         Conv2d(16, 32, 3, padding=1), ReLU(), MaxPool2d(2),
-    ], [64]  # fmt: skip
+    ], [64])  # fmt: skip
 
 
-def _vgg6(channels: int) -> tuple[list[Module], list[int]]:
+def _vgg6(channels: int) -> Body:
     # Simonyan and Zisserman 2014 in small: pairs of 3 x 3 convolutions
     layers: list[Module] = []
     for width in (32, 64, 128):
         layers += [Conv2d(channels, width, 3, padding=1), ReLU()]
         layers += [Conv2d(width, width, 3, padding=1), ReLU(), MaxPool2d(2)]
         channels = width
-    return layers, [128]
+    return Body(layers, [128])
 
 
 def _normalized(*layers: Module, activation: type[Module] = ReLU) -> list[Module]:
@@ -79,21 +91,21 @@ def _residual(inputs: int, outputs: int, stride: int) -> list[Module]:
     return [Residual(Sequential(*body, BatchNorm2d(outputs)), shortcut), ReLU()]
 
 
-def _resnet(channels: int, blocks: int) -> tuple[list[Module], list[int]]:
+def _resnet(channels: int, blocks: int) -> Body:
     layers, inputs = _normalized(_conv(channels, 16)), 16
     for outputs in (16, 32, 64):
         for block in range(blocks):
             layers += _residual(inputs, outputs, 2 if block == 0 and outputs > 16 else 1)
             inputs = outputs
-    return [*layers, GlobalAvgPool2d()], []
+    return Body([*layers, GlobalAvgPool2d()])
 
 
-def _resnet8(channels: int) -> tuple[list[Module], list[int]]:
+def _resnet8(channels: int) -> Body:
     # MLPerf Tiny's network for pictures of 32 x 32, Banbury et al. 2021
     return _resnet(channels, 1)
 
 
-def _resnet20(channels: int) -> tuple[list[Module], list[int]]:
+def _resnet20(channels: int) -> Body:
     # He et al. 2015, section 4.2
     return _resnet(channels, 3)
 
@@ -103,48 +115,66 @@ def _separable(inputs: int, outputs: int, stride: int = 1) -> list[Module]:
     return _normalized(_conv(inputs, inputs, 3, stride, inputs), _conv(inputs, outputs, 1))
 
 
-def _mobilenet_025(channels: int) -> tuple[list[Module], list[int]]:
+def _mobilenet_025(channels: int) -> Body:
     # Howard et al. 2017 with a quarter of the channels, as in MLPerf Tiny (96 x 96)
     layers, inputs = _normalized(_conv(channels, 8, 3, 2)), 8
     steps = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *[(128, 1)] * 5, (256, 2)]
     for outputs, stride in [*steps, (256, 1)]:
         layers += _separable(inputs, outputs, stride)
         inputs = outputs
-    return [*layers, GlobalAvgPool2d()], []
+    return Body([*layers, GlobalAvgPool2d()])
 
 
-def _dscnn(channels: int) -> tuple[list[Module], list[int]]:
+def _dscnn(channels: int) -> Body:
     # keyword spotting, Zhang et al. 2017; MLPerf Tiny's takes 49 x 10 features of sound
     first = Conv2d(channels, 64, (10, 4), 2, (4, 5, 1, 1), bias=False)
     layers = [*_normalized(first), Dropout(0.2)]
     for _ in range(4):
         layers += _separable(64, 64)
-    return [*layers, Dropout(0.4), GlobalAvgPool2d()], []
+    return Body([*layers, Dropout(0.4), GlobalAvgPool2d()])
 
 
-def _airbench(channels: int) -> tuple[list[Module], list[int]]:
-    # Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"; `whiten` goes before training
-    layers: list[Module] = [Conv2d(channels, 24, 2), GELU()]
-    inputs = 24
-    for width in (64, 256, 256):
+def _airbench(channels: int, widths: tuple[int, int, int] = (64, 256, 256)) -> Body:
+    # Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"; `whiten` goes before training.
+    # His factor of the outputs is part of the last weights here, and of their learning rate.
+    inputs = 8 * channels
+    layers: list[Module] = [Conv2d(channels, inputs, 2), GELU()]
+    for width in widths:
         layers += [Conv2d(inputs, width, 3, padding=1, bias=False), MaxPool2d(2)]
-        layers += [BatchNorm2d(width, 1e-12, 0.4), GELU()]
-        layers += [Conv2d(width, width, 3, padding=1, bias=False)]
-        layers += [BatchNorm2d(width, 1e-12, 0.4), GELU()]
+        layers += [_shifted(width), GELU()]
+        layers += [Conv2d(width, width, 3, padding=1, bias=False), _shifted(width), GELU()]
         inputs = width
-    return [*layers, MaxPool2d(3)], []
+    return Body([*layers, MaxPool2d(3)], bias=False)
 
 
-def _allconv_10k(channels: int) -> tuple[list[Module], list[int]]:
+def _shifted(width: int) -> BatchNorm2d:
+    # only the summand is learned
+    layer = BatchNorm2d(width, 1e-12, 0.4)
+    assert layer.weight is not None
+    layer.weight.trainable = False
+    return layer
+
+
+def _airbench_wide(channels: int) -> Body:
+    # the widths of "airbench95.py"
+    return _airbench(channels, (128, 384, 384))
+
+
+def _airbench_slim(channels: int) -> Body:
+    # for digits
+    return _airbench(channels, (32, 64, 128))
+
+
+def _allconv_10k(channels: int) -> Body:
     # convolutions alone, fewer than 10,000 parameters for grey images
     layers = [
         *_normalized(_conv(channels, 10), _conv(10, 14)), MaxPool2d(2),
         *_normalized(_conv(14, 16), _conv(16, 16)), MaxPool2d(2), *_normalized(_conv(16, 22)),
     ]  # fmt: skip
-    return [*layers, GlobalAvgPool2d()], []
+    return Body([*layers, GlobalAvgPool2d()])
 
 
-ARCHITECTURES: dict[str, Callable[[int], tuple[list[Module], list[int]]]] = {
+ARCHITECTURES: dict[str, Callable[[int], Body]] = {
     "lenet5": _lenet5,
     "nielsen": _nielsen,
     "tiny": _tiny,
@@ -154,6 +184,8 @@ ARCHITECTURES: dict[str, Callable[[int], tuple[list[Module], list[int]]]] = {
     "mobilenet_025": _mobilenet_025,
     "dscnn": _dscnn,
     "airbench": _airbench,
+    "airbench_wide": _airbench_wide,
+    "airbench_slim": _airbench_slim,
     "allconv_10k": _allconv_10k,
 }
 
@@ -171,7 +203,7 @@ def build(
     ----------
     name : str
         "lenet5", "nielsen", "tiny", "vgg6", "resnet8", "resnet20", "mobilenet_025", "dscnn",
-        "airbench" or "allconv_10k".
+        "airbench", "airbench_wide", "airbench_slim" or "allconv_10k".
     input_shape : (C, H, W)
     classes : int
         Number of outputs, the logits of the classes.
@@ -187,32 +219,33 @@ def build(
     """
     if name not in ARCHITECTURES:
         raise ValueError(f"name: expected one of {', '.join(ARCHITECTURES)}, got {name!r}")
-    layers, hidden = ARCHITECTURES[name](input_shape[0])
+    layers, hidden, bias = ARCHITECTURES[name](input_shape[0])
     features = math.prod(Sequential(*layers).output_shape(input_shape))
     layers.append(Flatten())
     for width in hidden:
         layers += [Linear(features, width), ReLU()]
         features = width
-    layers.append(Linear(features, classes))
+    layers.append(Linear(features, classes, bias))
     net = Sequential(*layers)
     net.initialize(initializer, rng)
     return net
 
 
 def whiten(net: Sequential, x: np.ndarray, eps: float = 5e-4) -> None:
-    """Give the first convolution weights that whiten patches of images, and keep them.
+    """Give the first convolution weights and biases that whiten patches of images, and keep them.
 
     The filters are the eigenvectors of the covariance of the patches, divided by the roots of the
-    eigenvalues, with both signs; as the first step of "airbench".
+    eigenvalues, with both signs; biases subtract the mean patch.  As the first step of "airbench",
+    whose images are normalised before.
 
     Parameters
     ----------
     net : Sequential
-        Begins with a convolution of twice as many filters as a patch has numbers.
-    x : ndarray, shape (N, C, H, W), of floating point
-        Images, as the network gets them.
+        Begins with a convolution of twice as many filters as a patch has numbers, with biases.
+    x : ndarray, shape (N, C, H, W)
+        Images, as they are trained on.
     eps : float
-        Added to the eigenvalues.
+        Added to the eigenvalues, as a part of their mean.
 
     Raises
     ------
@@ -220,17 +253,25 @@ def whiten(net: Sequential, x: np.ndarray, eps: float = 5e-4) -> None:
         If the network or the images do not fit.
     """
     first = net[0]
-    if not isinstance(first, Conv2d) or first.groups != 1:
-        raise ValueError(f"net: expected a convolution at the beginning, got {first!r:.99}")
+    if not isinstance(first, Conv2d) or first.groups != 1 or first.bias is None:
+        raise ValueError(
+            f"net: expected a convolution with biases at the beginning, got {first!r:.99}"
+        )
     (C, R, S), K = first.weight.shape[1:], len(first.weight.data)
     count = C * R * S
     if K != 2 * count:
         raise ValueError(f"net: expected {2 * count} filters of {C} x {R} x {S}, got {K}")
-    if x.ndim != 4 or x.shape[1] != C or x.dtype.kind != "f":
-        raise ValueError(f"x: expected images (N, {C}, H, W) of floating point, got {x.shape}")
-    patches = np.lib.stride_tricks.sliding_window_view(x, (R, S), axis=(2, 3))
-    rows = patches.transpose(0, 2, 3, 1, 4, 5).reshape(-1, count).astype(np.float64)
-    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
-    filters = (vectors / np.sqrt(values + eps)).T[::-1].reshape(count, C, R, S)
-    first.weight.data[...] = np.concatenate([filters, -filters])
-    first.weight.trainable = False
+    if x.ndim != 4 or x.shape[1] != C or not len(x) or x.shape[2] < R or x.shape[3] < S:
+        raise ValueError(f"x: expected images (N, {C}, H, W), got shape {x.shape}")
+    scale = scale_of(x.dtype, net.byte_scale)
+    number, total, products = 0, np.zeros(count), np.zeros((count, count))
+    for start in range(0, len(x), CHUNK):
+        part = np.lib.stride_tricks.sliding_window_view(x[start : start + CHUNK], (R, S), (2, 3))
+        rows = part.transpose(0, 2, 3, 1, 4, 5).reshape(-1, count) * np.float64(scale)
+        number, total, products = number + len(rows), total + rows.sum(0), products + rows.T @ rows
+    mean = total / number
+    values, vectors = np.linalg.eigh(products / number - np.outer(mean, mean))
+    filters = (vectors / np.sqrt(np.maximum(values, 0) + eps * values.mean())).T[::-1]
+    first.weight.data[...] = np.concatenate([filters, -filters]).reshape(K, C, R, S)
+    first.bias.data[...] = np.concatenate([-filters @ mean, filters @ mean])
+    first.weight.trainable = first.bias.trainable = False

@@ -1,4 +1,4 @@
-"""First values of weights: He, Glorot, LeCun, normal, zeros, PyTorch's default; and their seed.
+"""First values of weights: He, Glorot, LeCun, normal, zeros, PyTorch's default, Dirac; their seed.
 
 An initialiser is a function (shape, rng) -> array; the names in `INITIALIZERS` stand for those
 here.  Shapes are (K, C, R, S) or (K, C); the fan-in is the number of inputs that meet in an output.
@@ -92,6 +92,20 @@ def pytorch(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(-bound, bound, shape)
 
 
+def dirac(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """As `pytorch`, but the first filters of a convolution pass on one channel each.
+
+    Where nothing follows that mixes them, an image comes through (Zagoruyko and Komodakis 2017).
+    """
+    weights = pytorch(shape, rng)
+    if len(shape) > 2:
+        middle = tuple(side // 2 for side in shape[2:])
+        for channel in range(min(shape[:2])):
+            weights[channel] = 0
+            weights[(channel, channel, *middle)] = 1
+    return weights
+
+
 INITIALIZERS: dict[str, Initializer] = {
     "he": he,
     "glorot": glorot,
@@ -99,6 +113,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "normal": normal(),
     "zeros": zeros,
     "pytorch": pytorch,
+    "dirac": dirac,
 }
 
 

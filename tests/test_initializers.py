@@ -30,7 +30,7 @@ STANDARD_DEVIATIONS = {
 UNIFORM = ("glorot", "pytorch")
 
 
-@pytest.mark.parametrize("name", initializers.INITIALIZERS)
+@pytest.mark.parametrize("name", STANDARD_DEVIATIONS)
 @pytest.mark.parametrize(("shape", "fans"), [(CONV, (400, 1600)), (FULL, (400, 300))])
 def test_distributions(name: str, shape: tuple[int, ...], fans: tuple[int, int]) -> None:
     assert initializers.fans(shape) == fans
@@ -43,6 +43,22 @@ def test_distributions(name: str, shape: tuple[int, ...], fans: tuple[int, int])
         assert 0.99 * 3**0.5 * expected < np.abs(weights).max() <= 3**0.5 * expected
     elif expected:  # of a normal distribution, 4.6 in 100 lie beyond two standard deviations
         assert abs((np.abs(weights) > 2 * expected).mean() - 0.0455) < 0.005
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3, 3), (6, 4, 2, 5), (3, 3, 7)], ids=str)
+def test_the_first_filters_of_dirac_pass_on_a_channel(shape: tuple[int, ...]) -> None:
+    weights = initializers.dirac(shape, np.random.default_rng(0))
+    count = min(shape[:2])
+    middle = tuple(side // 2 for side in shape[2:])
+    expected = np.zeros((count, *shape[1:]))
+    for channel in range(count):
+        expected[(channel, channel, *middle)] = 1
+    assert_array_equal(weights[:count], expected)
+    assert_array_equal(
+        weights[count:], initializers.pytorch(shape, np.random.default_rng(0))[count:]
+    )
+    full = initializers.dirac((5, 4), np.random.default_rng(0))
+    assert_array_equal(full, initializers.pytorch((5, 4), np.random.default_rng(0)))
 
 
 def test_normal_takes_its_width_and_mean() -> None:

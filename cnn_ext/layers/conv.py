@@ -26,7 +26,7 @@ class Conv2d(WeightedLayer):
         A divisor of both numbers of channels.
     bias : bool
     initializer : str or function (shape, rng) -> array
-        One of "he", "glorot", "lecun", "normal", "zeros", "pytorch".
+        One of "he", "glorot", "lecun", "normal", "zeros", "pytorch", "dirac".
     rng : numpy.random.Generator, optional
         For the first weights, by default as `cnn_ext.seed` says.
     dtype : float32 or float64

@@ -29,7 +29,7 @@ class Linear(WeightedLayer):
     in_features, out_features : int
     bias : bool
     initializer : str or function (shape, rng) -> array
-        One of "he", "glorot", "lecun", "normal", "zeros", "pytorch".
+        One of "he", "glorot", "lecun", "normal", "zeros", "pytorch", "dirac".
     rng : numpy.random.Generator, optional
         For the first weights, by default as `cnn_ext.seed` says.
     dtype : float32 or float64
