@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .data import datasets
     from .head import new_head
     from .io import load, load_weights, save
-    from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Optimizer, RMSprop
+    from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Muon, Optimizer, RMSprop
     from .run.plan import Plan
     from .task import Task
     from .training import losses, metrics, schedules
@@ -51,6 +51,7 @@ __all__ = [
     "History",
     "JSONLogger",
     "Lanes",
+    "Muon",
     "Optimizer",
     "Plan",
     "RMSprop",
@@ -99,7 +100,8 @@ _AT_FIRST_USE = {
     "learning_rate_finder": "training.rate_finder",
     **dict.fromkeys(("load", "load_weights", "save"), "io"),
     **dict.fromkeys(
-        ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Optimizer", "RMSprop"), "optim"
+        ("SGD", "Adam", "AdamW", "ExponentialMovingAverage", "Muon", "Optimizer", "RMSprop"),
+        "optim",
     ),
     "CostError": "training.descent",
     "Trainer": "training.trainer",

@@ -48,6 +48,22 @@ def rmsprop(
     return p - lr * state["b"]
 
 
+def muon(
+    p: Array, g: Array, state: State, lr: float, momentum: float = 0.95, nesterov: bool = True,
+    weight_decay: float = 0.0, ns_steps: int = 5,
+) -> Array:  # fmt: skip
+    """For matrices and the filters of convolutions."""
+    state["v"] = momentum * state.get("v", 0.0) + g
+    d = g + momentum * state["v"] if nesterov else state["v"]
+    x = d.reshape(len(d), -1)
+    rows, columns = x.shape
+    x = x / (np.sqrt((x**2).sum()) + 1e-7)
+    for _ in range(ns_steps):
+        x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
+    step = lr * np.sqrt(max(1, rows / columns))
+    return (1 - lr * weight_decay) * p - step * x.reshape(p.shape)
+
+
 RULES: dict[str, Step] = {"SGD": sgd, "Adam": adam, "AdamW": adamw, "RMSprop": rmsprop}
 #: options of each rule on which it is held against these and against PyTorch
 OPTIONS: list[tuple[str, dict[str, Any]]] = [

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from ..architectures import ARCHITECTURES
 from ..initializers import INITIALIZERS
 from ..optim import OPTIMIZERS
-from ..training.defaults import ADAPTIVE_LR, DIGITS, OTHERS
+from ..training.defaults import DIGITS, LEARNING_RATES, MOMENTUM, OTHERS, WEIGHT_DECAYS
 from ..training.schedules import SCHEDULES
+from ._augment import VIEWS, augment
 from ._network import arch
 from ._options import add_data, add_threads, real, size, whole
+
+positive = real("above 0", lambda v: v > 0)
+part = real("from 0 up to but not 1", lambda v: 0 <= v < 1)
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +31,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "else nielsen for one channel of 20 pixels or more, vgg6 for three of 24 or more, tiny "
         "otherwise)",
     )
-    decays = "; 0.01 for adamw, 0 for adam and rmsprop"
+    rates, decays = ("; " + _others(of) for of in (LEARNING_RATES, WEIGHT_DECAYS))
     for option, kind, what, more in (
         ("epochs", whole(1), "passes over the images", ""),
         ("batch-size", whole(1), "images in a step of descent", ""),
-        ("lr", real("above 0", lambda v: v > 0), "highest learning rate",
-         f"; {ADAPTIVE_LR} for adam, adamw and rmsprop"),
+        ("lr", positive, "highest learning rate",
+         rates),
         ("weight-decay", real("of at least 0", lambda v: v >= 0), "pull of the weights to 0",
          decays),
     ):  # fmt: skip
@@ -47,14 +52,44 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--momentum",
-        type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
+        type=part,
         metavar="N",
-        help="part of the last step that goes on in the next, of sgd and rmsprop (default: 0.9 for "
-        "sgd, 0 for rmsprop)",
+        help=f"part of the last step that goes on in the next (default: {_others(MOMENTUM)})",
+    )
+    for option, kind, what in (
+        ("bias-lr", positive, "learning rate of biases and of what normalisation learns"),
+        ("head-lr", positive, "learning rate of the last layer"),
+    ):
+        parser.add_argument(
+            f"--{option}",
+            type=kind,
+            default=1.0,
+            metavar="FACTOR",
+            help=f"{what}, as a multiple of --lr (default: 1)",
+        )
+    parser.add_argument(
+        "--decay-biases",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether --weight-decay pulls biases too (default: it does)",
+    )
+    parser.add_argument(
+        "--average",
+        type=part,
+        metavar="DECAY",
+        help="take the moving average of the weights, those of k steps ago with weight DECAY^k, "
+        "such as 0.999 (default: the last weights)",
+    )
+    parser.add_argument(
+        "--label-smoothing",
+        type=part,
+        default=0.0,
+        metavar="PART",
+        help="part of each target that is spread over all classes (default: 0)",
     )
     parser.add_argument(
         "--clip-norm",
-        type=real("above 0", lambda v: v > 0),
+        type=positive,
         metavar="N",
         help="norm that the gradients of a step are clipped to (default: none)",
     )
@@ -71,6 +106,26 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="how the first weights are drawn, of every network (default: he)",
     )
     parser.add_argument(
+        "--whiten",
+        action=argparse.BooleanOptionalAction,
+        help="give the first convolution filters that whiten patches of the images, and keep them; "
+        "for airbench and its like (default: it is drawn and learned as all others)",
+    )
+    parser.add_argument(
+        "--augment",
+        type=augment,
+        metavar="TRANSFORMS",
+        help="change the images that are trained on by chance, in every epoch anew, as Python "
+        "writes it: 'RandomHorizontalFlip(), RandomShift(4, \"reflect\")'; cnn_ext.augment has "
+        "the transforms (default: none)",
+    )
+    parser.add_argument(
+        "--views",
+        choices=VIEWS,
+        help="give the mean over views of each image in the test: it and its mirror image, or "
+        "these also moved by a pixel (default: the image alone)",
+    )
+    parser.add_argument(
         "--seed",
         type=whole(0),
         default=0,
@@ -80,7 +135,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--validation-split",
-        type=real("from 0 up to but not 1", lambda v: 0 <= v < 1),
+        type=part,
         default=0.0,
         metavar="PART",
         help="part of the training images that is kept aside to watch training (default: 0, or "
@@ -105,3 +160,8 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="read pictures with three channels instead of one grey one (default: grey)",
     )
     add_threads(parser, "1 for the digits, else ")
+
+
+def _others(values: Mapping[str, float]) -> str:
+    # what optimizers begin with
+    return ", ".join(f"{value:g} for {name}" for name, value in values.items())

@@ -11,18 +11,23 @@ import argparse
 
 import numpy as np
 
+from ..architectures import whiten
 from ..layers import Sequential
-from ..optim import OPTIMIZERS, Optimizer
 from ..task import Task
-from ..training.defaults import ADAPTIVE_DECAY, ADAPTIVE_LR, DIGITS, MOMENTUM, OTHERS, Defaults
+from ..training import losses
+from ..training.defaults import DIGITS, OTHERS
 from ..training.descent import CostError
 from ..training.trainer import Trainer
+from ._augment import transforms
 from ._config import add_config
 from ._files import Shape, load_data
 from ._network import network
+from ._optimizer import optimizer, settle
 from ._options import UsageError, say
 from ._results import Results
 from ._train_options import add_training
+
+WHITENED = 5000  # images whose patches are looked at
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +50,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.momentum is not None and arguments.optimizer not in MOMENTUM:
-        raise UsageError(f"argument --momentum: {arguments.optimizer} has none")
+    defaults = DIGITS if arguments.data == "digits" else OTHERS
+    settle(arguments, defaults)
     results = Results(arguments)
 
     data = load_data(arguments, arguments.size, 3 if arguments.colour else None)
@@ -56,14 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.early_stopping and not (validation or arguments.validation_split):
         raise UsageError("argument --early-stopping: needs --validation-split")
     C, H, W = data.x_train.shape[1:]
-    defaults = DIGITS if arguments.data == "digits" else OTHERS
-    _settle(arguments, defaults, (C, H, W))
+    arguments.arch = arguments.arch or defaults.arch or _arch_for((C, H, W))
+    arguments.epochs = arguments.epochs or defaults.epochs
+    arguments.batch_size = arguments.batch_size or defaults.batch_size
     rng = np.random.default_rng(arguments.seed)
     net = network(arguments.arch, (C, H, W), len(data.classes), arguments.initializer, rng)
-    optimizer = _optimizer(net, arguments)
+    if arguments.whiten:
+        _whiten(net, data.x_train, rng)
+    loss = losses.cross_entropy(arguments.label_smoothing)
     threads = arguments.threads or defaults.threads
     task = Task("classes", classes=data.classes)
-    trainer = Trainer(net, "cross_entropy", optimizer, arguments.seed, threads, task)
+    trainer = Trainer(
+        net, loss, optimizer(net, arguments), arguments.seed, threads, task, arguments.average
+    )
     net.input_shape = (C, H, W)
     if not arguments.quiet:
         say(
@@ -86,11 +96,14 @@ def run(arguments: argparse.Namespace) -> int:
                 validation_split=arguments.validation_split,
                 schedule=arguments.schedule,
                 early_stopping=arguments.early_stopping,
+                augment=arguments.augment and transforms(arguments.augment),
                 progress=not arguments.quiet,
             )
         except CostError as error:
             fault = str(error).partition(";")[0]
             raise CostError(f"{fault}; no model was written; try a lower --lr") from error
+        if trainer.average is not None:
+            trainer.average.copy_to()
         written = f"model written to {results.write(net, history)}"
     if history.stopped == "interrupted":
         raise KeyboardInterrupt(f"in epoch {len(history) + 1} of {arguments.epochs}, {written}")
@@ -100,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not len(data.x_test):
             print(f"no images for a test, {written}")
             return 0
-        scores = trainer.evaluate(data.x_test, data.y_test)
+        scores = trainer.evaluate(data.x_test, data.y_test, views=arguments.views)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"after training, {written}") from None
     print(
@@ -111,31 +124,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _settle(arguments: argparse.Namespace, defaults: Defaults, input_shape: Shape) -> None:
-    """Fill in what the options leave open."""
-    sgd = arguments.optimizer == "sgd"
-    chosen = {
-        "arch": defaults.arch or _arch_for(input_shape),
-        "epochs": defaults.epochs,
-        "batch_size": defaults.batch_size,
-        "lr": defaults.lr if sgd else ADAPTIVE_LR,
-        "weight_decay": defaults.weight_decay if sgd else ADAPTIVE_DECAY[arguments.optimizer],
-        "momentum": MOMENTUM.get(arguments.optimizer),
-    }
-    for name, value in chosen.items():
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, value)
-
-
-def _optimizer(net: Sequential, arguments: argparse.Namespace) -> Optimizer:
-    options = {} if arguments.momentum is None else {"momentum": arguments.momentum}
-    return OPTIMIZERS[arguments.optimizer](
-        net,
-        lr=arguments.lr,
-        weight_decay=arguments.weight_decay,
-        max_norm=arguments.clip_norm,
-        **options,
-    )
+def _whiten(net: Sequential, images: np.ndarray, rng: np.random.Generator) -> None:
+    chosen = np.sort(rng.permutation(len(images))[:WHITENED])
+    try:
+        whiten(net, images[chosen])
+    except ValueError as error:
+        raise UsageError(f"argument --whiten: {error}") from error
 
 
 def _arch_for(input_shape: Shape) -> str:

@@ -6,10 +6,12 @@ that does not fit raises TypeError or ValueError; the message names it.
 
 from ..parameter import at_once
 from .average import ExponentialMovingAverage
+from .by_name import OPTIMIZERS, optimizer_of
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .grouping import layer_wise, param_groups
+from .muon import Muon
 from .optimizer import Optimizer
-from .rules import OPTIMIZERS, SGD, Adam, AdamW, RMSprop, optimizer_of
+from .rules import SGD, Adam, AdamW, RMSprop
 
 __all__ = [
     "OPTIMIZERS",
@@ -17,6 +19,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "ExponentialMovingAverage",
+    "Muon",
     "Optimizer",
     "RMSprop",
     "at_once",

@@ -15,7 +15,7 @@ import numpy as np
 from .. import _check as check
 from .. import _core
 from ..parameter import Call
-from ._groups import Groups, Network, Shared
+from ._groups import Groups, Shared
 from .optimizer import Optimizer, State
 
 
@@ -82,12 +82,19 @@ class SGD(Optimizer):
     def update(
         self, p: np.ndarray, g: np.ndarray, state: State, options: dict[str, Any]
     ) -> Iterable[Call]:
-        momentum = options["momentum"]
-        return [(
-            _core.sgd, p, g, state["momentum_buffer"] if momentum else None, p.itemsize, p.size,
-            options["lr"], momentum, options["dampening"], options["weight_decay"],
-            options["nesterov"], state["step"] == 1,
-        )]  # fmt: skip
+        return momentum_step(p, g, state, options, options["dampening"])
+
+
+def momentum_step(
+    p: np.ndarray, g: np.ndarray, state: State, options: dict[str, Any], dampening: float = 0.0
+) -> list[Call]:
+    """What `Optimizer.update` gives for `SGD`, and for what `Muon` moves in the same way."""
+    momentum = options["momentum"]
+    return [(
+        _core.sgd, p, g, state["momentum_buffer"] if momentum else None, p.itemsize, p.size,
+        options["lr"], momentum, dampening, options["weight_decay"], options["nesterov"],
+        state["step"] == 1,
+    )]  # fmt: skip
 
 
 class Adam(Optimizer):
@@ -276,26 +283,3 @@ def _part(value: Any, name: str) -> float:
     if part == 1:
         raise ValueError(f"{name}: expected less than 1, got {value!r}")
     return part
-
-
-OPTIMIZERS: dict[str, type[SGD] | type[Adam] | type[RMSprop]] = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-}
-
-
-def optimizer_of(optimizer: str | Optimizer | None, net: Network) -> Optimizer:
-    """An optimizer given as one of `OPTIMIZERS` by name, itself, or as None (SGD with momentum)."""
-    if optimizer is None:
-        return SGD(net, lr=0.05, momentum=0.9)
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    if not isinstance(optimizer, str):
-        kind = type(optimizer).__name__
-        raise TypeError(f"optimizer: expected an Optimizer or a name, got {kind}")
-    if optimizer not in OPTIMIZERS:
-        known = ", ".join(OPTIMIZERS)
-        raise ValueError(f"optimizer: expected one of {known}, got {optimizer!r}")
-    return OPTIMIZERS[optimizer](net)

@@ -20,5 +20,6 @@ class Defaults(NamedTuple):
 DIGITS = Defaults("tiny", 30, 32, 0.05, 1e-3, threads=1)
 OTHERS = Defaults("", 5, 64, 0.05, 1e-4, threads=None)
 # of the optimizers that are not SGD, for any data
-ADAPTIVE_LR, ADAPTIVE_DECAY = 0.003, {"adam": 0.0, "adamw": 0.01, "rmsprop": 0.0}
-MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}
+LEARNING_RATES = {"adam": 0.003, "adamw": 0.003, "rmsprop": 0.003, "muon": 0.02}
+WEIGHT_DECAYS = {"adam": 0.0, "adamw": 0.01, "rmsprop": 0.0, "muon": 0.0}
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0, "muon": 0.95}  # of those that have it

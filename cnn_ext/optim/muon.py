@@ -1,0 +1,141 @@
+"""`Muon`: matrices move along the orthogonal part of their momentum, all else as in SGD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from operator import setitem
+from typing import Any
+
+import numpy as np
+
+from .. import _check as check
+from ..ops.conv import linear
+from ..parameter import Call
+from ._groups import Groups, Shared
+from .optimizer import Optimizer, State
+from .rules import momentum_step
+
+# of the polynomial a x + b x^3 + c x^5, steep at 0, that brings singular values near 1
+A, B, C = 3.4445, -4.7750, 2.0315
+EPS = 1e-7  # added to the norm
+
+
+class Muon(Optimizer):
+    """Momentum whose matrices are made orthogonal (K. Jordan 2024), as `torch.optim.Muon`.
+
+    ``v = momentum v + g``; ``d = v``, or ``g + momentum v`` with Nesterov's look-ahead; the
+    singular values of d all become about 1 (`orthogonalized`); ``p *= 1 - lr weight_decay``;
+    ``p -= lr sqrt(max(1, rows / columns)) d``.  The filters of a convolution are the rows of a
+    matrix.  What has fewer than two axes, and groups with ``orthogonal=False``, such as that of the
+    last layer, are moved as `SGD` does it with these hyper-parameters; they need a rate of their
+    own.
+
+    Parameters
+    ----------
+    parameters, decay_biases, max_norm, max_value
+        As for `Optimizer`.
+    lr : float
+        Learning rate, above 0.
+    momentum, weight_decay : float
+        0 or more.
+    nesterov : bool
+        Needs momentum.
+    ns_steps : int
+        Steps of Newton and Schulz's iteration.
+    orthogonal : bool
+        False moves matrices as SGD does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+
+    slots = ("momentum_buffer",)
+    momentum, weight_decay, nesterov = Shared(), Shared(), Shared()
+    ns_steps, orthogonal = Shared(), Shared()
+
+    def __init__(
+        self,
+        parameters: Groups,
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        nesterov: bool = True,
+        ns_steps: int = 5,
+        orthogonal: bool = True,
+        *,
+        decay_biases: bool = True,
+        max_norm: float | None = None,
+        max_value: float | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov,
+            "ns_steps": ns_steps, "orthogonal": orthogonal,
+        }  # fmt: skip
+        super().__init__(
+            parameters, defaults,
+            decay_biases=decay_biases, max_norm=max_norm, max_value=max_value,
+        )  # fmt: skip
+
+    def checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        checked = super().checked(options)
+        checked["momentum"] = check.number(options["momentum"], "momentum")
+        checked["nesterov"] = bool(options["nesterov"])
+        if checked["nesterov"] and checked["momentum"] == 0:
+            raise ValueError("nesterov: expected momentum above 0 with it")
+        checked["ns_steps"] = check.whole(options["ns_steps"], "ns_steps", 1)
+        checked["orthogonal"] = bool(options["orthogonal"])
+        return checked
+
+    def slots_for(self, options: dict[str, Any]) -> tuple[str, ...]:
+        return self.slots if options["momentum"] else ()
+
+    def update(
+        self, p: np.ndarray, g: np.ndarray, state: State, options: dict[str, Any]
+    ) -> Iterable[Call]:
+        if p.ndim < 2 or not p.size or not options["orthogonal"]:
+            return momentum_step(p, g, state, options)
+        momentum, lr, decay = options["momentum"], options["lr"], options["weight_decay"]
+        rows = len(p)
+        moved = p.reshape(rows, -1) * p.dtype.type(1 - lr * decay)
+        calls: list[Call] = []
+        direction = g
+        if momentum:
+            velocity = momentum * state["momentum_buffer"] + g
+            calls.append((setitem, state["momentum_buffer"], ..., velocity))
+            direction = g + momentum * velocity if options["nesterov"] else velocity
+        step = p.dtype.type(lr * math.sqrt(max(1.0, rows / moved.shape[1])))
+        moved -= step * orthogonalized(direction.reshape(rows, -1), options["ns_steps"])
+        return [*calls, (setitem, p, ..., moved.reshape(p.shape))]
+
+
+def orthogonalized(matrix: np.ndarray, steps: int = 5) -> np.ndarray:
+    """A matrix with the singular vectors of another one, and singular values of about 1.
+
+    Newton and Schulz's iteration of fifth order with Jordan's coefficients: it is steep at 0 and
+    ends between 0.7 and 1.2, which serves descent as well as 1 does.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (rows, columns), of float32 or float64
+    steps : int
+
+    Returns
+    -------
+    ndarray, of the same shape and type
+    """
+    turned = matrix.shape[0] > matrix.shape[1]
+    x = np.ascontiguousarray(matrix.T if turned else matrix)
+    x = x * x.dtype.type(1 / (_norm(x) + EPS))
+    a, b, c = (x.dtype.type(number) for number in (A, B, C))
+    for _ in range(steps):
+        square = linear(x, x)  # x x', which is symmetric
+        x = a * x + linear(b * square + c * linear(square, square), x.T)
+    return x.T if turned else x
+
+
+def _norm(x: np.ndarray) -> float:
+    # not by BLAS, whose sums depend on its threads
+    return math.sqrt(np.square(x, dtype=np.float64).sum())
