@@ -50,7 +50,7 @@ def rmsprop(
 
 def muon(
     p: Array, g: Array, state: State, lr: float, momentum: float = 0.95, nesterov: bool = True,
-    weight_decay: float = 0.0, ns_steps: int = 5,
+    weight_decay: float = 0.0, ns_steps: int = 3,
 ) -> Array:  # fmt: skip
     """For matrices and the filters of convolutions."""
     state["v"] = momentum * state.get("v", 0.0) + g

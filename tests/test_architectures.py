@@ -78,6 +78,7 @@ def test_airbench_learns_no_scales_and_no_biases_at_the_end() -> None:
         assert not any(norm.weight.trainable for norm in norms)
         assert all(norm.bias.trainable and norm.momentum == 0.4 for norm in norms)
         assert isinstance(net[-1], Linear) and net[-1].bias is None
+        assert 0.5 < 9 * net[-1].weight.data.std() / np.sqrt(2 / net[-1].in_features) < 2
 
 
 @pytest.mark.parametrize(
