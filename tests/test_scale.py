@@ -142,6 +142,28 @@ def test_the_numbers_of_a_fit() -> None:
     assert_allclose(Normalize().fit(pixels).std, PIXELS.std((0, 2, 3)), rtol=1e-12)
 
 
+def test_with_unit_whole_numbers_are_fractions_first(tmp_path: Path) -> None:
+    pixels = PIXELS.astype(np.uint8)
+    same = (pixels, pixels.astype(np.uint16) * np.uint16(257), pixels / np.float32(255))
+    for x in same:
+        step = Normalize(unit=True).fit(x)
+        assert_allclose(step.mean, PIXELS.mean((0, 2, 3)) / 255, rtol=1e-6)
+        assert_allclose(step.std, PIXELS.std((0, 2, 3)) / 255, rtol=1e-6)
+    network = trained([step], pixels)
+    cnn_ext.save(network, tmp_path / "net")
+    kept = cnn_ext.load(tmp_path / "net")
+    plan = kept.compile()
+    for x in same:
+        assert_allclose(kept(x), network(pixels), atol=1e-5)
+        assert_allclose(plan(x), network(pixels), atol=1e-5)
+    done = run("export", "net", "--c", "net.c", cwd=tmp_path)
+    assert done.returncode == 0 and "multiplied by" in (tmp_path / "net.c").read_text()
+    with pytest.raises(TypeError, match="x: expected floating-point numbers, uint8 or uint16"):
+        kept(PIXELS.astype(np.int64))
+    with pytest.raises(TypeError, match="x: expected floating-point numbers, uint8 or uint16"):
+        step.fit(PIXELS.astype(np.int64))
+
+
 def test_numbers_far_from_zero_keep_their_digits() -> None:
     x = (100_000 + RNG.standard_normal((64, 1, 4, 4))).astype(np.float32)
     y = Sequential(Normalize(100_000, 1))(x)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .. import _check as check
 from .. import ops
 from ..graph.value import N
-from ..scale import AS_THEY_ARE
+from ..scale import AS_THEY_ARE, BYTE_SCALE, scale_of
 from .built_in import BuiltIn
 
 CHUNK = 1024  # images whose sums are taken at once
@@ -22,13 +22,17 @@ class Normalize(BuiltIn):
 
     A network that begins with it takes the numbers of every type as they are, bytes too, in
     training, plans, ONNX and C files: ``Normalize(0, 255)`` brings bytes and floats of 0 to 255 to
-    [0, 1], and ``Normalize().fit(x_train)`` learns mean and deviation from images.
+    [0, 1], and ``Normalize().fit(x_train)`` learns mean and deviation from images.  With `unit` it
+    takes whole numbers as a network without it does, bytes multiplied by 1/255: pictures of 8 and
+    of 16 bits then mean the same.
 
     Parameters
     ----------
     mean, std : float, or sequence of float
         One for all channels, or one for each, (C,) values in the unit of the input; `std` is above
         0.
+    unit : bool
+        Whether whole numbers are fractions of their type's range first.
 
     Raises
     ------
@@ -36,10 +40,16 @@ class Normalize(BuiltIn):
         If `mean` or `std` holds no finite numbers, or `std` is not above 0.
     """
 
-    arguments = ("mean", "std")
+    arguments = ("mean", "std", "unit")
 
-    def __init__(self, mean: Any = 0.0, std: Any = 1.0) -> None:
+    def __init__(self, mean: Any = 0.0, std: Any = 1.0, unit: bool = False) -> None:
         self._set(mean, std)
+        self.unit = bool(unit)
+
+    @property
+    def byte_scale(self) -> float:
+        """What bytes are multiplied by first: 1, or 1/255 with `unit`."""
+        return BYTE_SCALE if self.unit else AS_THEY_ARE
 
     def _set(self, mean: Any, std: Any) -> None:
         numbers = _numbers(mean, "mean"), _numbers(std, "std")
@@ -90,8 +100,9 @@ class Normalize(BuiltIn):
         mean = np.sum([part.sum(axes, np.float64) for part in parts], 0) / count
         form = (-1, *(1 for _ in axes[1:]))
         squares = [((part - mean.reshape(form)) ** 2).sum(axes) for part in parts]
-        std = np.sqrt(np.sum(squares, 0) / count)
-        self._set(mean.tolist(), np.where(std > 0, std, 1.0).tolist())
+        scale = scale_of(images.dtype, self.byte_scale)
+        std = np.sqrt(np.sum(squares, 0) / count) * scale
+        self._set((mean * scale).tolist(), np.where(std > 0, std, 1.0).tolist())
         return self
 
     def steps(self, channels: int, dtype: np.dtype) -> list[tuple[np.ndarray, np.ndarray | None]]:
@@ -123,7 +134,7 @@ class Normalize(BuiltIn):
 
     def forward(self, x: Any) -> Any:
         if x.name in x.graph.inputs:
-            x.graph.byte_scale = AS_THEY_ARE
+            x.graph.byte_scale = self.byte_scale
             x.graph.normalize = self
         C, *sides = x.features
         H, W = sides if len(sides) == 2 else (1, math.prod(sides))

@@ -12,7 +12,7 @@ from .. import _check as check
 from ..graph.value import Value
 from ..initializers import Initializer
 from ..lanes import Lanes
-from ..scale import AS_THEY_ARE, BYTE_SCALE, as_numbers, scale_of
+from ..scale import BYTE_SCALE, as_numbers, scale_of
 from .activation import Sigmoid, Softmax
 from .built_in import WeightedLayer
 from .config import layers_of
@@ -103,9 +103,9 @@ class Sequential(Container):
 
     @property
     def byte_scale(self) -> float:
-        """What bytes are multiplied by: 1/255, or 1 in a network that begins with `Normalize`."""
+        """What bytes are multiplied by: 1/255, or what `Normalize` says if it comes first."""
         first = next(self.walk(), None)
-        return AS_THEY_ARE if isinstance(first, Normalize) else BYTE_SCALE
+        return first.byte_scale if isinstance(first, Normalize) else BYTE_SCALE
 
     # ------------------------------------------------------------------------------- parameters
 
