@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -175,6 +176,27 @@ def _allconv_10k(channels: int) -> Body:
     return Body([*layers, GlobalAvgPool2d()])
 
 
+def _plain(channels: int, widths: tuple[int, ...]) -> Body:
+    # pairs of 3 x 3 convolutions, each pair on half as many pixels; the mean over pixels at the end
+    layers: list[Module] = []
+    for number, width in enumerate(widths):
+        layers += [MaxPool2d(2)] if number else []
+        layers += _normalized(_conv(channels, width))
+        layers += _normalized(_conv(width, width)) if number else []
+        channels = width
+    return Body([*layers, GlobalAvgPool2d()])
+
+
+def _quick(channels: int) -> Body:
+    # nielsen with batch normalisation and fewer channels
+    layers: list[Module] = []
+    for width in (12, 32):
+        layers += [Conv2d(channels, width, 5, bias=False), MaxPool2d(2)]
+        layers += [BatchNorm2d(width), ReLU()]
+        channels = width
+    return Body(layers, [64])
+
+
 ARCHITECTURES: dict[str, Callable[[int], Body]] = {
     "lenet5": _lenet5,
     "nielsen": _nielsen,
@@ -188,6 +210,10 @@ ARCHITECTURES: dict[str, Callable[[int], Body]] = {
     "airbench_wide": _airbench_wide,
     "airbench_slim": _airbench_slim,
     "allconv_10k": _allconv_10k,
+    "plain2": partial(_plain, widths=(32, 64)),
+    "plain3": partial(_plain, widths=(16, 32, 64)),
+    "plain4": partial(_plain, widths=(16, 32, 64, 128)),
+    "quick": _quick,
 }
 
 
@@ -204,7 +230,8 @@ def build(
     ----------
     name : str
         "lenet5", "nielsen", "tiny", "vgg6", "resnet8", "resnet20", "mobilenet_025", "dscnn",
-        "airbench", "airbench_wide", "airbench_slim" or "allconv_10k".
+        "airbench", "airbench_wide", "airbench_slim", "allconv_10k", "plain2", "plain3", "plain4" or
+        "quick".
     input_shape : (C, H, W)
     classes : int
         Number of outputs, the logits of the classes.

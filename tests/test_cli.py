@@ -62,7 +62,7 @@ def test_bare_train_learns_the_digits(tmp_path):
     assert float(accuracy) >= 98.5 and float(error) == pytest.approx(100 - float(accuracy))
     assert 0 < float(cost) < 0.1 and images == "359" and path == "model.safetensors"
     assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "model.toml"}
-    assert done.stderr.count("epoch ") == 30
+    assert done.stderr.count("epoch ") == 35
     net, metadata = load_with_metadata(tmp_path / "model.safetensors")
     data = datasets.digits()
     assert cnn_ext.metrics.accuracy(data.y_test, net(data.x_test).argmax(1)) == pytest.approx(
@@ -156,8 +156,10 @@ def test_pictures_in_colour(folder):
     assert list(map(str.startswith, within.stdout.splitlines(), names)) == [True] * 8
 
 
-def test_grey_is_the_default_for_pictures(folder):
-    done = run(*SHORT, "--data", "colours", "--size", 9, "--out", "grey", cwd=folder)
+def test_pictures_keep_their_colours_and_get_a_common_size(folder):
+    done = run(*SHORT, "--data", "colours", "--out", "colour", cwd=folder)
+    assert done.returncode == 0 and "40 images of 3 x 16 x 12 in 2 classes" in done.stderr
+    done = run(*SHORT, "--data", "colours", "--size", 9, "--no-colour", "--out", "g", cwd=folder)
     assert done.returncode == 0 and "40 images of 1 x 9 x 9 in 2 classes" in done.stderr
 
 
@@ -186,9 +188,8 @@ def test_architectures_from_files(tmp_path):
         done = run(*SHORT, "--arch", f"net.{kind}", "--out", kind, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "json").read_bytes() == (tmp_path / "py").read_bytes()
-    assert [layer["type"] for layer in cnn_ext.load(tmp_path / "py").to_config()["layers"]] == [
-        layer["type"] for layer in LAYERS
-    ]
+    types = [layer["type"] for layer in cnn_ext.load(tmp_path / "py").to_config()["layers"]]
+    assert types == ["Normalize", *(layer["type"] for layer in LAYERS)]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,8 @@ def assert_fails(done, status, beginning):
         ("train --size 3x", 2, "cnn-ext train: argument --size: expected SIDE or HEIGHTxWIDTH"),
         ("train --arch foo", 2, "cnn-ext train: argument --arch: expected lenet5, nielsen, tiny"),
         ("train --arch lenet5", 2, "cnn-ext train: argument --arch: lenet5 does not fit the data"),
-        ("train --early-stopping 2", 2, "cnn-ext train: argument --early-stopping: needs"),
+        ("train --validation-split 0 --early-stopping 2", 2,
+         "cnn-ext train: argument --early-stopping: needs"),
         ("train --out none/model", 2, "cnn-ext train: argument --out: "),
         ("train --out empty", 2, "cnn-ext train: argument --out: empty is not a regular file"),
         ("train --history none/h", 2, "cnn-ext train: argument --history: "),
@@ -361,6 +363,6 @@ MNIST = os.environ.get("CNN_EXT_MNIST")
 @pytest.mark.skipif(not MNIST, reason="CNN_EXT_MNIST names no folder with the MNIST files")
 def test_mnist(tmp_path):
     done = run("train", "--data", MNIST, cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr.count("epoch ") == 5
+    assert done.returncode == 0 and done.stderr.count("epoch ") == 2
     accuracy, images = RESULT.fullmatch(done.stdout).group(1, 4)
     assert float(accuracy) >= 99 and images == "10000"

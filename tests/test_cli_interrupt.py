@@ -213,7 +213,7 @@ TWO = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM)
 
 def test_before_training_nothing_is_written(folder: Folder, capsys: Any) -> None:
     path, patch = folder
-    before_each(patch, cnn_ext.cli.train, "load_data", lambda: send(signal.SIGTERM))
+    before_each(patch, cnn_ext.cli.train, "load_for_training", lambda: send(signal.SIGTERM))
     assert train() == 143
     assert capsys.readouterr() == ("", "cnn-ext train: interrupted\n")
     assert_old_files(path)
@@ -274,7 +274,7 @@ def test_signals_while_the_end_is_told_change_nothing(folder: Folder, capsys: An
 def test_the_test_at_the_end_is_left_out(folder: Folder, capsys: Any) -> None:
     path, patch = folder
     before_each(patch, Trainer, "evaluate", lambda: send(signal.SIGINT, signal.SIGINT))
-    assert train() == 130
+    assert train("--validation-split", 0) == 130
     message = "after training, model written to model.safetensors\n"
     assert capsys.readouterr() == ("", f"cnn-ext train: interrupted {message}")
     cnn_ext.load("model.safetensors")

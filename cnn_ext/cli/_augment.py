@@ -1,51 +1,60 @@
-"""Transforms as the option --augment takes them: calls as Python writes them, and no more."""
+"""Augmentation as an option: names of transforms, with their arguments as in Python."""
 
 from __future__ import annotations
 
 import argparse
 import ast
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..augment import Transform
+from ..augment import Compose, Transform
+from ..augment.config import KNOWN
+from ..training.defaults import Shape, mild
 
-VIEWS = ("mirror", "mirror+translate")
+NAMES = sorted(name for name, kind in KNOWN.items() if kind is not Compose)
 
 
 def augment(text: str) -> str:
-    """The type of the option, whose value stays a text, for the file that repeats the run."""
-    try:
-        transforms(text)
-    except (SyntaxError, TypeError, ValueError) as error:
-        what = "not what Python can read" if isinstance(error, SyntaxError) else error
-        raise argparse.ArgumentTypeError(f"{what}; got {text!r:.99}") from error
+    """The type of the option, a text that `transforms` takes."""
+    if text not in ("mild", "none"):
+        try:
+            _transforms(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
     return text
 
 
-def transforms(text: str) -> list[Transform]:
-    """The transforms that a text names, with commas between.
-
-    Raises
-    ------
-    SyntaxError, TypeError, ValueError
-        If it is something else, or an argument of a transform does not fit.
-    """
-    parsed = ast.parse(f"[{text}\n]", mode="eval").body
-    if not isinstance(parsed, ast.List):
-        raise ValueError("expected transforms with commas between")
-    return [_made(each) for each in parsed.elts]
+def transforms(text: str, input_shape: Shape) -> Compose | None:
+    """What the option means for images of that shape."""
+    if text == "none":
+        return None
+    return Compose(mild(input_shape) if text == "mild" else _transforms(text))
 
 
-def _made(call: ast.expr) -> Transform:
-    from .. import augment as known  # which most programs do without
+def _transforms(text: str) -> list[Transform]:
+    fault = (
+        "expected mild, none, or transforms such as 'RandomHorizontalFlip, RandomShift(2)', of "
+        f"{', '.join(NAMES)}, got {text!r:.99}"
+    )
+    try:
+        parsed = ast.parse(f"[{text}]", mode="eval").body
+        assert isinstance(parsed, ast.List)
+        found = [_transform(node) for node in parsed.elts]
+    except (SyntaxError, KeyError, AttributeError, RecursionError, MemoryError, AssertionError):
+        raise ValueError(fault) from None
+    if not found:
+        raise ValueError(fault)
+    Compose(found)  # which knows what may follow what
+    return found
 
-    name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else None
-    kind = getattr(known, name) if name in known.__all__ else None
-    if not isinstance(call, ast.Call) or not isinstance(kind, type):
-        raise ValueError(f"expected transforms of cnn_ext.augment, got {ast.unparse(call)!r:.99}")
-    positional = [ast.literal_eval(argument) for argument in call.args]
-    named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    made = kind(*positional, **named)
-    if not isinstance(made, known.Transform):
-        raise ValueError(f"expected transforms of cnn_ext.augment, got {ast.unparse(call)!r:.99}")
-    return made
+
+def _transform(node: ast.expr) -> Transform:
+    called: Any = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    kind = KNOWN[called.func.id]
+    if kind is Compose:
+        raise KeyError
+    try:
+        positional = [ast.literal_eval(argument) for argument in called.args]
+        by_name = {each.arg: ast.literal_eval(each.value) for each in called.keywords}
+        return kind(*positional, **by_name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{called.func.id}: {error}") from error

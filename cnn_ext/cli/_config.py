@@ -16,7 +16,7 @@ from ._options import Parser, UsageError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 _NOT_IN_FILES = frozenset(("config", "recipe"))
-_NOT_REPEATED = _NOT_IN_FILES | {"out", "history", "quiet"}
+_NOT_REPEATED = _NOT_IN_FILES | {"out", "history", "quiet", "threads"}
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..data import datasets
 from ..data.dataset import Dataset
-from ..data.pictures import Mode
+from ..data.folders import pictures
+from ..data.pictures import Mode, common_size, is_coloured
 from ..io import load_with_metadata
 from ..layers import Module
 from ..task import Task
@@ -88,6 +89,20 @@ def load_data(
     for warning in caught:
         say(f"cnn-ext {arguments.command}: {warning.message}")
     return data
+
+
+def load_for_training(arguments: Namespace) -> Dataset:
+    """What the options name, with the pictures' own size and colours where these leave them open.
+
+    They are filled in then, so that they say all.
+    """
+    root = Path(arguments.data)
+    files = pictures(root) if arguments.data != "digits" and root.is_dir() else []
+    if files and arguments.size is None:
+        arguments.size = common_size(files)
+    if files and arguments.colour is None:
+        arguments.colour = any(map(is_coloured, files))
+    return load_data(arguments, arguments.size, 3 if arguments.colour else 1)
 
 
 def load_tested(arguments: Namespace) -> tuple[Module, Task, Dataset]:

@@ -8,38 +8,15 @@ from typing import Any
 
 from ..layers import Sequential
 from ..optim import OPTIMIZERS, Muon, Optimizer
-from ..training.defaults import LEARNING_RATES, MOMENTUM, WEIGHT_DECAYS, Defaults
-from ._options import UsageError
 
 
-def settle(arguments: argparse.Namespace, defaults: Defaults) -> None:
-    """Fill in the rates that the options leave open.
-
-    Raises
-    ------
-    UsageError
-        If the optimizer has no momentum.
-    """
-    name = arguments.optimizer
-    if arguments.momentum is not None and name not in MOMENTUM:
-        raise UsageError(f"argument --momentum: {name} has none")
-    chosen = {
-        "lr": LEARNING_RATES.get(name, defaults.lr),
-        "weight_decay": WEIGHT_DECAYS.get(name, defaults.weight_decay),
-        "momentum": MOMENTUM.get(name),
-    }
-    for option, value in chosen.items():
-        if getattr(arguments, option) is None:
-            setattr(arguments, option, value)
-
-
-def optimizer(net: Sequential, arguments: argparse.Namespace) -> Optimizer:
-    """The rule, whose first group has the weights of all layers but the last one."""
+def optimizer(net: Sequential, arguments: argparse.Namespace, lr: float) -> Optimizer:
+    """The rule with that rate, whose first group has the weights of all layers but the last one."""
     rule = OPTIMIZERS[arguments.optimizer]
     options = {} if arguments.momentum is None else {"momentum": arguments.momentum}
     return rule(
-        _groups(net, arguments, {"orthogonal": False} if rule is Muon else {}),
-        lr=arguments.lr,
+        _groups(net, arguments, lr, {"orthogonal": False} if rule is Muon else {}),
+        lr=lr,
         weight_decay=arguments.weight_decay,
         decay_biases=arguments.decay_biases,
         max_norm=arguments.clip_norm,
@@ -48,7 +25,7 @@ def optimizer(net: Sequential, arguments: argparse.Namespace) -> Optimizer:
 
 
 def _groups(
-    net: Sequential, arguments: argparse.Namespace, head: Mapping[str, Any]
+    net: Sequential, arguments: argparse.Namespace, lr: float, head: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     # the weights, the biases, and the last layer, as far as there are any
     layers = [layer for layer in net.walk() if list(layer.parameters())]
@@ -61,7 +38,7 @@ def _groups(
         chosen.append(parameter)
     groups = [
         {"params": deep},
-        {"params": flat, "lr": arguments.lr * arguments.bias_lr},
-        {"params": end, "lr": arguments.lr * arguments.head_lr, **head},
+        {"params": flat, "lr": lr * arguments.bias_lr},
+        {"params": end, "lr": lr * arguments.head_lr, **head},
     ]
     return [group for group in groups if group["params"]]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from .._dispatch import MAX_THREADS
+from ..augment.views import NAMED
 from ..task import OUTPUTS
 from ..training.progress import tell
 
@@ -128,6 +129,16 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
         "--outputs",
         choices=OUTPUTS,
         help="what the outputs of the model are (default: as last layer and training say)",
+    )
+
+
+def add_views(parser: argparse.ArgumentParser) -> None:
+    """The option --views."""
+    parser.add_argument(
+        "--views",
+        choices=NAMED,
+        help="answer by the mean of what the model says of several views of each image: it and its "
+        "mirror image, or also both moved by a pixel (default: the image alone)",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 
@@ -52,11 +53,21 @@ class Results:
         files = _beside(self.files) if history.stopped == "interrupted" else self.files
         texts = [to_toml(self._arguments)]
         texts.append(json.dumps(history.as_dict(), indent=1).encode() + b"\n")
-        save(net, files[0])
+        with _named(files[0]):
+            save(net, files[0])
         for path, text in zip(files[1:], texts, strict=False):
-            with atomic_write(path) as file:
+            with _named(path), atomic_write(path) as file:
                 file.write(text)
         return files[0]
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Let errors of the operating system name the file, as that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def _beside(paths: Iterable[str]) -> list[str]:

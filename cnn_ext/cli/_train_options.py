@@ -8,61 +8,122 @@ from collections.abc import Mapping
 from ..architectures import ARCHITECTURES
 from ..initializers import INITIALIZERS
 from ..optim import OPTIMIZERS
-from ..training.defaults import DIGITS, LEARNING_RATES, MOMENTUM, OTHERS, WEIGHT_DECAYS
+from ..training.defaults import DECAYS, MOMENTUM
 from ..training.schedules import SCHEDULES
-from ._augment import VIEWS, augment
+from ._augment import augment
 from ._network import arch
-from ._options import add_data, add_threads, real, size, whole
+from ._options import add_data, add_threads, add_views, real, size, whole
 
-positive = real("above 0", lambda v: v > 0)
-part = real("from 0 up to but not 1", lambda v: 0 <= v < 1)
+ABOVE_0 = real("above 0", lambda v: v > 0)
+AT_LEAST_0 = real("of at least 0", lambda v: v >= 0)
+PART = real("from 0 up to but not 1", lambda v: 0 <= v < 1)
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
     """The options that say what is trained, and how."""
     add_data(parser)
+    _add_pictures(parser)
+    _add_network(parser)
+    _add_descent(parser)
+    _add_cost(parser)
+    _add_end(parser)
+    add_views(parser)
+    parser.add_argument(
+        "--seed",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="for the weights, the order of the images, augmentation and dropout; the same seed "
+        "gives the same model (default: 0)",
+    )
+    add_threads(parser, "1 for images of at most 256 pixels, else ")
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size",
+        type=size,
+        metavar="SIDE|HxW",
+        help="pixels that pictures are resized to (default: their own size, or a common one of at "
+        "most 96 where they differ or are larger)",
+    )
+    parser.add_argument(
+        "--colour",
+        action=argparse.BooleanOptionalAction,
+        help="read pictures with three channels instead of one grey one (default: if any picture "
+        "has colours)",
+    )
+    parser.add_argument(
+        "--augment",
+        type=augment,
+        metavar="TRANSFORMS",
+        help="how the images trained on are changed by chance: mild, which moves them by a few "
+        "pixels, none, or transforms of cnn_ext.augment, such as "
+        "'RandomHorizontalFlip, RandomShift(2)' (default: mild, none for many small grey images)",
+    )
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--arch",
         type=arch,
         metavar="ARCH",
         help=f"{', '.join(ARCHITECTURES)}; or FILE.json, a list of layers as "
         "Sequential.from_config takes; or FILE.py, which is executed and must define "
-        "build(input_shape, classes) that returns a Sequential (default: tiny for the digits; "
-        "else nielsen for one channel of 20 pixels or more, vgg6 for three of 24 or more, tiny "
-        "otherwise)",
+        "build(input_shape, classes) that returns a Sequential (default: plain2, plain3 or plain4 "
+        "by the size of the images, quick for 10,000 grey ones of 20 to 36 pixels)",
     )
-    rates, decays = ("; " + _others(of) for of in (LEARNING_RATES, WEIGHT_DECAYS))
-    for option, kind, what, more in (
-        ("epochs", whole(1), "passes over the images", ""),
-        ("batch-size", whole(1), "images in a step of descent", ""),
-        ("lr", positive, "highest learning rate",
-         rates),
-        ("weight-decay", real("of at least 0", lambda v: v >= 0), "pull of the weights to 0",
-         decays),
-    ):  # fmt: skip
-        digits, others = (getattr(d, option.replace("-", "_")) for d in (DIGITS, OTHERS))
-        default = (
-            f"{digits:g}" if digits == others else f"{digits:g} for the digits, else {others:g}"
-        )
-        parser.add_argument(
-            f"--{option}", type=kind, metavar="N", help=f"{what} (default: {default}{more})"
-        )
+    parser.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        help="let the network begin with mean and deviation of the training images (default: yes, "
+        "unless --arch begins with Normalize itself)",
+    )
+    parser.add_argument(
+        "--whiten",
+        action=argparse.BooleanOptionalAction,
+        help="give the first convolution filters that whiten patches of the images, and keep them, "
+        "in place of --normalize; for airbench and its like (default: it is drawn and learned as "
+        "all others)",
+    )
+    parser.add_argument(
+        "--initializer",
+        choices=INITIALIZERS,
+        default="he",
+        help="how the first weights are drawn, of every network (default: he)",
+    )
+
+
+def _add_descent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--epochs",
+        type=whole(1),
+        metavar="N",
+        help="passes over the images (default: fewer the more images there are)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole(1),
+        metavar="N",
+        help="images in a step of descent (default: 16 to 64, by the number of images)",
+    )
     parser.add_argument(
         "--optimizer", choices=OPTIMIZERS, default="sgd", help="rule of descent (default: sgd)"
     )
     parser.add_argument(
-        "--momentum",
-        type=part,
+        "--lr",
+        type=ABOVE_0,
         metavar="N",
-        help=f"part of the last step that goes on in the next (default: {_others(MOMENTUM)})",
+        help="highest learning rate (default: by optimizer and network, or less where a short "
+        "trial finds that too high)",
     )
-    for option, kind, what in (
-        ("bias-lr", positive, "learning rate of biases and of what normalisation learns"),
-        ("head-lr", positive, "learning rate of the last layer"),
+    for option, what in (
+        ("bias-lr", "learning rate of biases and of what normalisation learns"),
+        ("head-lr", "learning rate of the last layer"),
     ):
         parser.add_argument(
             f"--{option}",
-            type=kind,
+            type=ABOVE_0,
             default=1.0,
             metavar="FACTOR",
             help=f"{what}, as a multiple of --lr (default: 1)",
@@ -74,22 +135,20 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="whether --weight-decay pulls biases too (default: it does)",
     )
     parser.add_argument(
-        "--average",
-        type=part,
-        metavar="DECAY",
-        help="take the moving average of the weights, those of k steps ago with weight DECAY^k, "
-        "such as 0.999 (default: the last weights)",
+        "--weight-decay",
+        type=AT_LEAST_0,
+        metavar="N",
+        help=f"pull of the weights to 0 (default: {_others(DECAYS)})",
     )
     parser.add_argument(
-        "--label-smoothing",
-        type=part,
-        default=0.0,
-        metavar="PART",
-        help="part of each target that is spread over all classes (default: 0)",
+        "--momentum",
+        type=PART,
+        metavar="N",
+        help=f"part of the last step that goes on in the next (default: {_others(MOMENTUM)})",
     )
     parser.add_argument(
         "--clip-norm",
-        type=positive,
+        type=ABOVE_0,
         metavar="N",
         help="norm that the gradients of a step are clipped to (default: none)",
     )
@@ -100,68 +159,52 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="how the learning rate changes during training (default: one-cycle)",
     )
     parser.add_argument(
-        "--initializer",
-        choices=INITIALIZERS,
-        default="he",
-        help="how the first weights are drawn, of every network (default: he)",
+        "--average",
+        type=PART,
+        metavar="DECAY",
+        help="keep the mean of the weights along the way, those of k steps ago with weight DECAY^k "
+        "(default: the last weights)",
+    )
+
+
+def _add_cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--class-weight",
+        choices=("balanced",),
+        help="let each class count as much as any other, however many images it has (default: "
+        "each image counts the same)",
     )
     parser.add_argument(
-        "--whiten",
-        action=argparse.BooleanOptionalAction,
-        help="give the first convolution filters that whiten patches of the images, and keep them; "
-        "for airbench and its like (default: it is drawn and learned as all others)",
-    )
-    parser.add_argument(
-        "--augment",
-        type=augment,
-        metavar="TRANSFORMS",
-        help="change the images that are trained on by chance, in every epoch anew, as Python "
-        "writes it: 'RandomHorizontalFlip(), RandomShift(4, \"reflect\")'; cnn_ext.augment has "
-        "the transforms (default: none)",
-    )
-    parser.add_argument(
-        "--views",
-        choices=VIEWS,
-        help="give the mean over views of each image in the test: it and its mirror image, or "
-        "these also moved by a pixel (default: the image alone)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=whole(0),
-        default=0,
-        metavar="N",
-        help="for the weights, the order of the images and dropout; the same seed gives the same "
-        "model (default: 0)",
-    )
-    parser.add_argument(
-        "--validation-split",
-        type=part,
+        "--label-smoothing",
+        type=PART,
         default=0.0,
         metavar="PART",
-        help="part of the training images that is kept aside to watch training (default: 0, or "
-        "the validation part that the data have)",
+        help="part of each target that is spread over all classes (default: 0)",
+    )
+
+
+def _add_end(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--validation-split",
+        type=PART,
+        metavar="PART",
+        help="part of the training images, of every class alike, that is kept aside to watch "
+        "training; the model gets the weights whose cost was lowest there (default: the "
+        "validation part that the data have, else 0.05 to 0.15 where there are enough images)",
     )
     parser.add_argument(
         "--early-stopping",
         type=whole(1),
         metavar="PATIENCE",
-        help="stop after so many epochs without a lower validation cost and take the best weights; "
-        "needs --validation-split or data with a validation part (default: never)",
+        help="stop after so many epochs without a lower validation cost (default: never)",
     )
     parser.add_argument(
-        "--size",
-        type=size,
-        metavar="SIDE|HxW",
-        help="pixels that pictures are resized to (default: their own size, the same for all)",
+        "--max-seconds",
+        type=ABOVE_0,
+        metavar="S",
+        help="end training after so many seconds; the schedule comes to its end (default: none)",
     )
-    parser.add_argument(
-        "--colour",
-        action=argparse.BooleanOptionalAction,
-        help="read pictures with three channels instead of one grey one (default: grey)",
-    )
-    add_threads(parser, "1 for the digits, else ")
 
 
 def _others(values: Mapping[str, float]) -> str:
-    # what optimizers begin with
     return ", ".join(f"{value:g} for {name}" for name, value in values.items())

@@ -50,6 +50,12 @@ def batches(
     return (order[start : min(start + batch_size, end)] for start in range(0, end, batch_size))
 
 
+def forever(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+    """`batches` over and over, each time in a new random order."""
+    while True:
+        yield from batches(n, batch_size, rng)
+
+
 def gather(x: Any, indices: ArrayLike) -> Array:
     """Copy the images of one batch out of a set, values as they are.
 

@@ -29,6 +29,8 @@ _EIGHT_BITS = _ALPHA | {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "H
 _PNM = re.compile(rb"P([2356])" + rb"(?:\s|#[^\r\n]*[\r\n])+(\d+)" * 3)
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _ORIENTATION = 0x0112  # of EXIF
+_GREY = frozenset(("1", "L", "LA", "La", "I;16", "I;16B", "I"))
+_LARGEST = 96  # pixels of a side that a network learns from at once
 
 
 def read_image(
@@ -98,6 +100,40 @@ def read_image(
     if pixels.ndim == 2:
         return np.repeat(pixels[None], len(mode), axis=0)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def is_coloured(path: StrPath) -> bool:
+    """Whether any pixel of a picture is not grey; of one that cannot be read, no.
+
+    Raises ImportError if Pillow is not installed.
+    """
+    pillow = _pillow()
+    with suppress(OSError, ValueError):
+        with pillow.open(path, formats=_FORMATS) as file:
+            if file.mode in _GREY:
+                return False
+        red, green, blue = read_image(path, mode="RGB")
+        return bool((red != green).any() or (green != blue).any())
+    return False
+
+
+def common_size(paths: Iterable[StrPath]) -> tuple[int, int] | None:
+    """Height and width that pictures are resized to, or None if all can stay as they are.
+
+    They have one size and no side is longer than 96 pixels then; else they get the size between
+    those of the smaller and of the larger half, made smaller to have no longer side.  What cannot
+    be read does not count.  Raises ImportError if Pillow is not installed.
+    """
+    pillow, sizes = _pillow(), []
+    for path in paths:
+        with suppress(Exception), pillow.open(path, formats=_FORMATS) as file:
+            turned = file.getexif().get(_ORIENTATION, 1) >= 5
+            sizes.append(file.size if turned else file.size[::-1])
+    if len(set(sizes)) < 2 and max(map(max, sizes), default=0) <= _LARGEST:
+        return None
+    height, width = np.median(sizes, 0)
+    scale = min(1.0, _LARGEST / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def stack(images: Iterable[Array]) -> Array:

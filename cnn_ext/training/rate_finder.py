@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _check as check
-from ..data.batching import batches
+from ..data.batching import forever
 from ..data.labelled import LabelledSet
 from .descent import CostError
 from .trainer import Trainer
@@ -105,7 +104,7 @@ def learning_rate_finder(
     rates = np.geomspace(lowest, highest, steps)
     costs: list[float] = []
     mean = 0.0
-    order = _again_and_again(len(training), batch_size, trial._rng)
+    order = forever(len(training), batch_size, trial._rng)
     for step, (rate, indices) in enumerate(zip(rates.tolist(), order, strict=False)):
         trial.optimizer.lr = rate
         try:
@@ -119,13 +118,6 @@ def learning_rate_finder(
     found = np.array(costs)
     suggestion = _steepest(rates, found) if costs else None
     return LearningRates(rates[: len(costs)], found, suggestion)
-
-
-def _again_and_again(
-    images: int, batch_size: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:  # fmt: skip
-    while True:
-        yield from batches(images, batch_size, rng)
 
 
 def _steepest(rates: np.ndarray, costs: np.ndarray) -> float | None:
