@@ -139,6 +139,25 @@ def test_predict(folder):
         assert line == f"{answer['picture']}: {best[0]} {100 * found[0]:.2f} %"
 
 
+@pytest.mark.parametrize("views", ["mirror", "mirror+translate"])
+def test_views_are_averaged(folder, views):
+    done = run("evaluate", "model.safetensors", "--views", views, "--json", cwd=folder)
+    net, data = cnn_ext.load(folder / "model.safetensors"), datasets.digits()
+    trainer = cnn_ext.Trainer(net)
+    outputs = trainer.outputs(data.x_test, views=views)
+    expected = cnn_ext.metrics.accuracy(data.y_test, outputs.argmax(1))
+    found = json.loads(done.stdout)
+    assert found["accuracy"] == pytest.approx(expected)
+    assert np.trace(found["confusion_matrix"]) == round(359 * expected)
+    done = run("predict", "model.safetensors", "digits", "--views", views, "--top", 10, "--json",
+               cwd=folder)  # fmt: skip
+    pixels = np.stack([cnn_ext.data.read_image(folder / f"digits/{i}.png", 8) for i in range(4)])
+    probabilities = cnn_ext.ops.softmax(trainer.outputs(pixels, views=views))
+    for answer, row in zip(json.loads(done.stdout), probabilities, strict=True):
+        for guess in answer["guesses"]:
+            assert guess["probability"] == pytest.approx(row[int(guess["class"])], abs=1e-6)
+
+
 def test_pictures_in_colour(folder):
     done = run(
         "train", "--data", "colours", "--size", "10x12", "--colour", "--epochs", 30, "--quiet",
@@ -298,6 +317,8 @@ def assert_fails(done, status, beginning):
         ("evaluate none", 1, "cnn-ext evaluate: none: No such file"),
         ("evaluate broken.safetensors", 1, "cnn-ext evaluate: broken.safetensors: not a safetens"),
         ("evaluate model.safetensors --data colours", 2, "cnn-ext evaluate: model.safetensors "),
+        ("evaluate model.safetensors --views up", 2, "cnn-ext evaluate: argument --views: invalid"),
+        ("predict model.safetensors digits --views up", 2, "cnn-ext predict: argument --views: in"),
         ("predict model.safetensors none.png", 1, "cnn-ext predict: none.png: No such file"),
         ("predict model.safetensors broken.png", 1, "cnn-ext predict: broken.png: not a picture"),
         ("predict model.safetensors empty", 1, "cnn-ext predict: empty: no pictures"),

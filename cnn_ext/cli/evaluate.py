@@ -14,7 +14,7 @@ from ..training.descent import CostError
 from ..training.losses import LOSSES
 from ..training.trainer import Trainer
 from ._files import load_tested
-from ._options import UsageError, add_data, add_json, add_threads
+from ._options import UsageError, add_data, add_json, add_threads, add_views
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss", choices=LOSSES, help="what the cost is (default: that of the model's training)"
     )
+    add_views(parser)
     add_threads(parser)
     add_json(parser)
 
@@ -33,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     if loss not in LOSSES:
         raise UsageError(f"{arguments.model} does not say its loss, so --loss must be given")
     trainer = Trainer(net, loss, num_threads=arguments.threads)
-    scores = trainer.evaluate(data.x_test, data.y_test)
+    scores = trainer.evaluate(data.x_test, data.y_test, views=arguments.views)
     if not math.isfinite(scores["cost"]):
         raise CostError(f"{arguments.model}: the cost is {scores['cost']}")
-    predicted = trainer.predict(data.x_test)
+    predicted = trainer.predict(data.x_test, views=arguments.views)
     accuracy = metrics.accuracy(data.y_test, predicted)
     matrix = metrics.confusion_matrix(data.y_test, predicted, len(data.classes)).tolist()
     if arguments.json:

@@ -14,13 +14,25 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops
 from .._dispatch import threads
+from ..augment import mean_over, views_of
 from ..data._reading import Array
 from ..data.folders import pictures
 from ..data.pictures import Mode, read_image
+from ..run.plan import Plan
 from ..task import Task
 from ._files import MODES, image_shape, load_model
-from ._options import UsageError, add_json, add_outputs, add_threads, message_of, say, whole
+from ._options import (
+    UsageError,
+    add_json,
+    add_outputs,
+    add_threads,
+    add_views,
+    message_of,
+    say,
+    whole,
+)
 
 BATCH = 256
 
@@ -40,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="how many of the likeliest classes to print (default: 1)",
     )
+    add_views(parser)
     add_outputs(parser)
     add_threads(parser)
     add_json(parser)
@@ -63,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if plan.task.outputs is None and plan.task.kind != "numbers":
         raise UsageError(f"{arguments.model} does not say what its outputs are: give --outputs")
     guess = _guesses(plan.task, shape, arguments.top)
+    ask = _over_views(plan, arguments.views) if arguments.views else plan
     answers: list[dict[str, Any]] = []
     failed = False
     for start in range(0, len(paths), BATCH):
@@ -80,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not images:
             continue
         with threads(arguments.threads):
-            outputs = [plan(image) for image in images]  # of which each has its own depth
+            outputs = [ask(image) for image in images]  # of which each has its own depth
         for answer, row in zip(read, outputs, strict=True):
             answer.update(guess(row))
             if not arguments.json:
@@ -108,6 +122,19 @@ def _guesses(
         return {"guesses": [{"class": names[i], "probability": float(p[i])} for i in chosen]}
 
     return guesses
+
+
+def _over_views(plan: Plan, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What answers one picture by the mean over views of it."""
+    views = views_of(name)
+
+    def ask(image: np.ndarray) -> np.ndarray:
+        outputs: np.ndarray = mean_over(views, plan, image[None], np.arange(1))
+        if plan.task.outputs == "log_probabilities":
+            outputs = ops.log_softmax(outputs)  # means of logarithms have no sum of 1
+        return outputs[0]
+
+    return ask
 
 
 def _text(answer: dict[str, Any]) -> str:
