@@ -265,6 +265,7 @@ def test_every_option_has_a_help_text_with_its_default():
     [commands] = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     assert list(commands.choices) == [
         "train",
+        "tune",
         "evaluate",
         "predict",
         "plot",

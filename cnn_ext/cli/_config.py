@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ._options import Parser, UsageError
+from ._train_options import add_training
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 _NOT_IN_FILES = frozenset(("config", "recipe"))
-_NOT_REPEATED = _NOT_IN_FILES | {"out", "history", "quiet", "threads"}
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -96,14 +96,14 @@ def _option(action: argparse.Action, option: str, value: Any, path: Path) -> lis
 
 
 def to_toml(arguments: argparse.Namespace) -> bytes:
-    """The file that repeats a run with these arguments."""
+    """The file with which `train` does what these arguments say."""
     parser = Parser(add_help=False)
-    arguments.module.add_options(parser)
+    add_training(parser)
     values = {name: getattr(arguments, a.dest) for name, a in _options(parser).items()}
     lines = [
         f"{name} = {_value(value)}\n"
         for name, value in values.items()
-        if value is not None and name not in _NOT_REPEATED
+        if value is not None and name != "threads"  # which changes no result
     ]
     return "".join(lines).encode(errors="surrogateescape")
 

@@ -177,7 +177,6 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-smoothing",
         type=PART,
-        default=0.0,
         metavar="PART",
         help="part of each target that is spread over all classes (default: 0)",
     )

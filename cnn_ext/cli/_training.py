@@ -97,6 +97,7 @@ class Training:
             "validation_split": 0.0 if watched else chosen.validation_split,
             "weight_decay": DECAYS[arguments.optimizer],
             "momentum": MOMENTUM.get(arguments.optimizer),
+            "label_smoothing": 0.0,
             "threads": chosen.threads,
         }.items():
             if getattr(arguments, name) is None:
