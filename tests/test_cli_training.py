@@ -137,12 +137,7 @@ def test_a_rate_that_is_too_high_is_not_trusted(folder: Path, monkeypatch: Any) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--augment Nonsense", "argument --augment: expected mild, none, or transforms such as"),
         ("--augment Compose([])", "argument --augment: expected mild, none, or transforms"),
-        ("--augment RandomShift(", "argument --augment: expected mild, none, or transforms"),
-        ("--augment __import__('os').getcwd()", "argument --augment: expected mild, none, or"),
-        ("--augment RandomShift(-1)", "argument --augment: RandomShift: pixels: expected"),
-        ("--augment RandomShift(x)", "argument --augment: RandomShift: "),
         ("--augment MixUp(),Cutout(1)", "argument --augment: transforms: expected a mixing"),
         ("--augment=", "argument --augment: expected mild, none, or transforms"),
         ("--label-smoothing 1", "argument --label-smoothing: expected a number from 0 up to"),

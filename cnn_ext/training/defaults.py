@@ -38,10 +38,11 @@ PER_PIXEL = 0.08  # of the side, that pictures are shifted by
 
 # highest rates of one cycle, with batch normalisation and without
 RATES = {
-    "sgd": (0.2, 0.05),
+    "sgd": (0.1, 0.05),
     "adam": (0.01, 0.003),
     "adamw": (0.01, 0.003),
     "rmsprop": (0.003, 0.001),
+    "muon": (0.02, 0.02),
 }
 DECAYS = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.01, "rmsprop": 0.0, "muon": 0.0}
 MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0, "muon": 0.95}
