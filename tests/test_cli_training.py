@@ -173,3 +173,43 @@ def test_a_full_disk_leaves_the_old_files(folder: Path, capsys: Any, monkeypatch
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         "model.safetensors": "old", "model.toml": "old",
     }  # fmt: skip
+
+
+def test_a_training_that_was_killed_goes_on_bit_for_bit(folder: Path, capsys: Any) -> None:
+    from commands import run, start
+
+    words = ["train", "--epochs", "12", "--average", "0.9", "--checkpoint", "c.safetensors"]
+    assert run(*words, "--quiet", "--out", "whole", cwd=folder).returncode == 0
+    (folder / "c.safetensors").unlink()
+    with start(*words, cwd=folder) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 4/"):
+                break
+        process.kill()
+        process.communicate(timeout=60)
+    assert not Path("model.safetensors").exists()
+    done = run(*words, "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/" not in done.stderr and "epoch 12/" in done.stderr
+    assert Path("model.safetensors").read_bytes() == Path("whole").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        ("--resume", 2, "argument --resume: needs --checkpoint"),
+        ("--resume --checkpoint none", 1, "none: "),
+        ("--resume --checkpoint broken", 1, "broken: "),
+        ("--checkpoint model.safetensors", 2, "argument --checkpoint: expected another file"),
+        ("--checkpoint model.toml", 2, "argument --checkpoint: expected another file"),
+        ("--checkpoint no/c", 2, "argument --checkpoint: "),
+    ],
+)
+def test_checkpoints_that_are_refused(
+    words: str, status: int, message: str, folder: Path, capsys: Any
+) -> None:
+    (folder / "broken").write_bytes(b"no checkpoint")
+    assert main(["train", *QUICK, *words.split()]) == status
+    error = capsys.readouterr().err
+    assert error.startswith(f"cnn-ext train: {message}") and error.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["broken"]

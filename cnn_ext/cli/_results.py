@@ -39,13 +39,16 @@ class Results:
         if Path(out).suffix == ".toml":
             raise UsageError("argument --out: expected another suffix, as .toml has the options")
         check_output("--out", self.files[1])
+        taken = {os.path.realpath(path) for path in self.files}
+        for option, path in (("--history", history), ("--checkpoint", arguments.checkpoint)):
+            if path is None:
+                continue
+            check_output(option, path)
+            if os.path.realpath(path) in taken:
+                raise UsageError(f"argument {option}: expected another file, {path} is taken")
+            taken.add(os.path.realpath(path))
         if history is not None:
-            check_output("--history", history)
             self.files.append(history)
-        if len({os.path.realpath(path) for path in self.files}) < len(self.files):
-            raise UsageError(
-                f"argument --history: expected another file than {' and '.join(self.files[:2])}"
-            )
         _beside(self.files)  # an error now rather than when it is needed
 
     def write(self, net: Module, history: History) -> str:

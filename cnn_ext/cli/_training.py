@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..data.dataset import Dataset, stratified_split
 from ..layers import Normalize, Sequential
 from ..task import Task
 from ..training import losses
-from ..training.callbacks import Callback, EarlyStopping
+from ..training.callbacks import EarlyStopping
 from ..training.defaults import DECAYS, MOMENTUM, defaults_for, first_rate, normalized, tried_rate
 from ..training.history import History
 from ..training.trainer import Trainer
@@ -143,8 +142,13 @@ class Training:
             f"{arguments.lr:.3g}, {arguments.schedule}, augmentation {arguments.augment}"
         )
 
-    def fit(self, callbacks: Iterable[Callback] = ()) -> History:
+    def fit(self, checkpoint: str | None = None) -> History:
         """Train; the network then has its best weights, or the averages of those.
+
+        Parameters
+        ----------
+        checkpoint : str, optional
+            File to which the training is saved after each epoch.
 
         Raises
         ------
@@ -161,7 +165,7 @@ class Training:
             validation_data=(data.x_val, data.y_val) if watched else None,
             schedule=arguments.schedule,
             early_stopping=EarlyStopping(arguments.early_stopping or NEVER) if watched else None,
-            callbacks=callbacks,
+            checkpoint=checkpoint,
             progress=not arguments.quiet,
             augment=transforms(arguments.augment, self.shape),
             max_seconds=arguments.max_seconds,

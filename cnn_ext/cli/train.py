@@ -12,7 +12,7 @@ import argparse
 from ..training.descent import CostError
 from ._config import add_config
 from ._files import load_for_training
-from ._options import say
+from ._options import UsageError, say
 from ._results import Results
 from ._train_options import add_training
 from ._training import Training, check
@@ -31,6 +31,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--history", metavar="FILE", help="JSON file for the figures of each epoch (default: none)"
     )
     parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="save the training to this file after each epoch, and where it is interrupted "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        help="go on with the training in the file of --checkpoint, with the same options and data, "
+        "as if nothing had happened (default: begin)",
+    )
+    parser.add_argument(
         "--quiet",
         action=argparse.BooleanOptionalAction,
         help="show no progress, only the result (default: show it)",
@@ -39,10 +51,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     check(arguments)
+    if arguments.resume and arguments.checkpoint is None:
+        raise UsageError("argument --resume: needs --checkpoint")
     results = Results(arguments)
     data = load_for_training(arguments)
     training = Training(arguments, data)
     trainer = training.trainer
+    if arguments.resume:
+        trainer.resume(arguments.checkpoint)
     if not arguments.quiet:
         say(str(training))
 
@@ -51,12 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     with arguments.signals.waiting(stop):
         try:
-            history = training.fit()
+            history = training.fit(arguments.checkpoint)
         except CostError as error:
             fault = str(error).partition(";")[0]
             raise CostError(f"{fault}; no model was written; try a lower --lr") from error
         written = f"model written to {results.write(training.net, history)}"
     if history.stopped == "interrupted":
+        if arguments.checkpoint is not None:
+            written += f"; --resume goes on with {arguments.checkpoint}"
         raise KeyboardInterrupt(f"in epoch {len(history) + 1} of {arguments.epochs}, {written}")
     try:
         if arguments.signals.number is not None:
