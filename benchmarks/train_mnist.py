@@ -112,6 +112,7 @@ def cnn_ext_run(folder: Path, epochs: int, threads: int) -> Result:
             sys.executable, "-m", "cnn_ext", "train", "--data", folder, "--arch", "nielsen",
             "--epochs", epochs, "--batch-size", BATCH, "--lr", LR, "--momentum", MOMENTUM,
             "--weight-decay", DECAY, "--schedule", "one-cycle", "--initializer", "he",
+            "--no-normalize", "--augment", "none", "--validation-split", 0,
             "--seed", SEED, "--threads", threads, "--out", Path(place, "model.safetensors"),
             "--history", history, "--quiet",
         ]  # fmt: skip

@@ -62,7 +62,7 @@ def test_bare_train_learns_the_digits(tmp_path):
     assert float(accuracy) >= 98.5 and float(error) == pytest.approx(100 - float(accuracy))
     assert 0 < float(cost) < 0.1 and images == "359" and path == "model.safetensors"
     assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "model.toml"}
-    assert done.stderr.count("epoch ") == 35
+    assert done.stderr.count("epoch ") == 18
     net, metadata = load_with_metadata(tmp_path / "model.safetensors")
     data = datasets.digits()
     assert cnn_ext.metrics.accuracy(data.y_test, net(data.x_test).argmax(1)) == pytest.approx(

@@ -34,6 +34,7 @@ SHARES = ((0.15, 2_000), (0.1, 20_000), (0.05, None))  # kept aside for validati
 LEAST_WATCHED = 20  # pictures of a validation part
 MANY = 10_000  # grey pictures of 20 to 36 pixels: letters and digits, which a quick network learns
 TINY = 256  # pixels
+SMALL = 12  # pixels of a side, below which one is too large a part to move by; half the steps do
 PER_PIXEL = 0.08  # of the side, that pictures are shifted by
 
 # highest rates of one cycle, with batch normalisation and without
@@ -83,11 +84,12 @@ def defaults_for(images: int, input_shape: Shape) -> Defaults:
         return Defaults("quick", 2, 64, 0.0, augment=False, threads=None)
     arch = "plain2" if side < 20 else "plain3" if side < 64 else "plain4"
     seen = SEEN * max(1.0, images / FEW) ** GROWTH
-    epochs = max(1, round(seen / images))
+    small = side < SMALL
+    epochs = max(1, round(seen / images / (2 if small else 1)))
     if share * images < LEAST_WATCHED:
         share = 0.0
     threads = 1 if math.prod(sides) <= TINY else None
-    return Defaults(arch, epochs, batch_size, share, augment=True, threads=threads)
+    return Defaults(arch, epochs, batch_size, share, augment=not small, threads=threads)
 
 
 def _by_size(table: tuple[tuple[Any, int | None], ...], images: int) -> Any:
