@@ -47,10 +47,10 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def colours(path: Path) -> str:
     """A file of small colour pictures whose classes differ."""
     rng = np.random.default_rng(0)
-    y = np.arange(90) % 3
+    y = np.arange(30) % 3
     bright = (50 * y).astype(np.uint8)[:, None, None, None]
-    x = rng.integers(0, 100, (90, 3, 30, 30), np.uint8) + bright
-    np.savez(path / "colours.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    x = rng.integers(0, 100, (30, 3, 30, 30), np.uint8) + bright
+    np.savez(path / "colours.npz", x_train=x[:20], y_train=y[:20], x_test=x[20:], y_test=y[20:])
     return str(path / "colours.npz")
 
 
@@ -60,10 +60,10 @@ def test_recipes_hold_options_of_the_command(name: str, folder: Path, made: dict
     assert text.startswith("#")  # says what it is for
     options = tomllib.loads(text)
     data = ["--data", colours(folder)] if options.get("colour") else []
-    small = ["--batch-size", "30", "--epochs", "1", "--lr", "0.001"]
+    small = ["--batch-size", "10", "--epochs", "1", "--lr", "0.001"]
     if not data:
         rng = np.random.default_rng(0)
-        x, y = rng.integers(0, 256, (60, 28, 28), np.uint8), np.arange(60) % 3
+        x, y = rng.integers(0, 256, (20, 28, 28), np.uint8), np.arange(20) % 3
         np.savez("grey.npz", x_train=x, y_train=y, x_test=x, y_test=y)
         data = ["--data", "grey.npz"]
     assert main([*TRAIN, *data, "--recipe", name, *small]) == 0
@@ -125,7 +125,7 @@ def test_augmentation_smoothing_and_views(folder: Path, made: dict[str, Any]) ->
 
 
 def test_whitening_follows_from_the_seed(folder: Path, made: dict[str, Any]) -> None:
-    words = ["--arch", "airbench", "--data", colours(folder), "--batch-size", "30", "--lr", "0.01"]
+    words = ["--arch", "airbench", "--data", colours(folder), "--batch-size", "10", "--lr", "0.01"]
     assert main([*TRAIN, *words, "--epochs", "1", "--whiten"]) == 0
     first = made["net"][0]
     assert not first.weight.trainable and not first.bias.trainable

@@ -40,7 +40,7 @@ PARAMETERS = """
     image_shape : (H, W) or (C, H, W), optional
         Of the image that each row of `X` is.
     solver : str
-        "sgd", "adam", "adamw" or "rmsprop".
+        "sgd", "adam", "adamw", "rmsprop" or "muon".
     learning_rate_init : float
     learning_rate : str or function
         One of `schedules`, such as "cosine"; `partial_fit` takes no heed.

@@ -40,8 +40,8 @@ class Trainer(Descent):
         several outputs one for each, in a dictionary by their names or a list in their order;
         targets come in the same form then, and several inputs in a tuple.
     optimizer : Optimizer or str, optional
-        "sgd", "adam", "adamw" or "rmsprop" are those of `optim` with their own defaults; without
-        one it is ``SGD(net, lr=0.05, momentum=0.9)``.
+        "sgd", "adam", "adamw", "rmsprop" or "muon" are those of `optim` with their own defaults;
+        without one it is ``SGD(net, lr=0.05, momentum=0.9)``.
     seed : int or None
         For the order of the images, the split, dropout and augmentation; None is another one each
         time.  From the same first weights the same seed gives the same weights, bit for bit, at any
