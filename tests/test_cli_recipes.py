@@ -60,7 +60,7 @@ def test_recipes_hold_options_of_the_command(name: str, folder: Path, made: dict
     assert text.startswith("#")  # says what it is for
     options = tomllib.loads(text)
     data = ["--data", colours(folder)] if options.get("colour") else []
-    small = ["--batch-size", "10", "--epochs", "1", "--lr", "0.001"]
+    small = ["--batch-size", "20", "--epochs", "1", "--lr", "0.001"]
     if not data:
         rng = np.random.default_rng(0)
         x, y = rng.integers(0, 256, (20, 28, 28), np.uint8), np.arange(20) % 3
