@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice, tee
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from .. import _check as check
 from .. import _core
 from ..data.batching import gather
-from ..data.labelled import LabelledSet
+from ..data.labelled import Batch, LabelledSet
 from ..lanes import contiguous, empty
 from .chance import Chance, counter, numbers
 from .colour import ColorJitter
@@ -112,13 +112,26 @@ class Compose(Transform):
         TypeError, ValueError
             If an argument does not fit; the message names it.
         """
-        seed, epoch, chosen = counter(seed, "seed"), counter(epoch, "epoch"), numbers(indices)
-        images = self._images(gather(x, indices), seed, epoch, chosen)
+        drawn_by = counter(seed, "seed"), counter(epoch, "epoch")
+        return self._batch(gather(x, indices), x, y, indices, drawn_by, classes)
+
+    def _batch(
+        self,
+        images: np.ndarray,
+        x: Any,
+        y: Any,
+        indices: Any,
+        drawn_by: tuple[int, int],
+        classes: Callable[[np.ndarray], int] | int | None,
+    ) -> tuple[np.ndarray, Any]:
+        # of images that are of those indices
+        chosen = numbers(indices)
+        images = self._images(images, *drawn_by, chosen)
         if self.mixing is None:
             return images, y[indices]
-        chance = Chance(seed, epoch, chosen, len(self.flat) - 1)
+        chance = Chance(*drawn_by, chosen, len(self.flat) - 1)
         others = self.mixing.partners(chance, len(x))
-        another = self._images(gather(x, others), seed, epoch, numbers(others))
+        another = self._images(gather(x, others), *drawn_by, numbers(others))
         rows, shares = self.mixing.pairs(chance, (images.shape[2], images.shape[3]))
         count = classes(images) if callable(classes) else classes
         own, other = (_rows(check.real_array(y[i], "y"), count) for i in (indices, others))
@@ -132,8 +145,8 @@ class Compose(Transform):
         drawn_by: tuple[int, int],
         classes: Callable[[np.ndarray], int],
         threads: Callable[[], AbstractContextManager[None]],
-    ) -> Iterator[tuple[np.ndarray, Any, Any]]:
-        """Indices, images and targets of each batch; several small batches are augmented at once.
+    ) -> Iterator[Batch]:
+        """The batches of an order; several small ones are augmented at once.
 
         Parameters
         ----------
@@ -147,17 +160,20 @@ class Compose(Transform):
         threads : function
             The block in which the kernels run.
         """
-        ahead = 1
-        while group := list(islice(order, ahead)):
-            indices = np.concatenate(group)
+        groups, again = tee(_groups(training, order))
+        joined = training.read_batches(np.concatenate(group) for group in again)
+        for group, (indices, images) in zip(groups, joined, strict=True):
             with threads():
-                images, mixed = self.batch(training, training.y, indices, *drawn_by, classes)
-            ahead = max(1, AHEAD * len(group) // images.nbytes)
+                images, mixed = self._batch(
+                    images, training, training.y, indices, drawn_by, classes
+                )
             start = 0
             for each in group:
                 part = slice(start, start + len(each))
                 start += len(each)
-                yield each, images[part], mixed[part] if self.mixing else training.y[each]
+                weights = None if training.weights is None else training.weights[each]
+                targets = mixed[part] if self.mixing else training.y[each]
+                yield Batch(each, images[part], targets, weights)
 
     def _images(self, images: np.ndarray, seed: int, epoch: int, chosen: np.ndarray) -> np.ndarray:
         if images.ndim != 4 or 0 in images.shape[1:]:
@@ -241,6 +257,19 @@ class _Pass:
             self.fill, value, noise, weights_h, weights_w, spacing,
         )  # fmt: skip
         return y
+
+
+def _groups(
+    training: LabelledSet, order: Iterator[np.ndarray]
+) -> Iterator[list[np.ndarray]]:  # fmt: skip
+    # the batches that are augmented at once
+    first = next(order, None)
+    if first is None:
+        return
+    ahead = max(1, AHEAD // max(1, training[first[:1]].nbytes * len(first)))
+    order = chain([first], order)
+    while group := list(islice(order, ahead)):
+        yield group
 
 
 def _passes(flat: list[Transform]) -> list[_Pass]:

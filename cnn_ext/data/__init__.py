@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from cnn_ext.data.batching import batches, gather
     from cnn_ext.data.cifar import read_cifar, read_cifar_archive
     from cnn_ext.data.dataset import Dataset, stratified_split
+    from cnn_ext.data.file_array import FileArray
     from cnn_ext.data.folders import image_folder
     from cnn_ext.data.idx import read_idx, write_idx
+    from cnn_ext.data.image_set import ImageFolder
     from cnn_ext.data.pictures import read_image
+    from cnn_ext.data.shards import Shards, write_shards
+    from cnn_ext.data.stream import ReadAhead
 
 __all__ = [
     "Dataset",
+    "FileArray",
+    "ImageFolder",
+    "ReadAhead",
+    "Shards",
     "batches",
     "datasets",
     "gather",
@@ -32,6 +40,7 @@ __all__ = [
     "read_image",
     "stratified_split",
     "write_idx",
+    "write_shards",
 ]
 
 _HOMES = {
@@ -39,9 +48,13 @@ _HOMES = {
     "batching": ("batches", "gather"),
     "cifar": ("read_cifar", "read_cifar_archive"),
     "dataset": ("Dataset", "stratified_split"),
+    "file_array": ("FileArray",),
     "folders": ("image_folder",),
     "idx": ("read_idx", "write_idx"),
+    "image_set": ("ImageFolder",),
     "pictures": ("read_image",),
+    "shards": ("Shards", "write_shards"),
+    "stream": ("ReadAhead",),
 }
 
 

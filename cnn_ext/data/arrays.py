@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -54,6 +56,20 @@ def load_npz(path: StrPath) -> dict[str, Array]:
         If the file or an array in it is damaged, is not what `load_npy` reads, is encrypted or
         compressed in another way than NumPy's, or if something else than arrays is in it.
     """
+    arrays: dict[str, Array] = {}
+    with members(path) as (archive, infos):
+        for name, info in infos.items():
+            with named(repr(name)):
+                arrays[name] = read_member(archive, info)
+    return arrays
+
+
+@contextmanager
+def members(path: StrPath) -> Iterator[tuple[ZipFile, dict[str, ZipInfo]]]:
+    """A ``.npz`` file that is open, and its arrays by name.
+
+    Raises what `load_npz` does; errors of the block that a damaged archive causes name the file.
+    """
     import struct
     import zipfile
     import zlib
@@ -69,28 +85,55 @@ def load_npz(path: StrPath) -> dict[str, Array]:
         MemoryError,
         OSError,
     )
-    arrays: dict[str, Array] = {}
     with open(path, "rb") as file, named(path, *damage), zipfile.ZipFile(file) as archive:
+        infos: dict[str, ZipInfo] = {}
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
-            if name == info.filename or name in arrays:
+            if name == info.filename or name in infos:
                 raise ValueError(f"expected arrays of different names, got {info.filename!r}")
-            with named(repr(name)):
-                arrays[name] = _read_member(archive, info)
-    return arrays
+            infos[name] = info
+        yield archive, infos
 
 
-def _read_member(archive: ZipFile, info: ZipInfo) -> Array:
+@contextmanager
+def opened(archive: ZipFile, info: ZipInfo) -> Iterator[IO[bytes]]:
+    """One array's bytes; ValueError if they are not as NumPy packs them."""
     from zipfile import ZIP_DEFLATED, ZIP_STORED
 
     if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
         raise ValueError(f"expected stored or deflated data, got method {info.compress_type}")
     with archive.open(info) as stream:
+        yield stream
+
+
+def read_member(archive: ZipFile, info: ZipInfo) -> Array:
+    """One array."""
+    with opened(archive, info) as stream:
         return _read_array(stream, info.file_size)
 
 
 def _read_array(stream: IO[bytes], size: int) -> Array:
     """Read one array from a stream of `size` bytes (numpy.lib.format describes the layout)."""
+    header = read_header(stream)
+    data = read_exactly(stream, header.data, size - header.size)
+    return array_over(data, header.shape, header.dtype, "F" if header.fortran else "C")
+
+
+class Header(NamedTuple):
+    """What comes before the numbers of an array, and how many bytes it and they have."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool
+    size: int
+    data: int
+
+
+def read_header(stream: IO[bytes]) -> Header:
+    """Read what comes before the numbers.
+
+    Raises ValueError if it is not that of an array of booleans, numbers or strings.
+    """
     magic = stream.read(len(_MAGIC) + 2)
     if not magic.startswith(_MAGIC):
         raise ValueError(f"not an array of NumPy's: begins with {magic.hex(' ') or 'no byte'}")
@@ -105,9 +148,8 @@ def _read_array(stream: IO[bytes], size: int) -> Array:
     if len(header) < length:
         raise ValueError("truncated within its header")
     shape, dtype, fortran = _parse_header(header)
-    available = size - len(magic) - width - length
-    data = read_exactly(stream, prod(shape) * dtype.itemsize, available)
-    return array_over(data, shape, dtype, "F" if fortran else "C")
+    before = len(magic) + width + length
+    return Header(shape, dtype, fortran, before, prod(shape) * dtype.itemsize)
 
 
 def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype, bool]:

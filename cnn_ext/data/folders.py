@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -71,6 +71,50 @@ def image_folder(
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
     root = Path(path)
+    found, known = class_files(root, classes)
+    labels: list[int] = []
+    faults: list[str] = []
+
+    def images() -> Iterator[Array]:
+        shape: tuple[int, ...] = ()
+        for name, files in found.items():
+            before = len(labels)
+            for file in files:
+                try:
+                    image = read_image(file, size, mode, background)
+                except (OSError, ValueError) as error:
+                    if on_error == "raise":
+                        raise
+                    faults.append(str(error))
+                    continue
+                if labels and image.shape != shape:
+                    refuse_other_size(file, image.shape[1:], shape[1:])
+                shape = image.shape
+                labels.append(known.index(name))
+                yield image
+            if len(labels) == before:
+                why = f"; {len(files)} cannot be read: {faults[-1]}" if files else ""
+                raise ValueError(f"{root / name}: the class has no pictures{why}")
+
+    read = stack(images())
+    if faults:
+        more = ", ..." if len(faults) > _SHOWN else ""
+        warnings.warn(
+            f"{root}: {len(faults)} of {len(faults) + len(labels)} pictures cannot be read and "
+            f"are left out: {', '.join(faults[:_SHOWN])}{more}",
+            stacklevel=2,
+        )
+    return read, np.array(labels, np.int64), known
+
+
+def class_files(
+    root: Path, classes: Sequence[str] | None
+) -> tuple[dict[str, list[Path]], tuple[str, ...]]:
+    """The pictures of each sub-folder, and the names of all labels, see `image_folder`.
+
+    Raises ValueError if there is no sub-folder, one that is not in `classes`, or but one whose
+    pictures lie in folders below it.
+    """
     names = class_folders(root)
     if not names:
         raise ValueError(f"{root}: expected one sub-folder per class, got none")
@@ -82,43 +126,17 @@ def image_folder(
     known = tuple(names if classes is None else classes)
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"{root}: sub-folders {unknown} are not among the classes {known}")
-    labels: list[int] = []
-    faults: list[str] = []
+    return {name: pictures(root / name) for name in names}, known
 
-    def images() -> Iterator[Array]:
-        shape: tuple[int, ...] = ()
-        for name in names:
-            files = pictures(root / name)
-            before = len(labels)
-            for file in files:
-                try:
-                    image = read_image(file, size, mode, background)
-                except (OSError, ValueError) as error:
-                    if on_error == "raise":
-                        raise
-                    faults.append(str(error))
-                    continue
-                if labels and image.shape != shape:
-                    raise ValueError(
-                        f"{file}: expected {shape[1]} x {shape[2]} pixels as in the pictures "
-                        f"before it, got {image.shape[1]} x {image.shape[2]}; size resizes them all"
-                    )
-                shape = image.shape
-                labels.append(known.index(name))
-                yield image
-            if len(labels) == before:
-                why = f"; {len(files)} cannot be read: {faults[-1]}" if files else ""
-                raise ValueError(f"{root / name}: the class has no pictures{why}")
 
-    found = stack(images())
-    if faults:
-        more = ", ..." if len(faults) > _SHOWN else ""
-        warnings.warn(
-            f"{root}: {len(faults)} of {len(faults) + len(labels)} pictures cannot be read and "
-            f"are left out: {', '.join(faults[:_SHOWN])}{more}",
-            stacklevel=2,
-        )
-    return found, np.array(labels, np.int64), known
+def refuse_other_size(
+    file: StrPath, size: Sequence[int], expected: Sequence[int]
+) -> NoReturn:  # fmt: skip
+    """Say that a picture's height and width are not those of the others."""
+    raise ValueError(
+        f"{file}: expected {expected[0]} x {expected[1]} pixels as in the pictures before it, got "
+        f"{size[0]} x {size[1]}; size resizes them all"
+    )
 
 
 def class_folders(root: Path) -> list[str]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import tee
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _check as check
 from .._arrays import plain_array, refuse_wrapped
-from .batching import gather
+from .batching import batches, gather, read, source_of
 from .weights import sample_weights
+
+
+class Batch(NamedTuple):
+    """Images, their numbers in the set or the epoch, targets, and weights in the cost."""
+
+    indices: np.ndarray
+    images: Any
+    targets: Any
+    weights: np.ndarray | None
 
 
 class LabelledSet:
@@ -48,8 +57,10 @@ class LabelledSet:
     ) -> None:
         if isinstance(x, tuple):
             x = Columns({i: part for i, part in enumerate(x)}, name, tuple)
+        x = source_of(x)
         refuse_no_images(x, name)
         self.x: Any = x
+        self.several = several
         self.y: Any
         if isinstance(y, Columns):
             self.y = y
@@ -92,33 +103,42 @@ class LabelledSet:
         wanted = chosen if self.indices is None else self.indices[chosen]
         return self.x[wanted] if isinstance(self.x, Columns) else gather(self.x, wanted)
 
-
-def divided(
-    whole: LabelledSet, validation_data: Any, validation_split: float, seed: int
-) -> tuple[LabelledSet, LabelledSet | None]:
-    """The images to train on, and those to validate on: given, or a part that the seed chooses."""
-    if not validation_split:
-        if validation_data is None:
-            return whole, None
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise TypeError(
-                "validation_data: expected (x, y) or (x, y, sample_weight), got "
-                f"{validation_data!r:.99}"
+    def batches(
+        self, batch_size: int, rng: np.random.Generator | None = None
+    ) -> Iterator[np.ndarray]:
+        """Indices of each batch: in order, or in a random one that suits how the images lie."""
+        parts = self.x.parts.values() if isinstance(self.x, Columns) else [self.x]
+        shuffled = next((x.shuffled for x in parts if hasattr(x, "shuffled")), None)
+        if rng is None or shuffled is None:
+            return batches(len(self), batch_size, rng)
+        own = np.arange(len(self)) if self.indices is None else self.indices
+        order = np.asarray(shuffled(rng, own))
+        if order.shape != own.shape:
+            raise ValueError(
+                f"x: expected {len(own)} numbers of images from shuffled, got shape {order.shape}"
             )
-        x, y, weights = (*validation_data, None)[:3]
-        x_name, y_name, weight_name = (f"validation_data[{i}]" for i in range(3))
-        several = isinstance(whole.y, Columns)
-        return whole, LabelledSet(x, y, x_name, y_name, several, weights, weight_name)
-    if validation_data is not None:
-        raise ValueError("validation_split: expected 0 with validation_data")
-    kept = round(len(whole) * check.number(validation_split, "validation_split", 0, 1))
-    if not 0 < kept < len(whole):
-        raise ValueError(
-            f"validation_split: expected a part that leaves images for both sets, got "
-            f"{validation_split!r} of {len(whole)}"
-        )
-    order = np.random.default_rng([seed, len(whole)]).permutation(len(whole))
-    return whole.part(np.sort(order[kept:])), whole.part(order[:kept])
+        if self.indices is not None:
+            order = self.indices.searchsorted(order)
+        return (order[start : start + batch_size] for start in range(0, len(self), batch_size))
+
+    def read_batches(self, order: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Any]]:
+        """Indices and images of one batch after the other, see `read`."""
+        indices = self.indices
+        if indices is None:
+            return read(self.x, order)
+        order, again = tee(order)
+        images = read(self.x, (indices[each] for each in order))
+        return ((each, found) for each, (_, found) in zip(again, images, strict=True))
+
+    def taken(self, order: Iterator[np.ndarray]) -> Iterator[Batch]:
+        """The batches of these indices."""
+        for indices, images in self.read_batches(order):
+            weights = None if self.weights is None else self.weights[indices]
+            yield Batch(indices, images, self.y[indices], weights)
+
+    def count(self, batch_size: int) -> int:
+        """Batches of an epoch."""
+        return -(-len(self) // batch_size)
 
 
 class Columns:
@@ -137,6 +157,7 @@ class Columns:
     def __init__(self, parts: dict[Any, Any], name: str, form: type[Any]) -> None:
         if not parts:
             raise ValueError(f"{name}: expected at least one array, got none")
+        parts = {key: source_of(part) for key, part in parts.items()}
         for key, part in parts.items():
             refuse_no_images(part, f"{name}[{key!r}]")
         lengths = {key: len(part) for key, part in parts.items()}
@@ -157,8 +178,18 @@ class Columns:
         return len(next(iter(self.parts.values())))
 
     def __getitem__(self, indices: Any) -> Any:
-        found = {key: gather(part, indices) for key, part in self.parts.items()}
-        return found if self.form is dict else tuple(found.values())
+        found = [gather(part, indices) for part in self.parts.values()]
+        return self._formed(found)
+
+    def _formed(self, found: Sequence[Any]) -> Any:
+        return dict(zip(self.parts, found, strict=True)) if self.form is dict else tuple(found)
+
+    def read_batches(self, order: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Any]]:
+        """Indices and images of one batch after the other, see `read`."""
+        order, *orders = tee(order, 1 + len(self.parts))
+        sets = [read(part, each) for part, each in zip(self.parts.values(), orders, strict=True)]
+        for indices, *found in zip(order, *sets, strict=True):
+            yield indices, self._formed([images for _, images in found])
 
 
 def refuse_no_images(x: Any, name: str) -> None:

@@ -118,8 +118,12 @@ class Backpropagation:
     def expect(self, targets: Any, kind_is_given: bool) -> None:
         """Look at all targets that will come; rows that are no classes need the task to be given.
 
-        It does not go on with what earlier targets have told.
+        It does not go on with what earlier targets have told.  None where they are not known yet.
         """
+        if targets is None:
+            for head in self.heads.values():
+                head.examples = None
+            return
         if self.several:
             for name, head in self.heads.items():
                 head.examples = targets.parts.get(name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import tee
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from .. import _check as check
 from .. import ops
 from .._dispatch import threads
-from ..data.batching import batches, gather
+from ..data.batching import batches, read, source_of
 from ..data.labelled import LabelledSet, refuse_no_images
+from ..data.stream import Stream
 from ..layers import Module
 from ..layers.running import evaluation_mode, first_numbers
 from ..scale import far_from_unit
@@ -127,7 +129,7 @@ class Evaluator:
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int = 256,
         views: Any = None,
         sample_weight: Any = None,
@@ -138,7 +140,7 @@ class Evaluator:
         Parameters
         ----------
         x, y
-            As for `fit`.
+            As for `fit`; an iterable of batches is gone through to its end, without `batch_size`.
         batch_size : int
         views : str or sequence, optional
             As for `outputs`.
@@ -164,9 +166,14 @@ class Evaluator:
         """
         back = self._backpropagate
         chosen = self._scores(metrics)
-        given = LabelledSet(x, y, several=back.several, sample_weight=sample_weight)
-        targets, weights = given.y, given.weights
-        outputs = self.outputs(x, batch_size, views)
+        if y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight: expected None with batches, which have their own")
+            outputs, targets, weights = self._through(Stream(x, "x", back.several), views)
+        else:
+            given = LabelledSet(x, y, several=back.several, sample_weight=sample_weight)
+            targets, weights = given.y.parts if back.several else given.y, given.weights
+            outputs = self.outputs(x, batch_size, views)
         if not back.several:
             task = self._task_for(outputs, targets)
             scores = scored(self.loss, task, outputs, targets, batch_size, weights)
@@ -174,7 +181,7 @@ class Evaluator:
             return scores | scored_by(chosen[None], task, outputs, targets)
         scores = {"cost": 0.0}
         for name, head in back.heads.items():
-            here, wanted = part_of(outputs, name), targets.parts[name]
+            here, wanted = part_of(outputs, name), part_of(targets, name)
             task, _ = head.targets(wanted, here.shape, here.dtype)
             each = scored(head.loss, task, here, wanted, batch_size, weights)
             scores["cost"] += head.weight * each["cost"]
@@ -199,25 +206,45 @@ class Evaluator:
             which weigh twice as much, and both moved by (-1, -1) and (1, 1) pixels; or what
             transforms, or lists of them, make of it (see `augment`).
         """
-        inputs = inputs_of(x)
+        inputs = [source_of(part) for part in inputs_of(x)]
         for part in inputs:
             refuse_no_images(part, "x")
-        answer = self._answer if views is None else _over(views, self.net, len(inputs))
+        order = tee(batches(len(inputs[0]), batch_size), len(inputs))
+        sets = [read(part, each) for part, each in zip(inputs, order, strict=True)]
+        found = (([images for _, images in each], each[0][0]) for each in zip(*sets, strict=True))
+        parts = self._answers(found, len(inputs), views)
+        if not parts:
+            with self._threads(), self._weights(), evaluation_mode(self.net):
+                parts = [self.net(*map(np.asarray, inputs))]
+        return self._whole(parts, views)
 
+    def _answers(
+        self, found: Iterator[tuple[list[np.ndarray], np.ndarray]], inputs: int, views: Any
+    ) -> list[Any]:
+        # the outputs of batches of images and their numbers
+        answer = self._answer if views is None else _over(views, self.net, inputs)
         with self._threads(), self._weights(), evaluation_mode(self.net):
-            parts = [
-                answer([gather(part, indices) for part in inputs], indices)
-                for indices in batches(len(inputs[0]), batch_size)
-            ] or [self.net(*map(np.asarray, inputs))]
-        first = parts[0]
-        if isinstance(first, dict):
-            return {name: np.concatenate([part[name] for part in parts]) for name in first}
-        if isinstance(first, tuple):
-            return tuple(map(np.concatenate, zip(*parts, strict=True)))
-        outputs = np.concatenate(parts)
+            return [answer(images, indices) for images, indices in found]
+
+    def _whole(self, parts: list[Any], views: Any) -> Any:
+        outputs = joined(parts)
         if views is not None and self.task.outputs == "log_probabilities":
             return ops.log_softmax(outputs)  # means of logarithms have no sum of 1
         return outputs
+
+    def _through(self, stream: Stream, views: Any) -> tuple[Any, Any, np.ndarray | None]:
+        # outputs, targets and weights of all batches
+        kept: list[tuple[Any, np.ndarray]] = []
+
+        def found() -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+            for batch in stream.all():
+                weights = np.ones(len(batch.indices)) if batch.weights is None else batch.weights
+                kept.append((batch.targets, weights))
+                yield inputs_of(batch.images), batch.indices
+
+        parts = self._answers(found(), 1, views)
+        targets, weights = (joined(list(each)) for each in zip(*kept, strict=True))
+        return self._whole(parts, views), targets, weights
 
     def _answer(self, images: list[np.ndarray], indices: np.ndarray) -> Any:
         return self.net(*images)
@@ -259,6 +286,16 @@ def _over(views: Any, net: Module, inputs: int) -> Callable[[list[np.ndarray], n
     if inputs > 1:
         raise ValueError("views: expected None for a network with several inputs")
     return lambda images, indices: mean_over(chosen, net, images[0], indices)
+
+
+def joined(parts: list[Any]) -> Any:
+    """Arrays of batches one behind the other, or dictionaries or tuples of them."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: np.concatenate([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    return np.concatenate(parts)
 
 
 def named(losses: Any) -> list[tuple[Any, Any]]:

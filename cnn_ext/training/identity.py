@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.labelled import Columns, LabelledSet
+from ..data.stream import Stream
 from .callbacks import Callback
 
 if TYPE_CHECKING:
@@ -92,8 +93,15 @@ def _of_callback(callback: Callback) -> Description:
     }
 
 
-def _of_set(images: LabelledSet) -> Description:
+def _of_set(images: LabelledSet | Stream) -> Description:
     # number, type and shape of the images, and hashes of some of them and of all targets
+    if isinstance(images, Stream):
+        if images.name == "x":
+            raise ValueError(
+                "x: expected images and y, not an iterable of batches, in a training that is to be "
+                "resumed in its midst"
+            )
+        return {"batches": type(images.given).__name__}
     few = np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(np.intp))
     some = images[few]
     parts = some if isinstance(some, tuple) else [some]

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _core
-from ..data.batching import batches
-from ..data.labelled import LabelledSet
+from ..data.labelled import Batch, LabelledSet
+from ..data.stream import Stream
 from ..parameter import at_once
 from .accumulation import share, summed
 from .callbacks import Moments
@@ -36,8 +36,8 @@ class Run:
     Parameters
     ----------
     trainer : Trainer
-    training : LabelledSet
-    validation : LabelledSet, optional
+    training : LabelledSet or Stream
+    validation : LabelledSet or Stream, optional
     transforms : Compose, optional
     moments : Moments
     pace : Pace
@@ -54,8 +54,8 @@ class Run:
     def __init__(
         self,
         trainer: Trainer,
-        training: LabelledSet,
-        validation: LabelledSet | None,
+        training: LabelledSet | Stream,
+        validation: LabelledSet | Stream | None,
         transforms: Compose | None,
         moments: Moments,
         pace: Pace,
@@ -74,7 +74,7 @@ class Run:
         self.shuffle, self.progress = shuffle, progress
         self.checkpoint, self.every = checkpoint, every
         self.metrics = metrics
-        self.batches = -(-len(training) // batch_size)  # in an epoch
+        self.batches = training.count(batch_size)  # in an epoch
         self.steps = -(-self.batches // accumulate)
         self.place = self.after = self._start(1)
         self.history = History()
@@ -127,6 +127,8 @@ class Run:
                 raise
             finally:
                 try:
+                    if isinstance(self.training, Stream):
+                        self.training.close()
                     trainer._unscale()
                     trainer._has_good = trainer.stop_training = False
                 finally:  # whatever comes in between
@@ -161,7 +163,7 @@ class Run:
             if self.pace.over():
                 return self._out_of_time()
             self._tell(self.moments.epoch_begin, number)
-        order = batches(len(self.training), self.batch_size, rng if self.shuffle else None)
+        order = self.training.batches(self.batch_size, rng if self.shuffle else None)
         trainer.epochs_begun = self.place.begun + 1
         if self.place.moment != "epoch_end":
             self._pass(order)
@@ -173,20 +175,24 @@ class Run:
             self._save()
         return None
 
-    def _pass(self, order: Iterator[np.ndarray]) -> None:
+    def _pass(self, order: Iterator[Any]) -> None:
         # the batches that are left, and validation
         number, done = self.place.epoch, self.place.batches
         epochs = self.pace.epochs
-        with Progress(f"epoch {number}/{epochs}", self.batches, self.progress, done) as bar:
+        with (
+            Progress(f"epoch {number}/{epochs}", self.batches, self.progress, done) as bar,
+            ExitStack() as reading,
+        ):
             self._since = time.perf_counter()
             if self.place.moment == "batch_end":
                 self._tell(self.moments.batch_end, done, self.place.cost)
-            for indices, images, targets in self._taken(islice(order, done, None)):
+            taken = self._taken(islice(order, done, None))
+            for batch in reading.enter_context(closing(taken)):
                 if self.trainer.stop_training:
                     raise KeyboardInterrupt
                 if self.pace.seconds is not None and self._cut():
                     break
-                self._batch(indices, images, targets)
+                self._batch(batch)
                 bar.advance(f"cost {self.place.costs / self.place.seen:.4f}")
                 if self.every != "epoch":
                     self._save_step(int(self.every))
@@ -215,12 +221,16 @@ class Run:
         self._save()
         return "time"
 
-    def _taken(self, order: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, Any, Any]]:
-        # indices, images and targets of each batch
+    def _taken(self, order: Iterator[Any]) -> Any:
+        # the batches of an order, which may be read ahead of their use
         trainer, training = self.trainer, self.training
         if self.transforms is None:
-            return ((each, training[each], training.y[each]) for each in order)
+            return training.taken(order)
         drawn_by = trainer._split_seed, self.place.begun
+        if isinstance(training, Stream):
+            from ..augment.training import changed
+
+            return changed(self.transforms, order, drawn_by, trainer._threads)
         return self.transforms.batches(
             training, order, drawn_by, self._classes, trainer._threads
         )  # fmt: skip
@@ -228,7 +238,7 @@ class Run:
     def _classes(self, images: np.ndarray) -> int:
         return self.trainer.net.output_shape(images.shape[1:])[0]
 
-    def _batch(self, indices: np.ndarray, images: Any, targets: Any) -> None:
+    def _batch(self, batch: Batch) -> None:
         # the gradients of a batch, the step that they or several of them make, and its figures
         trainer = self.trainer
         number = self.place.batches + 1
@@ -236,16 +246,15 @@ class Run:
             if self.place.moment != "batch_begin":
                 self.place = self.place._replace(moment="batch_begin", told=0)
             self._tell(self.moments.batch_begin, number)
-        before, count = self.place, len(indices)
+        before, count = self.place, len(batch.indices)
         done = before.batches // self.accumulate / self.steps
         trainer._factor = self.pace.factor(before.epoch - 1 + done)
         rate = trainer.optimizer.lr * trainer._factor
-        trainer._look_at(images, "x")
-        weights = None if self.training.weights is None else self.training.weights[indices]
+        trainer._look_at(batch.images, "x")
         trainer._stepping = True
         with trainer._threads():
             try:
-                cost, outputs = trainer._gradients(images, targets, weights)
+                cost, outputs = trainer._gradients(batch.images, batch.targets, batch.weights)
             except CostError as error:
                 raise CostError(
                     f"{error} in epoch {before.epoch}, batch {number} of {self.batches}, learning "
@@ -253,7 +262,7 @@ class Run:
                 ) from None
             part, right = None, before.right
             if not trainer._backpropagate.several:
-                part = trainer.task.right(outputs, np.asarray(targets))
+                part = trainer.task.right(outputs, np.asarray(batch.targets))
             moves = number % self.accumulate == 0 or number == self.batches
             sums, images_of_step = before.sums, before.summed + count
             if sums or not moves:
@@ -270,7 +279,7 @@ class Run:
                 trainer._move()
             at_once([(setattr, self, "place", self.after), (setattr, trainer, "_before", None)])
         trainer._stepping = False
-        self._note_shape(images)
+        self._note_shape(batch.images)
         if self.moments.batch_end:
             self._tell(self.moments.batch_end, number, cost)
 
@@ -356,15 +365,18 @@ class Run:
             place.seen / seconds,
         )  # fmt: skip
 
-    def _validate(self, record: Epoch, validation: LabelledSet) -> None:
+    def _validate(self, record: Epoch, validation: LabelledSet | Stream) -> None:
         trainer = self.trainer
-        if validation.indices is None:  # they are no part of the images trained on
-            first = validation[np.arange(min(len(validation), 64))]
-            trainer._look_at(first, "validation_data")
-        scores = trainer.evaluate(
-            validation.given(), validation.y, sample_weight=validation.weights,
-            metrics=self.metrics,
-        )  # fmt: skip
+        if isinstance(validation, Stream):
+            scores = trainer.evaluate(validation.given, metrics=self.metrics)
+        else:
+            if validation.indices is None:  # they are no part of the images trained on
+                first = validation[np.arange(min(len(validation), 64))]
+                trainer._look_at(first, "validation_data")
+            scores = trainer.evaluate(
+                validation.given(), validation.y, sample_weight=validation.weights,
+                metrics=self.metrics,
+            )  # fmt: skip
         record.validation_cost = scores["cost"]
         record.validation_metrics = {name: scores[name] for name in trainer.metrics}
         record.validation_accuracy = scores.get("accuracy")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
-from ..data.labelled import LabelledSet, divided
+from ..data.labelled import LabelledSet
+from ..data.stream import Stream, divided, set_of
 from ..layers import Module
 from ..optim import ExponentialMovingAverage, Optimizer
 from ..task import Task, task_of
@@ -20,6 +21,8 @@ from .history import Epoch, History
 from .loop import Run
 from .schedules import Pace, Schedule
 from .scoring import named_by
+
+BATCH_SIZE = 64  # where nothing is said
 
 
 class Trainer(Descent):
@@ -111,10 +114,10 @@ class Trainer(Descent):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 1,
-        batch_size: int = 64,
-        validation_data: tuple[Any, Any] | None = None,
+        batch_size: int | None = None,
+        validation_data: Any = None,
         validation_split: float = 0.0,
         schedule: str | Schedule | None = None,
         early_stopping: int | EarlyStopping | None = None,
@@ -125,6 +128,7 @@ class Trainer(Descent):
         max_seconds: float | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        steps_per_epoch: int | None = None,
         accumulate: int = 1,
         checkpoint: str | os.PathLike[str] | None = None,
         every: str | int = "epoch",
@@ -140,9 +144,14 @@ class Trainer(Descent):
         Parameters
         ----------
         x : array, memmap or anything that gives a batch for an array of indices, (N, C, H, W)
+            `data.Shards`, `data.ImageFolder`, an ``h5py.Dataset`` and a ``zarr.Array`` are read
+            ahead by threads and shuffled as suits the files.  Or, without `y`, an iterable of
+            batches, ``(x, y)`` or ``(x, y, sample_weight)``, whose sizes and order are its own.
         y : array_like, shape (N,) of class numbers or (N, K) of targets
-        epochs, batch_size : int
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        epochs : int
+        batch_size : int, optional
+            64, if `x` is not batches itself.
+        validation_data : (x, y), (x, y, sample_weight) or iterable of batches, optional
             Images that are never trained on, evaluated after each epoch.
         validation_split : float
             Or the part of the images, chosen at random, that is kept aside for that.  The choice
@@ -181,6 +190,10 @@ class Trainer(Descent):
             How much the images trained on count by their class, 1 where nothing is said; or each
             class as much as any other, N / (K * images of the class) for the K classes that there
             are.  It multiplies `sample_weight`.
+        steps_per_epoch : int, optional
+            How many batches of an iterable are an epoch; the next epoch goes on behind them, and
+            what can be gone through again begins anew at its end.  Without it an epoch is all
+            batches, as many as the iterable's length tells.
         accumulate : int
             Make one step with the mean gradient of so many batches, and of those that are left at
             the end of an epoch.  The schedule and the average go on with each step.
@@ -205,23 +218,32 @@ class Trainer(Descent):
             If the checkpoint cannot be written; the file that was there is whole.
         """
         epochs = check.whole(epochs, "epochs", 1)
-        batch_size = check.whole(batch_size, "batch_size", 1)
         accumulate = check.whole(accumulate, "accumulate", 1)
         every = _interval(every, checkpoint)
         self._check_optimizer()
         self._check_learns()
         several = self._backpropagate.several
-        training, validation = divided(
-            LabelledSet(x, y, several=several, sample_weight=sample_weight),
-            validation_data, validation_split, self._split_seed,
+        whole = set_of(
+            x, y, several, sample_weight, steps_per_epoch,
+            batch_size=batch_size, class_weight=class_weight, checkpoint=checkpoint,
+            accumulate=None if accumulate == 1 else accumulate,
         )  # fmt: skip
+        batch_size = BATCH_SIZE if batch_size is None else check.whole(batch_size, "batch_size", 1)
+        training, validation = divided(
+            whole, validation_data, validation_split, self._split_seed
+        )  # fmt: skip
+        if isinstance(validation, Stream) and validation.once and epochs > 1:
+            raise ValueError(
+                "validation_data: expected batches that one can go through after each epoch, got "
+                f"{type(validation_data).__name__}"
+            )
         transforms = None
         if augment is not None:
             from ..augment import for_training  # which most programs do without
 
             transforms = for_training(augment, training, None if several else self.loss.name)
         self._backpropagate.expect(training.y, self._kind_is_given)
-        if class_weight is not None:
+        if class_weight is not None and isinstance(training, LabelledSet):
             training.weights = self._weighted_by_class(class_weight, training)
         if training.weights is not None and transforms and transforms.mixing:
             raise ValueError(
