@@ -14,7 +14,7 @@ from networks import Recorder
 from numpy.testing import assert_array_equal
 from stored import IMAGES, InMemory, assert_same_training, pictures, readers, shards, trained
 
-from cnn_ext import augment
+from cnn_ext import Normalize, augment
 from cnn_ext.data import Shards, gather, write_shards
 from cnn_ext.data.labelled import LabelledSet
 
@@ -181,6 +181,12 @@ def test_several_inputs_are_read_together(folder: Path) -> None:
         assert_array_equal(indices, numbers)
         seen += numbers.tolist()
     assert sorted(seen) == list(range(IMAGES)) != seen
+
+
+def test_normalize_learns_from_it(folder: Path) -> None:
+    expected, found = Normalize().fit(X), Normalize().fit(Shards(folder, window=40))
+    assert (found.mean, found.std) == (expected.mean, expected.std)
+    assert not readers()
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:

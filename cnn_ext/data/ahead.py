@@ -22,8 +22,11 @@ def reading(readers: int) -> Iterator[Submit]:
 
     pool = ThreadPoolExecutor(readers, "cnn_ext reader")
     try:
-        yield pool.submit
-    finally:
+        try:
+            yield pool.submit
+        finally:
+            pool.shutdown(cancel_futures=True)
+    finally:  # once more, as an interrupt may have come before the first attempt or in its midst
         pool.shutdown(cancel_futures=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from .. import _check as check
 from .. import ops
 from ..graph.value import N
+from ..lanes import Lanes
 from ..scale import AS_THEY_ARE, BYTE_SCALE, scale_of
 from .built_in import BuiltIn
 
@@ -82,7 +84,7 @@ class Normalize(BuiltIn):
 
         Parameters
         ----------
-        x : array_like, shape (N, C, H, W) or (N, F)
+        x : array_like, or what `Trainer.fit` reads from files, shape (N, C, H, W) or (N, F)
             Numbers of any real type, as the network will get them.  A channel that never changes
             gets the deviation 1.
 
@@ -91,16 +93,23 @@ class Normalize(BuiltIn):
         TypeError, ValueError
             If there are no images, or their numbers are not real or not finite.
         """
-        images = check.batch(x, "x")
-        if not isinstance(images, np.ndarray) or images.ndim < 2 or not len(images):
-            raise ValueError(f"x: expected images (N, C, H, W) or rows (N, F), got {images.shape}")
-        axes = (0, *range(2, images.ndim))
-        count = math.prod(images.shape[axis] for axis in axes)
-        parts = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
-        mean = np.sum([part.sum(axes, np.float64) for part in parts], 0) / count
+        from ..data.batching import gather, source_of  # which most programs do without
+
+        images: Any = source_of(x)
+        if hasattr(images, "readers"):  # it may be larger than memory
+            first = gather(images, [0])
+            shape, dtype = (len(images), *first.shape[1:]), first.dtype
+        else:
+            images = check.batch(images, "x")
+            shape, dtype = images.shape, images.dtype
+        if isinstance(images, Lanes) or len(shape) < 2 or not shape[0]:
+            raise ValueError(f"x: expected images (N, C, H, W) or rows (N, F), got {shape}")
+        axes = (0, *range(2, len(shape)))
+        count = math.prod(shape[axis] for axis in axes)
         form = (-1, *(1 for _ in axes[1:]))
-        squares = [((part - mean.reshape(form)) ** 2).sum(axes) for part in parts]
-        scale = scale_of(images.dtype, self.byte_scale)
+        mean = np.sum([part.sum(axes, np.float64) for part in _parts(images)], 0) / count
+        squares = [((part - mean.reshape(form)) ** 2).sum(axes) for part in _parts(images)]
+        scale = scale_of(dtype, self.byte_scale)
         std = np.sqrt(np.sum(squares, 0) / count) * scale
         self._set((mean * scale).tolist(), np.where(std > 0, std, 1.0).tolist())
         return self
@@ -142,6 +151,15 @@ class Normalize(BuiltIn):
         for weight, bias in self.steps(C, x.dtype):
             y = ops.conv2d(y, weight, bias, groups=C)
         return y.reshape(N, *x.features)
+
+
+def _parts(images: Any) -> Iterator[np.ndarray]:
+    # some images at a time, without a copy of those that are in memory
+    if isinstance(images, np.ndarray):
+        return (images[i : i + CHUNK] for i in range(0, len(images), CHUNK))
+    from ..data.batching import batches, read
+
+    return (part for _, part in read(images, batches(len(images), CHUNK)))
 
 
 def _numbers(value: Any, name: str) -> float | tuple[float, ...]:
