@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Recorder
+from networks import Recorder, small
 from numpy.testing import assert_array_equal
 from stored import IMAGES, InMemory, assert_same_training, pictures, readers, shards, trained
 
-from cnn_ext import Normalize, augment
+from cnn_ext import Normalize, Trainer, augment, learning_rate_finder
 from cnn_ext.data import Shards, gather, write_shards
 from cnn_ext.data.labelled import LabelledSet
 
@@ -189,6 +192,16 @@ def test_normalize_learns_from_it(folder: Path) -> None:
     assert not readers()
 
 
+def test_the_finder_of_rates_reads_ahead_too(folder: Path) -> None:
+    found = Shards(folder, window=40)
+    costs = []
+    for x in (InMemory(X, found), found):
+        trainer = Trainer(small())
+        costs.append(learning_rate_finder(trainer, x, Y, steps=30, batch_size=16).costs)
+    assert_array_equal(*costs)
+    assert not readers()
+
+
 def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
     import tracemalloc
 
@@ -239,6 +252,30 @@ def test_a_damaged_shard_is_named_by_fit(tmp_path: Path, compressed: bool) -> No
     assert not readers()
     with pytest.raises(ValueError, match=told):
         found[:]
+
+
+def test_a_header_that_lies_takes_no_memory(tmp_path: Path) -> None:
+    """Where a packed file says that it becomes more than its bytes can."""
+    header = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (1 << 40, 3)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(1000))
+    data = (tmp_path / "a.npz").read_bytes()
+    size, lie = len(header.getvalue()) + 1000, len(header.getvalue()) + 3 * (1 << 40)
+    with pytest.raises(ValueError, match=rf"a\.npz: 'x': expected {lie} bytes, as its header says"):
+        Shards(tmp_path)
+    extra = struct.pack("<HHQ", 1, 8, lie)  # the size in 64 bits, in the directory at the end
+    entry = data.rindex(b"PK\1\2")
+    central = bytearray(data[entry : data.rindex(b"PK\5\6")])
+    assert struct.unpack_from("<I", central, 24)[0] == size
+    struct.pack_into("<I", central, 24, 0xFFFFFFFF)
+    struct.pack_into("<H", central, 30, len(extra))
+    end = bytearray(data[data.rindex(b"PK\5\6") :])
+    struct.pack_into("<I", end, 12, len(central) + len(extra))
+    (tmp_path / "a.npz").write_bytes(data[:entry] + central + extra + end)
+    with pytest.raises(ValueError, match=rf"a\.npz: 'x': {3 << 40} bytes, as its header says, do"):
+        Shards(tmp_path)
 
 
 def test_a_shard_that_is_gone_or_cut_meanwhile(folder: Path) -> None:

@@ -23,6 +23,7 @@ from .labelled import LabelledSet
 
 _LOCAL = 30  # bytes of a file's header in an archive, before its name
 _LENGTHS = 26  # where that header has the lengths of name and extra field, 2 bytes each
+_PACKED = 1100  # no byte of deflated data becomes more than so many
 _FEW = 16  # where fewer images of a file are wanted than 1 in so many, they are read one by one
 
 
@@ -298,6 +299,11 @@ def _header(archive: Any, infos: dict[str, Any], name: str) -> Header | None:
             raise ValueError(
                 f"expected {header.size + header.data} bytes, as its header says, got "
                 f"{infos[name].file_size}"
+            )
+        if header.data > _PACKED * infos[name].compress_size:
+            raise ValueError(
+                f"{header.data} bytes, as its header says, do not come from "
+                f"{infos[name].compress_size}"
             )
         return header
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _check as check
-from ..data.batching import forever
-from ..data.labelled import LabelledSet
+from ..data.labelled import Batch, LabelledSet
 from .descent import CostError
 from .trainer import Trainer
 
@@ -104,20 +105,27 @@ def learning_rate_finder(
     rates = np.geomspace(lowest, highest, steps)
     costs: list[float] = []
     mean = 0.0
-    order = forever(len(training), batch_size, trial._rng)
-    for step, (rate, indices) in enumerate(zip(rates.tolist(), order, strict=False)):
-        trial.optimizer.lr = rate
-        try:
-            cost = trial.train_on_batch(training[indices], training.y[indices])
-        except CostError:
-            break
-        mean = smoothing * mean + (1 - smoothing) * cost
-        costs.append(mean / (1 - smoothing ** (step + 1)))
-        if costs[-1] > FAILED * min(costs) > 0:
-            break
+    with closing(_again_and_again(training, batch_size, trial._rng)) as taken:
+        for step, (rate, batch) in enumerate(zip(rates.tolist(), taken, strict=False)):
+            trial.optimizer.lr = rate
+            try:
+                cost = trial.train_on_batch(batch.images, batch.targets)
+            except CostError:
+                break
+            mean = smoothing * mean + (1 - smoothing) * cost
+            costs.append(mean / (1 - smoothing ** (step + 1)))
+            if costs[-1] > FAILED * min(costs) > 0:
+                break
     found = np.array(costs)
     suggestion = _steepest(rates, found) if costs else None
     return LearningRates(rates[: len(costs)], found, suggestion)
+
+
+def _again_and_again(
+    training: LabelledSet, batch_size: int, rng: np.random.Generator
+) -> Generator[Batch, None, None]:
+    while True:
+        yield from training.taken(training.batches(batch_size, rng))
 
 
 def _steepest(rates: np.ndarray, costs: np.ndarray) -> float | None:
