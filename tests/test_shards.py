@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Recorder, small
+from networks import Recorder, assert_same, small
 from numpy.testing import assert_array_equal
 from stored import IMAGES, InMemory, assert_same_training, pictures, readers, shards, trained
 
-from cnn_ext import Normalize, Trainer, augment, learning_rate_finder
+from cnn_ext import Callback, Normalize, Trainer, augment, learning_rate_finder
 from cnn_ext.data import Shards, gather, write_shards
 from cnn_ext.data.labelled import LabelledSet
 
@@ -173,6 +174,39 @@ def test_training_is_that_in_memory_bit_for_bit(folder: Path, options: Any) -> N
         given = Shards(folder, window=40, readers=number)
         assert_same_training(trained(given, given.y, **options), expected)
     assert not readers()
+
+
+class Stopping(Callback):
+    """Ends training behind the tenth batch, if it is told to."""
+
+    def __init__(self, stops: bool) -> None:
+        self.stops = stops
+
+    def on_batch_end(self, trainer: Trainer, number: int, cost: float) -> None:
+        trainer.stop_training = self.stops and number == 10
+
+
+def test_a_training_goes_on_in_the_midst_of_an_epoch(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no shard is read ahead for the batches that were done before."""
+    given, read, plain = Shards(folder, window=40), [], Shards._read_block
+
+    def noted(self: Shards, number: int, out: np.ndarray) -> None:
+        read.extend([number] * (threading.current_thread() is not threading.main_thread()))
+        plain(self, number, out)
+
+    monkeypatch.setattr(Shards, "_read_block", noted)
+    trainers = [Trainer(small()) for _ in range(3)]
+    for trainer, stops in zip(trainers, (False, True, False), strict=True):
+        if trainer is trainers[2]:
+            trainer.resume(tmp_path / "training")
+        read.clear()
+        options: Any = {"callbacks": [Stopping(stops)], "progress": False}
+        trainer.fit(given, Y, 2, 16, checkpoint=tmp_path / "training", **options)
+        assert not readers()
+    assert_same(trainers[2].net.state_dict(), trainers[0].net.state_dict())
+    assert 13 < len(read) < 13 + 6
 
 
 def test_several_inputs_are_read_together(folder: Path) -> None:

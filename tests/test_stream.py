@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,6 +232,8 @@ def test_a_source_that_ends_too_early() -> None:
         ({"x": X, "y": Y, "steps_per_epoch": 3}, ValueError, "steps_per_epoch: expected None with"),
         ({"batch_size": 16}, ValueError, "batch_size: expected None with an iterable of batches"),
         ({"sample_weight": Y}, ValueError, "sample_weight: expected None with an iterable"),
+        ({"accumulate": 2}, ValueError, "accumulate: expected None with an iterable of batches"),
+        ({"checkpoint": "a"}, ValueError, "checkpoint: expected None with an iterable of batches"),
         ({"class_weight": "balanced"}, ValueError, "class_weight: expected None with an iterable"),
         ({"validation_split": 0.1}, ValueError, "validation_split: expected 0 with an iterable"),
         ({"augment": [augment.MixUp()]}, ValueError, "augment: expected transforms of single ima"),
@@ -244,6 +247,20 @@ def test_a_source_that_ends_too_early() -> None:
 def test_what_has_no_meaning_is_refused(options: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         fit(**{"x": Batches(), **options})
+
+
+def test_a_training_on_batches_is_not_resumed_in_its_midst(tmp_path: Path) -> None:
+    def stop(trainer: Trainer, epoch: Any) -> None:
+        trainer.stop_training = True
+
+    trainer = Trainer(small())
+    trainer.fit(Batches(), epochs=3, callbacks=[stop], progress=False)
+    with pytest.raises(ValueError, match="x: expected images and y, not an iterable of batches"):
+        trainer.save(tmp_path / "training")
+    trainer.fit(Batches(), progress=False)
+    trainer.save(tmp_path / "training")  # one that came to its end
+    trainer.fit(X, Y, 1, validation_data=Batches(), progress=False)
+    assert list(tmp_path.iterdir()) == [tmp_path / "training"]
 
 
 def test_evaluation_refuses_too() -> None:

@@ -156,8 +156,8 @@ def set_of(
     for name, value in {"sample_weight": sample_weight, **others}.items():
         if value is not None:
             raise ValueError(
-                f"{name}: expected none with an iterable of batches, got {value!r:.99}; each has a "
-                "size of its own, weights as third, (x, y, sample_weight), and no place to go back to"
+                f"{name}: expected None with an iterable of batches, got {value!r:.99}; each has a "
+                "size of its own, weights as third, (x, y, sample_weight), and cannot come again"
             )
     return stream
 
