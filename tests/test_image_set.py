@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from stored import assert_same_training, readers, trained
 
-from cnn_ext.data import ImageFolder, image_folder, read_image
+from cnn_ext.data import ImageFolder, Shards, image_folder, read_image, write_shards
 from cnn_ext.data.pictures import examine
 
 Image = pytest.importorskip("PIL.Image")
@@ -88,6 +88,18 @@ def test_pictures_are_decoded_by_threads(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("cnn_ext.data.image_set.read_image", noted)
     trained(found, found.y)
     assert names == {"cnn_ext reader_0", "cnn_ext reader_1"}
+
+
+def test_pictures_become_shards(folder: Path) -> None:
+    found = ImageFolder(folder, readers=2)
+    write_shards(folder / "shards", found, found.y, 9)
+    written = Shards(folder / "shards")
+    assert_array_equal(written[:], found[:])
+    assert_array_equal(written.y, found.y)
+    (folder / "a" / "0.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"0\.png"):
+        write_shards(folder / "more", found, found.y, 9)
+    assert not readers() and not (folder / "more").exists()
 
 
 # ---------------------------------------------------------------------------------- what is refused

@@ -102,6 +102,12 @@ def test_what_has_readers_is_read_by_them() -> None:
     assert not readers()
 
 
+@pytest.mark.parametrize("number", [0, 1.5, "2"])
+def test_readers_are_a_number(number: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="readers: expected"):
+        Trainer(small()).fit(Slow(number), Y, 1, 16, progress=False)
+
+
 def test_the_first_error_comes_in_its_place() -> None:
     class Broken(Slow):
         def __getitem__(self, rows: np.ndarray) -> np.ndarray:

@@ -157,6 +157,7 @@ def read(x: Any, order: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
     readers = getattr(x, "readers", None)
     if readers is None:
         return ((indices, gather(x, indices)) for indices in order)
+    readers = check.whole(readers, "readers", 1)
     from cnn_ext.data.ahead import ahead
 
     order, again = tee(order)

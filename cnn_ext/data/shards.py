@@ -6,7 +6,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -17,7 +17,7 @@ from .. import _check as check
 from .._arrays import plain_array
 from ._reading import Array, StrPath, named
 from .arrays import Header, members, opened, read_header, read_member
-from .batching import source_of
+from .batching import batches, source_of
 from .blocks import BLOCK, Blocks
 from .labelled import LabelledSet
 
@@ -158,7 +158,7 @@ def write_shards(
         May not be there yet, or must be empty.
     x : array, anything that gives a batch for an array of indices, or iterable of batches
         Images, (N, ...); or ``(images, targets)`` of one batch after the other, of any sizes, such
-        as a generator gives them.  No more than one shard of it is in memory.
+        as a generator gives them.  No more than a few shards of it are in memory.
     y : array_like, (N, ...), optional
         Targets; None with batches, or for images that have none.
     per_shard : int, optional
@@ -181,15 +181,15 @@ def write_shards(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileExistsError(f"folder: expected a new or an empty folder, got {os.fspath(folder)}")
     if y is None and not hasattr(x, "__len__"):
-        batches = _pairs(x)
+        pairs = _pairs(x)
     else:
-        batches = _slices(source_of(x), y, per_shard)
+        pairs = _slices(source_of(x), y, per_shard)
     temporary = target.with_name(f".{target.name[:40]}.{os.urandom(8).hex()}.tmp")
     temporary.mkdir()
     save = np.savez_compressed if compressed else np.savez
     try:
         number = 0
-        for number, (images, targets) in enumerate(_joined(batches, per_shard), 1):
+        for number, (images, targets) in enumerate(_joined(pairs, per_shard), 1):
             arrays: dict[str, Any] = {"x": images}
             if targets is not None:
                 arrays["y"] = targets
@@ -203,23 +203,23 @@ def write_shards(
             target.rmdir()
         os.rename(temporary, target)
     finally:
+        pairs.close()
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 _Pair = tuple[Array, Array | None]
 
 
-def _slices(x: Any, y: Any, per_shard: int | None) -> Iterator[_Pair]:
+def _slices(x: Any, y: Any, per_shard: int | None) -> Generator[_Pair, None, None]:
     # a set in parts of the size of a shard
     targets = None if y is None else plain_array(y, "y")
     whole = LabelledSet(x, np.zeros(len(x)) if targets is None else targets)
     count = per_shard or _per_shard(whole[np.arange(1)])
-    for start in range(0, len(whole), count):
-        rows = np.arange(start, min(start + count, len(whole)))
-        yield whole[rows], None if targets is None else targets[rows]
+    for rows, images in whole.read_batches(batches(len(whole), count)):
+        yield images, None if targets is None else targets[rows]
 
 
-def _pairs(given: Any) -> Iterator[_Pair]:
+def _pairs(given: Any) -> Generator[_Pair, None, None]:
     # batches as they come, each checked
     for number, batch in enumerate(given, 1):
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
@@ -233,11 +233,11 @@ def _pairs(given: Any) -> Iterator[_Pair]:
         yield x, y
 
 
-def _joined(batches: Iterator[_Pair], per_shard: int | None) -> Iterator[_Pair]:
+def _joined(pairs: Iterator[_Pair], per_shard: int | None) -> Iterator[_Pair]:
     # as many images as a shard has; the last one may have fewer
     parts: list[_Pair] = []
     count, first = 0, None
-    for batch in batches:
+    for batch in pairs:
         if not len(batch[0]):
             continue
         kinds = [None if part is None else (part.dtype, part.shape[1:]) for part in batch]
