@@ -226,7 +226,6 @@ class Trainer(Descent):
         whole = set_of(
             x, y, several, sample_weight, steps_per_epoch,
             batch_size=batch_size, class_weight=class_weight, checkpoint=checkpoint,
-            accumulate=None if accumulate == 1 else accumulate,
         )  # fmt: skip
         batch_size = BATCH_SIZE if batch_size is None else check.whole(batch_size, "batch_size", 1)
         training, validation = divided(
