@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import chain, islice, tee
+from itertools import islice, tee
 from typing import Any
 
 import numpy as np
@@ -160,13 +160,20 @@ class Compose(Transform):
         threads : function
             The block in which the kernels run.
         """
-        groups, again = tee(_groups(training, order))
+        ahead = 1
+
+        def together() -> Iterator[list[np.ndarray]]:
+            while group := list(islice(order, ahead)):
+                yield group
+
+        groups, again = tee(together())
         joined = training.read_batches(np.concatenate(group) for group in again)
         for group, (indices, images) in zip(groups, joined, strict=True):
             with threads():
                 images, mixed = self._batch(
                     images, training, training.y, indices, drawn_by, classes
                 )
+            ahead = max(1, AHEAD * len(group) // images.nbytes)
             start = 0
             for each in group:
                 part = slice(start, start + len(each))
@@ -257,19 +264,6 @@ class _Pass:
             self.fill, value, noise, weights_h, weights_w, spacing,
         )  # fmt: skip
         return y
-
-
-def _groups(
-    training: LabelledSet, order: Iterator[np.ndarray]
-) -> Iterator[list[np.ndarray]]:  # fmt: skip
-    # the batches that are augmented at once
-    first = next(order, None)
-    if first is None:
-        return
-    ahead = max(1, AHEAD // max(1, training[first[:1]].nbytes * len(first)))
-    order = chain([first], order)
-    while group := list(islice(order, ahead)):
-        yield group
 
 
 def _passes(flat: list[Transform]) -> list[_Pass]:
