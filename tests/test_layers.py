@@ -236,7 +236,11 @@ def test_every_built_in_layer_is_in_the_table() -> None:
 # at a tie a maximum has no derivative, so there is none to compare with
 @pytest.mark.parametrize("case", [c for c in LAYER_CASES if c.id not in TIES], ids=by_id)
 def test_gradients(case: LayerCase) -> None:
-    check_layer(case.build(np.float64), case.x)
+    cnn_ext.seed(0)  # else weights may lie so near a corner of ReLU that differences are wrong
+    try:
+        check_layer(case.build(np.float64), case.x)
+    finally:
+        cnn_ext.seed(None)
 
 
 @pytest.mark.parametrize("case", [c for c in LAYER_CASES if c.truth], ids=by_id)
