@@ -65,7 +65,7 @@ def test_pictures_are_learned_at_the_defaults(
 @pytest.mark.parametrize("shape", [(1, 4, 4), (1, 28, 28), (3, 32, 32), (3, 96, 70), (1, 224, 224)])
 def test_every_set_has_defaults(images: int, shape: tuple[int, int, int]) -> None:
     found = defaults_for(images, shape)
-    assert found.epochs >= 1 and 16 <= found.batch_size <= 64
+    assert found.epochs >= 1 and 16 <= found.batch_size <= 128
     assert found.validation_split * images >= 20 or found.validation_split == 0
     # neither a set of few nor one of many takes for ever
     assert 5_000 <= max(found.epochs, 2) * max(images, 5_000) and found.epochs * images < 8 * 10**6

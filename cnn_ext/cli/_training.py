@@ -66,7 +66,7 @@ class Training:
         self._settle(data)
         self.data = self._divided(data)
         net = self.net = self._network()
-        rate = arguments.lr or first_rate(net, arguments.optimizer)
+        rate = arguments.lr or first_rate(net, arguments.optimizer, arguments.batch_size)
         self.trainer = Trainer(
             net,
             losses.cross_entropy(arguments.label_smoothing),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import setitem
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,7 @@ Shape = tuple[int, ...]
 MOST = 20  # names that a message lists
 
 
-@dataclass(frozen=True, repr=False)
-class LoadReport:
+class LoadReport(NamedTuple):
     """What a network took of the arrays that it was given; printed, it says so in a few lines.
 
     Attributes

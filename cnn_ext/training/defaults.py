@@ -4,7 +4,8 @@
 
     chosen = defaults_for(len(x), shape := x.shape[1:])
     net = normalized(architectures.build(chosen.arch, shape, classes), x)
-    trainer = Trainer(net, optimizer=SGD(net, first_rate(net, "sgd"), momentum=0.9))
+    rate = first_rate(net, "sgd", chosen.batch_size)
+    trainer = Trainer(net, optimizer=SGD(net, rate, momentum=0.9))
     trainer.optimizer.lr = tried_rate(trainer, x, y, chosen.batch_size)
     options = {"schedule": "one-cycle", "augment": mild(shape)}
     trainer.fit(x, y, chosen.epochs, chosen.batch_size, **options)
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]  # C, H, W
 
 SEEN, FEW, GROWTH = 12_800, 200, 0.7  # pictures seen in all, of a set of so few; its power of more
-BATCHES = ((16, 1_000), (32, 5_000), (64, None))  # up to so many pictures
+LARGE = 64  # images of a batch
+BATCHES = ((16, 1_000), (32, 5_000), (LARGE, None))  # up to so many pictures
 SHARES = ((0.15, 2_000), (0.1, 20_000), (0.05, None))  # kept aside for validation
 LEAST_WATCHED = 20  # pictures of a validation part
 MANY = 10_000  # grey pictures of 20 to 36 pixels: letters and digits, which a quick network learns
@@ -81,7 +83,7 @@ def defaults_for(images: int, input_shape: Shape) -> Defaults:
     share = _by_size(SHARES, images)
     batch_size = _by_size(BATCHES, images)
     if C == 1 and 20 <= side <= 36 and images >= MANY:
-        return Defaults("quick", 2, 64, 0.0, augment=False, threads=None)
+        return Defaults("quick", 2, 128, 0.0, augment=False, threads=None)
     arch = "plain2" if side < 20 else "plain3" if side < 64 else "plain4"
     seen = SEEN * max(1.0, images / FEW) ** GROWTH
     small = side < SMALL
@@ -114,10 +116,14 @@ def mild(input_shape: Shape) -> list[Transform]:
     return [RandomShift(max(1, round(PER_PIXEL * min(input_shape[1:]))), "edge")]
 
 
-def first_rate(net: Sequential, optimizer: str) -> float:
-    """The highest learning rate of a cycle, before it is tried."""
+def first_rate(net: Sequential, optimizer: str, batch_size: int) -> float:
+    """The highest learning rate of a cycle, before it is tried.
+
+    That of SGD goes up with larger batches than the usual ones (Goyal et al. 2017, section 2.1).
+    """
     batch_norm = any(isinstance(layer, BatchNorm2d) for _, layer in net.named_modules())
-    return RATES[optimizer][0 if batch_norm else 1]
+    rate = RATES[optimizer][0 if batch_norm else 1]
+    return rate * max(1.0, batch_size / LARGE) if optimizer == "sgd" else rate
 
 
 def tried_rate(trainer: Trainer, x: Any, y: Any, batch_size: int) -> float:
