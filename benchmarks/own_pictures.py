@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processes import output_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -153,15 +152,6 @@ def torch_process(folder: Path, seed: int, threads: int) -> dict[str, float]:
     command = [sys.executable, __file__, "torch", folder, seed, threads]
     result: dict[str, float] = json.loads(output_of(command, threads))
     return result
-
-
-def output_of(command: list[object], threads: int) -> str:
-    """Standard output of a program."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"exit status {done.returncode}: {' '.join(map(str, command[:4]))} ...")
-    return done.stdout
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ import math
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from processes import output_of
 
 BATCH, LR, MOMENTUM, DECAY, SEED = 64, 0.05, 0.9, 1e-4, 0
 WARM_UP, START, FINAL = 0.3, 0.04, 1e-4  # of the schedule, parts of LR but for the first
@@ -133,15 +133,6 @@ def torch_process(folder: Path, epochs: int, threads: int) -> Result:
     command = [sys.executable, __file__, "torch", folder, epochs, threads]
     result: Result = json.loads(output_of(command, threads))
     return result
-
-
-def output_of(command: list[object], threads: int) -> str:
-    """Standard output of a program."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"exit status {done.returncode}: {' '.join(map(str, command[:4]))} ...")
-    return done.stdout
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def _add_descent(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=whole(1),
         metavar="N",
-        help="images in a step of descent (default: 16 to 64, by the number of images)",
+        help="images in a step of descent (default: 16 to 128, by the number of images)",
     )
     parser.add_argument(
         "--optimizer", choices=OPTIMIZERS, default="sgd", help="rule of descent (default: sgd)"

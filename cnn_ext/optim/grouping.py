@@ -66,7 +66,7 @@ def param_groups(net: Named, options: Mapping[str, Mapping[str, Any]]) -> list[d
 def layer_wise(net: Named, lr: float, decay: float = 0.8) -> list[dict[str, Any]]:
     """Groups with a learning rate for each layer: the deeper it lies, the less it moves.
 
-    J. Howard, S. Ruder, "Universal language model fine-tuning for text classification", 2018.
+    Howard and Ruder 2018, section 3.2.
 
     Parameters
     ----------
