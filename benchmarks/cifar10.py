@@ -1,7 +1,7 @@
 """CIFAR-10 by a recipe: the speed of training beside PyTorch's, or whole runs and their accuracy.
 
     python benchmarks/cifar10.py [FOLDER] [--recipe cifar10] [--images 6000] [--threads 2]
-    python benchmarks/cifar10.py [FOLDER] [--recipe cifar10] --whole [--seeds 5] [--json FILE]
+    python benchmarks/cifar10.py [FOLDER] [--recipe cifar10] --whole [--seeds 0 1 ...] [--json FILE]
 
 FOLDER has one sub-folder of pictures for each class; by default what CNN_EXT_CIFAR10 names.  The
 last tenth of each class by name is kept aside for the test.  The first form trains the net of the
@@ -13,12 +13,8 @@ second form is `cnn-ext train --recipe`, with one seed after the other.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import tomllib
@@ -26,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import marks
 import numpy as np
 
 import cnn_ext
@@ -182,40 +179,12 @@ def speeds(options: argparse.Namespace, recipe: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------------------- accuracy
 
 
-def whole(options: argparse.Namespace) -> None:
-    """Print accuracy and seconds of each seed, and their mean and range."""
-    results = []
+def runs(options: argparse.Namespace) -> None:
+    """Print accuracy and seconds of each seed, their mean and range, and the vote."""
     with tempfile.TemporaryDirectory() as place:
         home = divided(Path(options.folder), Path(place, "cifar10"))
-        history = Path(place, "history.json")
-        for seed in range(options.seeds):
-            command = [
-                sys.executable, "-m", "cnn_ext", "train", "--recipe", options.recipe,
-                "--data", home, "--seed", seed, "--threads", options.threads, "--quiet",
-                "--out", Path(place, "model.safetensors"), "--history", history,
-            ]  # fmt: skip
-            started = time.perf_counter()
-            printed = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, text=True)
-            seconds = time.perf_counter() - started
-            found = re.search(r"test accuracy ([\d.]+) %", printed.stdout)
-            if printed.returncode or not found:
-                raise SystemExit(f"exit status {printed.returncode}: {printed.stdout}")
-            epochs = json.loads(history.read_text())["epochs"]
-            training = sum(epoch["seconds"] for epoch in epochs)
-            results.append({
-                "seed": seed, "accuracy": float(found[1]), "training": training, "all": seconds,
-            })  # fmt: skip
-            print(
-                f"seed {seed}: {found[1]} %, {training:.0f} s of training, {seconds:.0f} s in all",
-                flush=True,
-            )
-    accuracies = [result["accuracy"] for result in results]
-    print(
-        f"mean {statistics.mean(accuracies):.2f} %, {min(accuracies):.2f} to "
-        f"{max(accuracies):.2f} %; {statistics.mean(r['training'] for r in results):.0f} s"
-    )
-    if options.json:
-        options.json.write_text(json.dumps(results) + "\n")
+        chosen = ["--recipe", options.recipe, "--threads", options.threads]
+        marks.whole(home, options.seeds, chosen, options.json)
 
 
 def main() -> None:
@@ -226,13 +195,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="they take turns; medians")
     parser.add_argument("--whole", action="store_true", help="whole runs and their accuracy")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--json", type=Path, help="also write the figures of whole runs there")
     options = parser.parse_args()
     if options.folder is None:
         parser.error("expected the folder of CIFAR-10's pictures, or CNN_EXT_CIFAR10")
     if options.whole:
-        whole(options)
+        runs(options)
     else:
         recipe = tomllib.loads((RECIPES / f"{options.recipe}.toml").read_text("utf-8"))
         speeds(options, recipe)
