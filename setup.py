@@ -11,7 +11,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tempfile
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -113,25 +112,6 @@ def kernel_extensions():
             )
 
 
-def openmp_flags() -> list[str]:
-    """The compiler's OpenMP flag, or nothing if a small program does not build with it."""
-    if WINDOWS:
-        return ["/openmp"] if MSVC else []  # clang-cl's run time would have to come along
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "probe.c"
-        source.write_text(
-            "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-        )
-        command = [*COMPILER, "-fopenmp", str(source), "-o", str(source.with_suffix(""))]
-        try:
-            if subprocess.run(command, capture_output=True).returncode == 0:
-                return ["-fopenmp"]
-        except OSError:
-            pass
-    print("cnn_ext: no OpenMP; the kernels will run on one thread", file=sys.stderr)
-    return []
-
-
 class BuildExt(build_ext):
     """Compiles the modules side by side unless told otherwise."""
 
@@ -170,7 +150,6 @@ class Sdist(sdist):
         return path
 
 
-openmp = openmp_flags()
 extensions = [
     Extension(
         "cnn_ext._cpu",
@@ -185,8 +164,8 @@ extensions = [
         ["src/_core.pyx"],
         include_dirs=["src"],
         define_macros=MACROS,
-        extra_compile_args=[*COMPILE, *CALLING, *openmp],
-        extra_link_args=LINK if WINDOWS else [*LINK, *openmp],
+        extra_compile_args=[*COMPILE, *CALLING],
+        extra_link_args=LINK,
         py_limited_api=LIMITED,
         depends=[
             "src/kernels/args.pxi",

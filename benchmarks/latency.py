@@ -1,4 +1,4 @@
-"""Single predictions beside ONNX Runtime: latency, many callers, start, memory; the same weights.
+"""Single predictions beside ONNX Runtime: latency, idling, many callers, start, memory.
 
     python benchmarks/latency.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 5]
                                  [--seconds 1] [--json FILE]
@@ -8,8 +8,9 @@ medians over the rounds, ratios medians over the rounds of theirs by ours.  Each
 outputs are right to 1e-4 before it is timed.  ONNX Runtime runs sequentially with all optimisations
 of the graph.
 
-Start is the time from before the process exists until the first prediction from a file is there,
-memory what the process has grown by then since the import.  Needs Linux, onnx and onnxruntime.
+Both have the same weights.  Start is the time from before the process exists until the first
+prediction from a file is there, memory what the process has grown by then since the import.  Needs
+Linux, onnx and onnxruntime.
 """
 
 from __future__ import annotations
@@ -120,6 +121,11 @@ def run(options: argparse.Namespace, root: Path) -> list[Row]:
             row = compared(folder, "latency", threads)
             ratio = f"{row['ratios']['median']:.2f} x"
             line(folder.name, threads, *both(row, "median", 1e6), ratio, *both(row, "late", 1, 2))
+
+    table("A process that predicts six times a second, % of a CPU", "net", "threads", *names)
+    for folder in folders:
+        for threads in options.threads:
+            line(folder.name, threads, *both(compared(folder, "idle", threads), "share", 100, 2))
 
     heads = [f"{name}, {count} callers" for name in names for count in (2, 8)]
     table("Python threads that share one plan, predictions per second", "net", *heads,

@@ -1,6 +1,6 @@
 """One measurement for `latency.py`, in a process that has no other.
 
-    python latency_worker.py FOLDER PEER latency|callers|first|import THREADS SECONDS
+    python latency_worker.py FOLDER PEER latency|idle|callers|first|import THREADS SECONDS
 
 Prints a line of JSON.  Times are in seconds, memory is physical memory in bytes.  Ends with an
 error if an output differs from the truth in the folder.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 CALLERS = (2, 8)  # Python threads that call at once
+PAUSE = 1 / 6  # seconds between the calls of a process that has little to do
 TOLERANCE = 1e-4  # of the largest number, or of 1
 Predict = Callable[[np.ndarray], np.ndarray]
 Figures = dict[str, float]
@@ -75,6 +76,16 @@ def latency(predict: Predict, x: np.ndarray, seconds: float) -> Figures:
         times.append(time.perf_counter_ns() - started)
     middle, late = np.percentile(times, [50, 99])
     return {"median": middle * 1e-9, "late": late / middle}
+
+
+def idle(predict: Predict, x: np.ndarray, seconds: float) -> Figures:
+    """Which part of a CPU a process takes that predicts six times a second."""
+    predict(x)
+    started, used = time.perf_counter(), time.process_time()
+    while time.perf_counter() < started + seconds:
+        time.sleep(PAUSE)
+        predict(x)
+    return {"share": (time.process_time() - used) / (time.perf_counter() - started)}
 
 
 def callers(
@@ -136,6 +147,8 @@ def measure(folder: Path, peer: str, what: str, threads: int, seconds: float) ->
         return figures
     if what == "latency":
         return latency(predict, images[:1].copy(), seconds)
+    if what == "idle":
+        return idle(predict, images[:1].copy(), 3 * seconds)
     return {
         f"callers_{count}": callers(predict, images, truth, count, seconds) for count in CALLERS
     }

@@ -39,25 +39,8 @@ def _compiled(name: str) -> ModuleType:
         ) from error
 
 
-def _load_core() -> ModuleType:
-    """Import `_core`, and with it OpenMP, told to let waiting threads sleep rather than spin.
-
-    A spinning thread uses up its share of a busy CPU, and the one it waits for comes late: on a
-    loaded machine two threads were six times slower than one.  GNU's OpenMP reads the variable
-    when it is loaded; a wish of the user's own is kept.
-    """
-    wishes = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    if any(name in os.environ for name in wishes):
-        return _compiled("_core")
-    os.environ["GOMP_SPINCOUNT"] = "1000"
-    try:
-        return _compiled("_core")
-    finally:
-        del os.environ["GOMP_SPINCOUNT"]
-
-
 _cpu = _compiled("_cpu")
-_core = _load_core()
+_core = _compiled("_core")
 
 
 def supported_isas() -> list[str]:
@@ -90,13 +73,18 @@ def choose_isa() -> str:
     return name
 
 
-def default_num_threads() -> int:
-    """CPUs this process may really use: affinity, control group, then OMP_NUM_THREADS."""
+def cpus() -> int:
+    """How many CPUs this process may really use: affinity, then control group."""
     affinity = getattr(os, "sched_getaffinity", None)
-    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    cpus = max(1, math.floor(min(cpu_quota(), cpus)))
+    number = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.floor(min(cpu_quota(), number)))
+
+
+def default_num_threads() -> int:
+    """What OMP_NUM_THREADS says, as it does for most libraries, or as many as there are CPUs."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(int(wanted), MAX_THREADS) if wanted.isdecimal() and int(wanted) > 0 else cpus
+    given = wanted.isdecimal() and int(wanted) > 0
+    return min(int(wanted) if given else cpus(), MAX_THREADS)
 
 
 MAX_THREADS = 1024
@@ -128,10 +116,7 @@ def set_num_threads(num_threads: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads the calling thread would use; 1 in a forked child or without OpenMP.
-
-    A limit that OpenMP was given since the last `set_num_threads`, as by threadpoolctl, is kept.
-    """
+    """How many threads the calling thread would use."""
     return _core.get_num_threads()
 
 
@@ -192,7 +177,6 @@ def config() -> dict[str, object]:
         "instruction_set": ISA,
         "supported": supported_isas(),
         "lanes": {"float32": _core.lanes(4), "float64": _core.lanes(8)},
-        "openmp": _core.OPENMP,
         "threads": get_num_threads(),
         "winograd": get_winograd(),
     }
@@ -205,12 +189,10 @@ def show_config() -> None:
     print(f"CPU: {c['cpu']}")
     print(f"instruction set: {c['instruction_set']} (available: {', '.join(supported_isas())})")
     print(f"lanes: {_core.lanes(4)} float32, {_core.lanes(8)} float64")
-    if c["openmp"]:
-        print(f"threads: {c['threads']} (OpenMP)")
-    else:
-        print("threads: 1 (built without OpenMP)")
+    print(f"threads: {c['threads']}")
 
 
 ISA = choose_isa()
+_core.set_cpus(cpus())
 _core.set_num_threads(default_num_threads())
 _core.set_winograd(os.environ.get("CNN_EXT_WINOGRAD") != "0")

@@ -13,7 +13,6 @@ from cpython.buffer cimport (
     PyObject_GetBuffer, Py_buffer)
 from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport ceil
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
@@ -22,10 +21,8 @@ from libc.string cimport memcpy, memmove, memset
 include "kernels/args.pxi"
 
 cdef extern from "core/system.h":
-    enum: HAVE_OPENMP
-    int openmp_limit()
+    enum: HAVE_THREADS
     Py_ssize_t PY_SSIZE_T_MAX
-    int forked_child
     void watch_forks()
     void* allocate(Py_ssize_t size) nogil
     void release(void* address) nogil
@@ -36,10 +33,16 @@ cdef extern from "core/system.h":
     cpu_mode flush_denormals() nogil
     void put_back(cpu_mode before) nogil
     void* active_recorder
+    ctypedef struct pool_team:
+        int threads
+    ctypedef void (*pool_work)(const void* job, Py_ssize_t task, int slot) noexcept nogil
+    int pool_cpus
+    long long pool_clock() nogil
+    pool_team* pool_hire(int threads) nogil
+    void pool_dismiss(pool_team* team) nogil
+    void pool_share(pool_team* team, pool_work work, const void* job, Py_ssize_t tasks, Py_ssize_t chunk) nogil
 
 watch_forks()
-
-OPENMP = bool(HAVE_OPENMP)
 
 cdef enum:
     MOST_POINTERS = 8          # to data, of a call
@@ -129,40 +132,30 @@ cdef int run(kernel loop, const void* args, size_t size, int inputs, int outputs
 
 cdef int execute(const Call* call) except -1:
     # on as many threads as the work is worth; each has its own scratch memory
-    cdef int threads = get_num_threads()
     cdef Py_ssize_t task, tasks = call.tasks, each = call.scratch
+    cdef int threads = <int> min(tasks, get_num_threads()) if call.work >= SMALL_WORK and tasks > 1 else 1
+    cdef pool_team* team = hire(threads)
+    cdef Memory memory
     cdef cpu_mode mode = 0
-    cdef kernel loop = call.loop
-    cdef const void* args = call.args
-    if call.work < SMALL_WORK or tasks < 2:
-        threads = 1
-    elif threads > tasks:
-        threads = <int> tasks
-    if each > PY_SSIZE_T_MAX // (2 * threads):
-        raise MemoryError(f"{each} bytes for each of {threads} threads")
-    each = whole_lines(each)
-    cdef Memory memory = Memory(each * threads)
-    cdef char* base = memory.address
-    with nogil:
-        if threads == 1:
+    cdef Tasks shared
+    try:
+        threads = size_of(team)
+        if each > PY_SSIZE_T_MAX // (2 * threads):
+            raise MemoryError(f"{each} bytes for each of {threads} threads")
+        each = whole_lines(each)
+        memory = Memory(each * threads)
+        shared.loop, shared.args, shared.scratch, shared.each = call.loop, call.args, memory.address, each
+        with nogil:
             mode = flush_denormals()
-            for task in range(tasks):
-                loop(args, task, base)
+            if threads == 1:
+                for task in range(tasks):
+                    shared.loop(shared.args, task, shared.scratch)
+            else:
+                pool_share(team, do_task, &shared, tasks, max(1, tasks // (threads * 16)))
             put_back(mode)
-        else:
-            share_tasks(loop, args, tasks, base, each, threads, max(1, tasks // (threads * 16)))
+    finally:
+        pool_dismiss(team)
     return 0
-
-
-cdef void share_tasks(kernel loop, const void* args, Py_ssize_t tasks, char* scratch, Py_ssize_t each,
-                      int threads, Py_ssize_t share) noexcept nogil:
-    cdef Py_ssize_t task
-    cdef cpu_mode mode = 0
-    with parallel(num_threads=threads):
-        mode = flush_denormals()
-        for task in prange(tasks, schedule="dynamic", chunksize=share):
-            loop(args, task, scratch + threadid() * each)
-        put_back(mode)
 
 
 include "core/block_sum.pxi"

@@ -1,8 +1,7 @@
-"""Threads: the same bits at any number, many callers at once, forks, and the settings."""
+"""Threads: the same bits at any number, many callers at once, and the settings."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -10,20 +9,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 import pytest
 from calls import CALLS, DTYPES, Call, assert_same_bytes, by_id
 from cases import normal
-from numpy.testing import assert_array_equal
 
 import cnn_ext
 from cnn_ext import _core, _dispatch, ops
 
 WORK = 300_000  # products or sums: more than the least that is given to a second thread
-pytestmark = pytest.mark.skipif(not _core.OPENMP, reason="this build has one thread")
 
 
 @pytest.fixture(autouse=True)
@@ -261,84 +257,3 @@ def test_default_follows_the_environment_and_the_cpus(monkeypatch: pytest.Monkey
         for quota, number in [(float("inf"), 8), (3.0, 3), (2.9, 2), (0.5, 1), (100.0, 8)]:
             monkeypatch.setattr(_dispatch, "cpu_quota", lambda quota=quota: quota)
             assert _dispatch.default_num_threads() == number
-
-
-# ------------------------------------------------------------------------------------- forks
-
-FORK = """
-import os, sys, warnings
-import numpy as np
-import cnn_ext
-from cnn_ext import ops
-
-x, w = np.arange(64 * 3 * 20 * 20.0).reshape(64, 3, 20, 20), np.ones((8, 3, 3, 3))
-cnn_ext.set_num_threads(2)
-expected = ops.conv2d(x, w)
-warnings.simplefilter("ignore")  # newer Pythons warn of a fork beside threads
-child = os.fork()
-if child == 0:
-    right = cnn_ext.get_num_threads() == 1
-    right &= np.array_equal(ops.conv2d(x, w), expected)
-    cnn_ext.set_num_threads(4)
-    right &= cnn_ext.get_num_threads() == 1 and np.array_equal(ops.conv2d(x, w), expected)
-    os._exit(0 if right else 1)
-status = os.waitpid(child, 0)[1]
-assert cnn_ext.get_num_threads() == 2
-assert np.array_equal(ops.conv2d(x, w), expected)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_computes_on_one_thread() -> None:
-    process = subprocess.Popen([sys.executable, "-c", FORK], start_new_session=True)
-    try:
-        assert process.wait(timeout=60) == 0
-    finally:
-        if process.poll() is None:  # hung: end the child too
-            os.killpg(process.pid, 9)
-            process.wait()
-
-
-def compute(pipe: Connection, x: np.ndarray, w: np.ndarray) -> None:
-    pipe.send((cnn_ext.get_num_threads(), ops.conv2d(x, w)))
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_multiprocessing(method: str) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this system has no {method}")
-    x, w = normal("x", (64, 3, 20, 20), np.float32), normal("w", (8, 3, 3, 3), np.float32)
-    cnn_ext.set_num_threads(2)
-    expected = ops.conv2d(x, w)  # with threads, before the fork
-    context: Any = multiprocessing.get_context(method)
-    ours, theirs = context.Pipe()
-    process = context.Process(target=compute, args=(theirs, x, w))
-    process.start()
-    try:
-        assert ours.poll(60), "the child hangs"
-        threads, answer = ours.recv()
-        process.join(60)
-        assert process.exitcode == 0
-    finally:
-        process.kill()
-        process.join()
-    assert_array_equal(answer, expected)
-    assert threads >= 1 if method != "fork" else threads == 1
-
-
-def test_limits_of_threadpoolctl_are_kept():
-    # in a process of its own: other packages may have limited OpenMP in this one
-    code = """
-import threadpoolctl, cnn_ext
-cnn_ext.set_num_threads(4)
-assert [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "openmp"]
-with threadpoolctl.threadpool_limits(1):
-    assert cnn_ext.get_num_threads() == 1
-    cnn_ext.set_num_threads(3)
-    assert cnn_ext.get_num_threads() == 3
-assert cnn_ext.get_num_threads() == 3
-"""
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)

@@ -69,11 +69,50 @@ cdef struct Run:
     Py_ssize_t first, count    # blocks of this wave
     double scale
     int threads
+    pool_team* team            # NULL if they are one
+
+cdef struct Wave:              # blocks that threads share
+    void* steps
+    const Segment* segment
+    const Run* run
+    Py_ssize_t first, step     # block n of it has the number first + step * n
+
+cdef struct Trial:             # of runs that have fewer blocks than threads
+    int threads
+    int runs[2]                # on one thread, and on several that share each step
+    long long least[2]         # nanoseconds of the shortest
 
 cdef enum:
+    TRIALS = 8                 # numbers of blocks that have one
+    TRIED = 8                  # runs of either kind
     STREAMS = 256              # at most
     MOST_ARGS = 512            # bytes: more than any struct of arguments
     WAVE = 16                  # blocks whose parts are kept before they are reduced
+
+
+cdef int better(Trial* trial, int threads) noexcept:
+    # Where the blocks are fewer than the threads, these share the tasks of each step, and what one has
+    # written the other must fetch: whether that pays the first runs tell, which take turns.
+    cdef int several
+    lock_pool()
+    if trial.threads != threads:
+        memset(trial, 0, sizeof(trial[0]))
+        trial.threads = threads
+    if trial.runs[0] < TRIED or trial.runs[1] < TRIED:
+        several = trial.runs[1] <= trial.runs[0]
+    else:
+        several = trial.least[1] < trial.least[0]
+    unlock_pool()
+    return threads if several else 1
+
+
+cdef void tried(Trial* trial, int threads, long long took) noexcept:
+    cdef int several = threads > 1
+    lock_pool()
+    if trial.runs[several] == 0 or took < trial.least[several]:
+        trial.least[several] = took
+    trial.runs[several] = min(trial.runs[several] + 1, TRIED)
+    unlock_pool()
 
 
 cdef class Steps:
@@ -90,6 +129,7 @@ cdef class Steps:
     cdef Py_ssize_t arena_size, shared_size, scratch_size, parts_size, kept_size, images
     cdef double work
     cdef Table* table
+    cdef Trial trials[TRIALS]
     cdef bint done
 
     def __dealloc__(self):
@@ -163,39 +203,35 @@ cdef class Steps:
         cdef int s
         cdef cpu_mode mode = 0
         cdef Py_ssize_t scratch = whole_lines(self.scratch_size), others = whole_lines(self.arena_size) + MOST_ARGS
+        cdef Memory memory
         r.views, r.N, r.images, r.scale, r.wave = views, N, images, scale, min(N, WAVE)
-        r.threads = get_num_threads() if self.work * N >= SHARED_WORK else 1
         r.each = others + scratch
-        mine = <object> r.each * r.threads if N >= r.threads else others + <object> scratch * r.threads
-        cdef Memory memory = Memory(mine + self.shared_size + <object> r.wave * self.parts_size
-                                    + <object> N * self.kept_size)
-        r.shared = memory.address
-        r.memory = r.shared + self.shared_size
-        r.parts = r.memory + <Py_ssize_t> mine
-        r.kept = r.parts + r.wave * self.parts_size
-        if self.befores:
-            self.run_before(r.shared)
-        with nogil:
-            mode = flush_denormals()
-            for s in range(self.last + 1):
-                self.run_segment(&self.segments[s], &r)
-            put_back(mode)
-        return 0
-
-    cdef int run_before(self, char* shared) except -1:
-        cdef int i, j
-        cdef Call call
-        cdef char args[MOST_ARGS]
-        memset(&call, 0, sizeof(call))
-        call.args = args
-        for i in range(self.befores):
-            memcpy(args, self.steps[i].args, self.steps[i].size)
-            for j in range(self.steps[i].pointers):
-                if self.steps[i].home[j] == SHARED:
-                    (<char**> args)[j] = shared + self.steps[i].offset[j]
-            call.loop, call.tasks, call.scratch = self.steps[i].loop, self.steps[i].tasks, self.steps[i].scratch
-            call.work = self.steps[i].work
-            execute(&call)
+        r.threads = get_num_threads() if self.work * N >= SHARED_WORK else 1
+        cdef Trial* trial = &self.trials[N] if N < min(r.threads, TRIALS) else NULL
+        if trial != NULL:
+            r.threads = better(trial, r.threads)
+        cdef long long started = pool_clock() if trial != NULL else 0
+        r.team = hire(r.threads)
+        try:
+            r.threads = size_of(r.team)
+            mine = <object> r.each * r.threads if N >= r.threads else others + <object> scratch * r.threads
+            memory = Memory(mine + self.shared_size + <object> r.wave * self.parts_size
+                            + <object> N * self.kept_size)
+            r.shared = memory.address
+            r.memory = r.shared + self.shared_size
+            r.parts = r.memory + <Py_ssize_t> mine
+            r.kept = r.parts + r.wave * self.parts_size
+            with nogil:
+                mode = flush_denormals()
+                for s in range(self.befores):
+                    self.run_step(&self.steps[s], 0, r.memory, &r, r.threads)
+                for s in range(self.last + 1):
+                    self.run_segment(&self.segments[s], &r)
+                put_back(mode)
+            if trial != NULL:
+                tried(trial, r.threads, pool_clock() - started)
+        finally:
+            pool_dismiss(r.team)
         return 0
 
     cdef void run_segment(self, const Segment* segment, Run* r) noexcept nogil:
@@ -216,19 +252,17 @@ cdef class Steps:
     cdef void run_wave(self, const Segment* segment, const Run* r) noexcept nogil:
         # The last blocks of one segment are the first ones of the next: they are still in the cache.
         cdef int threads = r.threads if segment.work * r.count >= SHARED_WORK else 1
-        cdef Py_ssize_t n, first = r.first, step = 1
-        cdef cpu_mode mode = 0
+        cdef Py_ssize_t n
+        cdef Wave wave
+        wave.steps, wave.segment, wave.run = <void*> self, segment, r
+        wave.first, wave.step = r.first, 1
         if (segment - self.segments) % 2:
-            first, step = r.first + r.count - 1, -1
+            wave.first, wave.step = r.first + r.count - 1, -1
         if threads > 1 and r.count >= threads:
-            with parallel(num_threads=threads):
-                mode = flush_denormals()
-                for n in prange(r.count, schedule="dynamic", chunksize=1):
-                    self.run_block(segment, first + step * n, r.memory + threadid() * r.each, r, 1)
-                put_back(mode)
+            pool_share(r.team, do_block, &wave, r.count, 1)
         else:
             for n in range(r.count):
-                self.run_block(segment, first + step * n, r.memory, r, threads)
+                self.run_block(segment, wave.first + wave.step * n, r.memory, r, threads)
 
     cdef void run_block(self, const Segment* segment, Py_ssize_t n, char* memory, const Run* r,
                         int sharing) noexcept nogil:
@@ -246,6 +280,7 @@ cdef class Steps:
         cdef double work = step.work
         cdef kernel loop = step.loop
         cdef int j, home
+        cdef Tasks shared
         memcpy(args, step.args, step.size)
         for j in range(step.pointers):
             home = step.home[j]
@@ -275,7 +310,14 @@ cdef class Steps:
             (<Loss*> args).scale = (<Loss*> args).scale * r.scale
         if sharing > 1 and step.tasks > 1 and work >= (
                 SHARED_WORK if step.time == EACH_BLOCK else SMALL_WORK):
-            share_tasks(loop, args, step.tasks, scratch, room, sharing, 1)
+            shared.loop, shared.args, shared.scratch, shared.each = loop, args, scratch, room
+            pool_share(r.team, do_task, &shared, step.tasks, 1)
         else:
             for task in range(step.tasks):
                 loop(args, task, scratch)
+
+
+cdef void do_block(const void* job, Py_ssize_t n, int slot) noexcept nogil:
+    cdef const Wave* wave = <const Wave*> job
+    (<Steps> wave.steps).run_block(wave.segment, wave.first + wave.step * n, wave.run.memory + slot * wave.run.each,
+                                   wave.run, 1)
