@@ -50,7 +50,6 @@ cdef enum:
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
     FEW_CHANNELS = 2           # output channels a group: too few for the tiles
-    WEIGHT_PIXELS = 1024       # pixels of an image block that one weight-gradient pass runs over
     CHUNK = 16384              # numbers a task of an elementwise kernel
     SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks
     LARGEST = 2147483647       # of any extent, stride or offset: what `ops` admits

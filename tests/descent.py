@@ -50,7 +50,7 @@ def rmsprop(
 
 def muon(
     p: Array, g: Array, state: State, lr: float, momentum: float = 0.95, nesterov: bool = True,
-    weight_decay: float = 0.0, ns_steps: int = 3,
+    weight_decay: float = 0.0, ns_steps: int = 3, keep_norms: bool = False,
 ) -> Array:  # fmt: skip
     """For matrices and the filters of convolutions."""
     state["v"] = momentum * state.get("v", 0.0) + g
@@ -61,7 +61,8 @@ def muon(
     for _ in range(ns_steps):
         x = 3.4445 * x - 4.7750 * (x @ x.T) @ x + 2.0315 * (x @ x.T) @ (x @ x.T) @ x
     step = lr * np.sqrt(max(1, rows / columns))
-    return (1 - lr * weight_decay) * p - step * x.reshape(p.shape)
+    kept = np.sqrt(rows / (p**2).sum()) if keep_norms else 1 - lr * weight_decay
+    return kept * p - step * x.reshape(p.shape)
 
 
 RULES: dict[str, Step] = {"SGD": sgd, "Adam": adam, "AdamW": adamw, "RMSprop": rmsprop}

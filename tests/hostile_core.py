@@ -132,7 +132,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
         ("conv2d_input", [new(), new(), new(), size, conv], [2]),
         ("conv2d_weight", [new(), new(), new(), size, conv], [2]),
-        ("block_sum", [new(), new(), size, 3, 8, True], [1]),
+        ("block_sum", [new(), new(), size, 3, 8], [1]),
         ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
         ("batch_norm_statistics", [new(), new(), size, N, 4, 16, 5], [1]),
         ("batch_norm_merge", [new(), new(), new(), size, N, 4, 16, 5], [1, 2]),
@@ -315,7 +315,7 @@ def recorded() -> None:
             part, total = (np.frombuffer(_core.Memory(n), np.uint8) for n in (size, sums))
             numbers = part[: size // 4 * 4].view(np.float32)
             _core.elementwise("relu", x, None, numbers, 4, min(L, len(numbers)), 0.0)
-            _core.block_sum(numbers[first:], total[: sums // 4 * 4].view("f4"), 4, 1, count, False)
+            _core.block_sum(numbers[first:], total[: sums // 4 * 4].view("f4"), 4, 1, count)
             return [total]
 
         return _core.record(function, [x], [], 4)

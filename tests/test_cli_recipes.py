@@ -88,6 +88,22 @@ def test_groups_have_rates_of_their_own(folder: Path, made: dict[str, Any]) -> N
     assert len(optimizer.parameters) == len(list(net.parameters()))
 
 
+def test_norms_and_the_momentum_of_the_rest(
+    folder: Path, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--epochs", "1", "--keep-norms", "--momentum", "0.6", "--rest-momentum", "0.8"]
+    words += ["--lr", "0.01", "--bias-lr", "4", "--head-lr", "0.5", "--weight-decay", "0.2"]
+    assert main([*TRAIN, *words, "--optimizer", "muon"]) == 0
+    groups = made["optimizer"].param_groups
+    assert [group["weight_decay"] for group in groups] == [0.2, 0.05, 0.4]
+    assert [group["momentum"] for group in groups] == [0.6, 0.8, 0.8]
+    assert all(group["keep_norms"] for group in groups)
+    assert main([*TRAIN, "--keep-norms"]) == 2
+    assert "--keep-norms: needs --optimizer muon" in capsys.readouterr().err
+    assert main([*TRAIN, "--optimizer", "adam", "--rest-momentum", "0.8"]) == 2
+    assert "--rest-momentum: needs an --optimizer with --momentum" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_every_rule_begins_with_defaults_that_learn(name: str, folder: Path) -> None:
     assert main([*TRAIN, "--optimizer", name, "--epochs", "2", "--history", "h.json"]) == 0

@@ -58,7 +58,7 @@ def gradient_sums(dy: Any, x: np.ndarray, mean: Any, var: Any, images: int) -> n
     size, N, channels, pixels = sizes(x)
     parts, sums = empty((N, 2, channels), x.dtype), empty((2, channels), x.dtype)
     _core.batch_norm_sums(dy, x, mean, var, parts, size, N, channels, pixels, EPS, images)
-    _core.block_sum(parts, sums, size, N, sums.size, False)
+    _core.block_sum(parts, sums, size, N, sums.size)
     return sums
 
 
@@ -138,7 +138,7 @@ def test_a_clip_lets_through_what_a_clip_behind_would(dtype: str, training: bool
     behind = np.where((y > clip[0]) & (y < clip[1]), lanes_of(dy), 0).astype(dtype)
     wanted_sums = gradient_sums(behind, data, mean, var, 21)
     _core.batch_norm_sums(lanes_of(dy), data, mean, var, parts, *size, EPS, 21, weight, bias, clip)
-    _core.block_sum(parts, sums, size[0], size[1], 2 * C, False)
+    _core.block_sum(parts, sums, size[0], size[1], 2 * C)
     assert_array_equal(sums, wanted_sums)
     given, wanted = (sums if training else None), empty(data.shape, data.dtype)
     _core.batch_norm_input(behind, data, mean, var, weight, given, wanted, *size, EPS, 21)

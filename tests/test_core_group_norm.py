@@ -45,7 +45,7 @@ def step(x: np.ndarray, dy: np.ndarray, weight: Any, bias: Any, case: Any, image
     _core.group_norm(x, weight, bias, y, stats, *sizes, EPS, across)
     _core.group_norm_input(dy, x, weight, stats, dx, *sizes, across)
     _core.group_norm_sums(dy, x, stats, parts, *sizes, images, across)
-    _core.block_sum(parts, sums, x.itemsize, N, sums.size, False)
+    _core.block_sum(parts, sums, x.itemsize, N, sums.size)
     return [y, dx, sums]
 
 

@@ -19,6 +19,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"momentum": 0.6, "weight_decay": 0.3, "ns_steps": 5},
     {"momentum": 0.9, "nesterov": False},
     {"momentum": 0.0, "nesterov": False, "ns_steps": 1},
+    {"momentum": 0.6, "keep_norms": True, "weight_decay": 0.3},
 ]
 SHAPES = [(5, 9), (9, 5), (6, 6), (1, 4), (4, 1), (8, 3, 3, 3), (4, 7, 2)]
 

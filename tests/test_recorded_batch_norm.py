@@ -40,7 +40,7 @@ def weight_gradient(dy: Any, x: Any, w: Any, shape: Any, images: int) -> np.ndar
         block = slice(n, n + 1)
         _core.conv2d_weight(dy[block], x[block], parts[block], x.itemsize, (1, *shape),
                             min(L, images - n * L))  # fmt: skip
-    _core.block_sum(parts, dw, x.itemsize, len(x), dw.size, False)
+    _core.block_sum(parts, dw, x.itemsize, len(x), dw.size)
     return dw
 
 

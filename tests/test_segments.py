@@ -25,7 +25,7 @@ def add(a: np.ndarray, b: np.ndarray, y: np.ndarray | None = None) -> np.ndarray
 
 def reduced(part: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     y = empty((L,), F) if y is None else y
-    _core.block_sum(part, y, 4, 1, L, False)
+    _core.block_sum(part, y, 4, 1, L)
     return y
 
 
@@ -149,12 +149,12 @@ def of_the_stream_itself(x: np.ndarray) -> None:
 def more_than_one_part(x: np.ndarray) -> None:
     y = empty((2 * L,), F)
     _core.elementwise("add", x, W, y, 4, L, 0.0)
-    _core.block_sum(y, empty((L,), F), 4, 2, L, False)
+    _core.block_sum(y, empty((L,), F), 4, 2, L)
 
 
 def more(x: np.ndarray) -> None:
     y = reduced(add(x, W))
-    _core.block_sum(add(x, W), y, 4, 1, L, True)
+    _core.block_sum(add(x, W), y, 4, 1, L)
 
 
 def into_the_weights(x: np.ndarray) -> None:
@@ -194,7 +194,7 @@ def test_sums_over_weights_alone_are_as_they_are() -> None:
 
     def function() -> list[np.ndarray]:
         total = empty((L,), F)
-        _core.block_sum(parts, total, 4, 3, L, False)
+        _core.block_sum(parts, total, 4, 3, L)
         return [add(x, total)]
 
     y = np.zeros((2, L), F)

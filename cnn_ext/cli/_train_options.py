@@ -147,6 +147,19 @@ def _add_descent(parser: argparse.ArgumentParser) -> None:
         help=f"part of the last step that goes on in the next (default: {_others(MOMENTUM)})",
     )
     parser.add_argument(
+        "--rest-momentum",
+        type=PART,
+        metavar="N",
+        help="momentum of what --bias-lr and --head-lr are for (default: --momentum)",
+    )
+    parser.add_argument(
+        "--keep-norms",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="for muon: filters and matrices keep their norms instead of decaying, and all else "
+        "loses the same part in a step, --lr times --weight-decay, whatever its own rate",
+    )
+    parser.add_argument(
         "--clip-norm",
         type=ABOVE_0,
         metavar="N",

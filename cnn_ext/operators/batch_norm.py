@@ -113,7 +113,7 @@ class BatchNorm(Operator):
             _core.batch_norm_sums(
                 dy.data, x_lanes.data, mean, var, parts, item, *sizes, eps, dy.images, w, b, clip
             )
-            _core.block_sum(parts, sums, item, dy.blocks, 2 * C, False)
+            _core.block_sum(parts, sums, item, dy.blocks, 2 * C)
             for key, learned, row in zip(("bias", "weight"), learns, sums, strict=True):
                 if learned:
                     run.learn_whole(node, key, row)

@@ -65,7 +65,7 @@ class GroupNorm(Operator):
             _core.group_norm_sums(
                 dy.data, x_lanes.data, stats, parts, item, *sizes, dy.images, a["across"]
             )
-            _core.block_sum(parts, sums, item, dy.blocks, 2 * C, False)
+            _core.block_sum(parts, sums, item, dy.blocks, 2 * C)
             for key, learned, row in zip(("bias", "weight"), learns, sums, strict=True):
                 if learned:
                     run.learn_whole(node, key, row)

@@ -14,6 +14,8 @@ from .conv2d import bias_fits
 from .conv2d_c import clipped, dense
 from .packing import block_places, in_blocks
 
+WIDEST = 64  # bytes of a vector of any instruction set: which way is taken depends on none
+
 
 class Linear(Operator):
     """``y = x weight' + bias``.
@@ -56,7 +58,7 @@ class Linear(Operator):
         N, size = dy.images, dy.dtype.itemsize
         if run.learns(node, "weight"):
             dw = empty((K, C), dy.dtype)
-            if C < dy.data.shape[-1]:  # too few features for a vector: a 1 x 1 convolution
+            if C < WIDEST // size:  # too few features for a vector: a 1 x 1 convolution
                 core = (dy.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
                 _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
             else:

@@ -45,6 +45,9 @@ class Muon(Optimizer):
         Steps of Newton and Schulz's iteration; PyTorch takes 5, Jordan's nets for CIFAR-10 3.
     orthogonal : bool
         False moves matrices as SGD does.
+    keep_norms : bool
+        Matrices do not decay: each gets the norm ``sqrt(rows)`` before it is moved, as in Jordan's
+        nets for CIFAR-10.
 
     Raises
     ------
@@ -54,7 +57,7 @@ class Muon(Optimizer):
 
     slots = ("momentum_buffer",)
     momentum, weight_decay, nesterov = Shared(), Shared(), Shared()
-    ns_steps, orthogonal = Shared(), Shared()
+    ns_steps, orthogonal, keep_norms = Shared(), Shared(), Shared()
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Muon(Optimizer):
         nesterov: bool = True,
         ns_steps: int = 3,
         orthogonal: bool = True,
+        keep_norms: bool = False,
         *,
         decay_biases: bool = True,
         max_norm: float | None = None,
@@ -72,7 +76,7 @@ class Muon(Optimizer):
     ) -> None:
         defaults = {
             "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov,
-            "ns_steps": ns_steps, "orthogonal": orthogonal,
+            "ns_steps": ns_steps, "orthogonal": orthogonal, "keep_norms": keep_norms,
         }  # fmt: skip
         super().__init__(
             parameters, defaults,
@@ -86,7 +90,8 @@ class Muon(Optimizer):
         if checked["nesterov"] and checked["momentum"] == 0:
             raise ValueError("nesterov: expected momentum above 0 with it")
         checked["ns_steps"] = check.whole(options["ns_steps"], "ns_steps", 1)
-        checked["orthogonal"] = bool(options["orthogonal"])
+        for name in ("orthogonal", "keep_norms"):
+            checked[name] = bool(options[name])
         return checked
 
     def slots_for(self, options: dict[str, Any]) -> tuple[str, ...]:
@@ -97,9 +102,11 @@ class Muon(Optimizer):
     ) -> Iterable[Call]:
         if p.ndim < 2 or not p.size or not options["orthogonal"]:
             return momentum_step(p, g, state, options)
-        momentum, lr, decay = options["momentum"], options["lr"], options["weight_decay"]
-        rows = len(p)
-        moved = p.reshape(rows, -1) * p.dtype.type(1 - lr * decay)
+        momentum, lr = options["momentum"], options["lr"]
+        rows, kept = len(p), 1 - lr * options["weight_decay"]
+        if options["keep_norms"] and (norm := _norm(p)):
+            kept = math.sqrt(rows) / norm
+        moved = p.reshape(rows, -1) * p.dtype.type(kept)
         calls: list[Call] = []
         direction = g
         if momentum:

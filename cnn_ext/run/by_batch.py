@@ -110,7 +110,7 @@ class ByBatch:
         """Add the sum of parts, one for each block, (number, *shape of the weight)."""
         count, *shape = parts.shape
         gradient = empty(tuple(shape), parts.dtype)
-        _core.block_sum(parts, gradient, parts.dtype.itemsize, count, gradient.size, False)
+        _core.block_sum(parts, gradient, parts.dtype.itemsize, count, gradient.size)
         self.learn_parameter(node.weights[key], gradient, True)
 
     def learn_whole(self, node: Node, key: str, gradient: np.ndarray) -> None:
@@ -273,7 +273,7 @@ def settle(graph: Graph, observed: Sequence[tuple[Node, Any, Any]], images: int)
 def whole_of(part: np.ndarray) -> np.ndarray:
     """The sum over all blocks of what each gives, for a pass that may be recorded."""
     whole = empty(part.shape, part.dtype)
-    _core.block_sum(part, whole, part.dtype.itemsize, 1, whole.size, False)
+    _core.block_sum(part, whole, part.dtype.itemsize, 1, whole.size)
     return whole
 
 

@@ -218,54 +218,48 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef Shape s = shape_of(shape)
-    cdef Py_ssize_t L = table.lanes, tasks, most = max(1, WEIGHT_PIXELS // s.P // s.Q)
-    cdef Py_ssize_t live = live_lanes(images, s.N, table), full = s.N - (live < L)
+    cdef Py_ssize_t L = table.lanes, live = live_lanes(images, s.N, table)
+    cdef Py_ssize_t count = s.G * s.K * s.C * s.R * s.S, tasks
     cdef ConvWeight a
+    cdef Memory parts  # of each block, so that they are added up in one order
     a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
     a.dy = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
-    a.dw = held.pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
+    cdef void* whole = held.pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
+    if s.N == 0:
+        memset(whole, 0, count * itemsize)
+        return
+    parts = Memory((s.N if s.N > 1 else 0) * <object> count * itemsize)
+    a.dw = whole if s.N == 1 else <void*> parts.address
     if s.R == s.S == s.step_h == s.step_w == 1 and s.P == s.H and s.Q == s.W and s.top == s.left == 0:
         s.Q = s.W = s.H * s.W  # the pixels are one long row
         s.P = s.H = 1
+    a.N, a.live = s.N, live
     a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left
-    if s.N == 0:
-        memset(a.dw, 0, s.G * s.K * s.C * s.R * s.S * itemsize)
-    if s.N and winograd_is_faster(&s, itemsize, s.P, s.Q):
-        run_winograd_weight(table, &a, s.N, live)
-        return
     cdef kernel loop = table.conv_weight
-    if s.C == 1 and s.K <= FEW_CHANNELS:
-        loop, tasks = table.conv_weight_strips, s.G * s.K
+    if winograd_is_faster(&s, itemsize, s.P, s.Q):
+        run_winograd_weight(table, &a)
     else:
-        tasks = table.conv_weight_tasks(&a)
-    a.first = 0
-    while a.first < s.N:  # a block with lanes that do not count by itself
-        a.last = min(full if a.first < full else s.N, a.first + most)
-        a.live = L if a.last <= full else live
-        run(loop, &a, sizeof(a), 2, 1, tasks, 2.0 * (a.last - a.first) * s.G * s.K * s.P * s.Q
-            * s.C * s.R * s.S * L, 0, LIVE | (ADDS if a.first else 0))
-        a.first = a.last
+        if s.C == 1 and s.K <= FEW_CHANNELS:
+            loop, tasks = table.conv_weight_strips, s.G * s.K
+        else:
+            tasks = table.conv_weight_tasks(&a)
+        run(loop, &a, sizeof(a), 2, 1, s.N * tasks, 2.0 * s.N * s.P * s.Q * count * L, 0, LIVE)
+    if s.N > 1:
+        run_block_sum(table, parts.address, whole, s.N, count)
 
 
-cdef int run_winograd_weight(Table* table, const ConvWeight* direct, Py_ssize_t N,
-                             Py_ssize_t live) except -1:
-    # each block gives a part of its own, so that they can be added up in a fixed order
+cdef int run_winograd_weight(Table* table, const ConvWeight* direct) except -1:
     cdef WinogradWeight a
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
-    cdef Py_ssize_t count = direct.K * direct.C * direct.R * direct.S
-    cdef Memory parts = Memory((N if N > 1 else 0) * <object> count * table.itemsize)
-    a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw if N == 1 else <void*> parts.address
+    a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
-    a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, N, live
+    a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, direct.N, direct.live
     # half as many for 5 x 5 taps, whose sums lose more digits
     chunks = (tiles * (1 if a.taps == 3 else 2) + SUMMED_TILES - 1) // SUMMED_TILES
     a.chunk = (tiles + chunks - 1) // chunks
-    run(table.winograd_weight, &a, sizeof(a), 2, 1, N, 1e6, table.winograd_weight_scratch(&a), LIVE)
-    if N > 1:
-        run_block_sum(table, parts.address, direct.dw, N, count, False)
-    return 0
+    return run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,

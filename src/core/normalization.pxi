@@ -34,7 +34,7 @@ def batch_norm_merge(parts, mean, var, int itemsize, Py_ssize_t N, Py_ssize_t C,
     cdef BatchMerge a
     channel_cut(table, N, C, pixels)
     live_lanes(images, N, table)
-    a.N, a.first, a.step, a.images = N, 0, 2 * C * itemsize, images
+    a.N, a.first, a.blocks, a.step, a.images = N, 0, N, 2 * C * itemsize, images
     a.C, a.pixels, a.chunk = C, pixels, SUM_CHUNK
     a.parts = held.pointer(parts, (N, 2, C), itemsize)
     a.mean = held.pointer(mean, (C,), itemsize, True)

@@ -196,8 +196,8 @@ cdef class Recorder(Steps):
             right = number[0] == self.images
             number += 1
         if step.marks & REDUCES:
-            right = right and number[0] == 1 and number[1] == 0
-            number += 3
+            right = right and number[0] == 1 and number[1] == 0 and number[2] == 1
+            number += 4
         if step.marks & NUMBERED:
             right = right and number[0] == 0
             number += 1

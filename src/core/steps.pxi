@@ -17,8 +17,8 @@ cdef enum:                     # marks of a call
     SECOND_PLAIN = 8           # the second one is
     # Numbers behind the pointers that a run replaces, in this order:
     LIVE = 16                  # how many images there are
-    REDUCES = 32               # how many parts the first pointer has, the number of the first one, and how
-                               # many bytes lie from one to the next; what it writes is whole
+    REDUCES = 32               # how many parts the first pointer has, the number of the first one, of how many,
+                               # and how many bytes lie from one to the next; what it writes is whole
     NUMBERED = 64              # the number of the first image
     BATCH = 128                # how many images the batch has
     REPLACED = LIVE | REDUCES | NUMBERED | BATCH
@@ -65,7 +65,7 @@ cdef struct Run:
     char* shared
     char* parts
     char* kept
-    Py_ssize_t N, images, wave, each
+    Py_ssize_t N, images, wave, each, slots  # parts: of a wave, and sums of waves
     Py_ssize_t first, count    # blocks of this wave
     double scale
     int threads
@@ -87,7 +87,6 @@ cdef enum:
     TRIED = 8                  # runs of either kind
     STREAMS = 256              # at most
     MOST_ARGS = 512            # bytes: more than any struct of arguments
-    WAVE = 16                  # blocks whose parts are kept before they are reduced
 
 
 cdef int better(Trial* trial, int threads) noexcept:
@@ -203,9 +202,14 @@ cdef class Steps:
         cdef int s
         cdef cpu_mode mode = 0
         cdef Py_ssize_t scratch = whole_lines(self.scratch_size), others = whole_lines(self.arena_size) + MOST_ARGS
+        cdef Py_ssize_t waves
         cdef Memory memory
         r.views, r.N, r.images, r.scale, r.wave = views, N, images, scale, min(N, WAVE)
-        r.each = others + scratch
+        r.each, r.slots = others + scratch, r.wave
+        waves = (N - 1) // WAVE
+        while waves:
+            r.slots += 1
+            waves //= 2
         r.threads = get_num_threads() if self.work * N >= SHARED_WORK else 1
         cdef Trial* trial = &self.trials[N] if N < min(r.threads, TRIALS) else NULL
         if trial != NULL:
@@ -215,12 +219,12 @@ cdef class Steps:
         try:
             r.threads = size_of(r.team)
             mine = <object> r.each * r.threads if N >= r.threads else others + <object> scratch * r.threads
-            memory = Memory(mine + self.shared_size + <object> r.wave * self.parts_size
+            memory = Memory(mine + self.shared_size + <object> r.slots * self.parts_size
                             + <object> N * self.kept_size)
             r.shared = memory.address
             r.memory = r.shared + self.shared_size
             r.parts = r.memory + <Py_ssize_t> mine
-            r.kept = r.parts + r.wave * self.parts_size
+            r.kept = r.parts + r.slots * self.parts_size
             with nogil:
                 mode = flush_denormals()
                 for s in range(self.befores):
@@ -241,8 +245,11 @@ cdef class Steps:
         while True:  # once at least: the sums of no images are zero
             r.count = min(wave, r.N - r.first)
             self.run_wave(segment, r)
-            for i in range(segment.reductions, segment.wholes):
-                self.run_step(&self.steps[i], r.first, r.memory, r, r.threads)
+            for i in range(segment.reductions, segment.wholes):  # of the wave, or at the end of all, if they are kept
+                if self.steps[i].home[0] == PARTS:
+                    self.run_step(&self.steps[i], r.first, r.memory, r, r.threads)
+                elif r.first + r.count >= r.N:
+                    self.run_step(&self.steps[i], 0, r.memory, r, r.threads)
             r.first += r.count
             if r.first >= r.N:
                 break
@@ -298,9 +305,11 @@ cdef class Steps:
             number[0] = min(self.images, r.images - n * self.images)
             number += 1
         if step.marks & REDUCES:
-            number[0], number[1], number[2] = r.count, r.first, step.stride[0]
-            number += 3
-            work *= r.count
+            number[0], number[1], number[2], number[3] = r.N - n, n, r.N, step.stride[0]
+            if step.home[0] == PARTS:
+                number[0] = r.count
+            work *= number[0]
+            number += 4
         if step.marks & NUMBERED:
             number[0] = n * self.images
             number += 1

@@ -48,13 +48,13 @@ cdef struct Turn:
 
 
 cdef struct ConvWeight:
-    # dw[k, c, r, s] += sum over images first..last-1 and pixels of dy * x
+    # dw[n, k, c, r, s] = sum over the images of each of N blocks and pixels of dy * x
     const void* x
     const void* dy
     void* dw
     Py_ssize_t live
     Py_ssize_t G, C, K, H, W, R, S, P, Q
-    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, first, last
+    Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, N
     int shape  # of the tiles
 
 
@@ -165,12 +165,17 @@ cdef struct Loss:
     double value, scale        # the first: how smooth labels are, gamma or delta
 
 
+cdef enum:
+    LEAF = 4                   # images whose products one run of the inner loop adds up for a linear layer
+    WAVE = 16                  # blocks whose parts are kept before they are reduced; a power of two
+    LEVELS = 48                # of the tree of all blocks that there can be
+
 cdef struct BlockSum:
-    # y = sum over N parts of `count` numbers each, in order, `step` bytes apart; added to what y holds
-    # if parts came before the `first`
+    # y = sum over all `blocks` of `count` numbers each, a binary tree.  N of them are here, `step` bytes apart, from
+    # block `first` on; behind a whole wave lie, as far apart, sums of waves that came before.
     const void* x
     void* y
-    Py_ssize_t N, first, step
+    Py_ssize_t N, first, blocks, step
     Py_ssize_t count, chunk
 
 
@@ -183,12 +188,11 @@ cdef struct BatchStatistics:
 
 
 cdef struct BatchMerge:
-    # The same of the whole batch, from the parts of N blocks, `step` bytes apart, of which `first` came
-    # before; from the last block on the variance.
+    # The same of the whole batch, and the variance, from parts that lie as those of `BlockSum`.
     const void* parts
     void* mean
     void* var
-    Py_ssize_t N, first, step, images
+    Py_ssize_t N, first, blocks, step, images
     Py_ssize_t C, pixels, chunk
 
 

@@ -96,48 +96,109 @@ cdef inline void gradient_sums(const vec* dy, const vec* x, vec mean, Py_ssize_t
     clipped_sums(dy, x, &f, count, total, product, False)
 
 
+cdef inline void merge(vec* mean, vec* squares, vec m, vec s, double before, double here) noexcept nogil:
+    # mean and sum of squared deviations of so many numbers, and then of as many more (Chan, Golub and LeVeque 1979)
+    cdef double share = here / (before + here)
+    cdef vec delta = m - mean[0]
+    mean[0] += delta * <real> share
+    squares[0] += s + delta * delta * <real> (before * share)
+
+
 cdef void batch_norm_statistics(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # of each image, then of pairs of them, of pairs of pairs ...
     cdef const BatchStatistics* a = <const BatchStatistics*> args
     cdef Channels part = channels_of(task, a.C, a.channels)
-    cdef Py_ssize_t live = a.live if part.n == a.N - 1 else LANES, c
-    cdef mask counts = vec_first(live)
+    cdef Py_ssize_t live = a.live if part.n == a.N - 1 else LANES, c = part.first, l, half
+    cdef vec pixels = vec_all(<real> a.pixels)
+    cdef vec[LANES] mean, squares
     cdef const vec* x
-    cdef real* mean = <real*> a.parts + 2 * part.n * a.C
-    for c in range(part.first, part.last):
-        x = <const vec*> (<const real*> a.x + (part.n * a.C + c) * a.pixels * LANES)
-        mean[c] = vec_sum(vec_select(counts, sum_of(x, a.pixels), VEC_ZERO)) / <real> (live * a.pixels)
-        mean[a.C + c] = vec_sum(vec_select(counts, squares_of(x, vec_all(mean[c]), a.pixels), VEC_ZERO))
+    cdef real* y = <real*> a.parts + 2 * part.n * a.C
+    cdef int rest
+    while c < part.last:
+        rest = <int> min(part.last - c, LANES)
+        for l in range(LANES):
+            mean[l] = squares[l] = VEC_ZERO
+            if l < rest:
+                x = <const vec*> (<const real*> a.x + (part.n * a.C + c + l) * a.pixels * LANES)
+                mean[l] = sum_of(x, a.pixels) / pixels
+                squares[l] = squares_of(x, mean[l], a.pixels)
+        vec_turn(mean)  # now the channels are the lanes
+        vec_turn(squares)
+        half = 1
+        while half < live:
+            l = 0
+            while l + half < live:
+                merge(&mean[l], &squares[l], mean[l + half], squares[l + half], <double> half * a.pixels,
+                      <double> min(half, live - l - half) * a.pixels)
+                l += 2 * half
+            half *= 2
+        vec_store_part(y + c, mean[0], rest)
+        vec_store_part(y + a.C + c, squares[0], rest)
+        c += rest
+
+
+cdef struct Level:             # of the tree of blocks: what so many numbers have
+    vec mean, squares
+    double count
+
+
+cdef inline Level level_at(const real* part, Py_ssize_t C, int rest, double count) noexcept nogil:
+    cdef Level here
+    here.mean, here.squares, here.count = vec_load_part(part, rest), vec_load_part(part + C, rest), count
+    return here
+
+
+cdef inline Level both(Level left, Level right) noexcept nogil:
+    merge(&left.mean, &left.squares, right.mean, right.squares, left.count, right.count)
+    left.count += right.count
+    return left
 
 
 cdef void batch_norm_merge(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # Chan's formula, block by block; the mean and the sum so far lie in the results between two waves
+    # the tree of `block_sum`
     cdef const BatchMerge* a = <const BatchMerge*> args
-    cdef real* mean = <real*> a.mean
-    cdef real* var = <real*> a.var
-    cdef const real* part
-    cdef vec m, s, delta
-    cdef double before, here, share
-    cdef Py_ssize_t i = task * a.chunk, last = min(a.C, (task + 1) * a.chunk), n
-    cdef int rest
-    while i < last:
-        rest = <int> min(last - i, LANES)
-        m = s = VEC_ZERO
-        if a.first:
-            m, s = vec_load_part(mean + i, rest), vec_load_part(var + i, rest)
-        before = <double> a.first * LANES * a.pixels
+    cdef Py_ssize_t i = task * a.chunk, end = min(a.C, (task + 1) * a.chunk), n, k, wave
+    cdef bint last = a.first + a.N >= a.blocks, begun
+    cdef double each = <double> LANES * a.pixels, all = <double> a.images * a.pixels
+    cdef Level[LEVELS] level
+    cdef Level here
+    cdef real* part
+    cdef int rest, d
+    here.mean, here.squares, here.count = VEC_ZERO, VEC_ZERO, 0
+    while i < end:
+        rest = <int> min(end - i, LANES)
+        part = <real*> a.parts + i
         for n in range(a.N):
-            part = <const real*> (<const char*> a.parts + n * a.step) + i
-            here = <double> min(LANES, a.images - (a.first + n) * LANES) * a.pixels
-            share = here / (before + here)
-            delta = vec_load_part(part, rest) - m
-            m += delta * <real> share
-            s += vec_load_part(part + a.C, rest) + delta * delta * <real> (before * share)
-            before += here
-        if (a.first + a.N) * LANES >= a.images:
-            s = s / vec_all(<real> max(before, 1.0))
-        vec_store_part(mean + i, m, rest)
-        vec_store_part(var + i, s, rest)
-        i += LANES
+            here = level_at(<real*> (<char*> part + n * a.step), a.C, rest, min(each, all - (a.first + n) * each))
+            k, d = n, 0
+            while k & 1:
+                here = both(level[d], here)
+                k >>= 1
+                d += 1
+            level[d] = here
+        k, d, begun = a.N, 0, False
+        while k:
+            if k & 1:
+                here = both(level[d], here) if begun else level[d]
+                begun = True
+            k >>= 1
+            d += 1
+        wave, d = a.first // WAVE, 0
+        while wave:
+            if wave & 1:
+                here = both(level_at(<real*> (<char*> part + (WAVE + d) * a.step), a.C, rest, (WAVE << d) * each), here)
+            elif not last:
+                break
+            wave >>= 1
+            d += 1
+        if last:
+            vec_store_part(<real*> a.mean + i, here.mean, rest)
+            vec_store_part(<real*> a.var + i, here.squares / vec_all(<real> max(all, 1.0)), rest)
+        else:
+            part = <real*> (<char*> part + (WAVE + d) * a.step)
+            vec_store_part(part, here.mean, rest)
+            vec_store_part(part + a.C, here.squares, rest)
+        i += rest
 
 
 cdef inline real one_by_deviation(real var, double eps) noexcept nogil:
@@ -168,7 +229,7 @@ cdef void batch_norm(const void* args, Py_ssize_t task, char* scratch) noexcept 
 cdef void batch_norm_sums(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const BatchSums* a = <const BatchSums*> args
     cdef Channels part = channels_of(task, a.C, a.channels)
-    cdef mask counts = vec_first(a.live if part.n == a.N - 1 else LANES)
+    cdef Py_ssize_t live = a.live if part.n == a.N - 1 else LANES
     cdef real* sums = <real*> a.parts + 2 * part.n * a.C
     cdef vec total = VEC_ZERO, product = VEC_ZERO
     cdef const vec* dy
@@ -184,9 +245,9 @@ cdef void batch_norm_sums(const void* args, Py_ssize_t task, char* scratch) noex
             clipped_sums(dy, x, &f, a.pixels, &total, &product, True)
         else:
             clipped_sums(dy, x, &f, a.pixels, &total, &product, False)
-        sums[c] = vec_sum(vec_select(counts, total, VEC_ZERO))
-        sums[a.C + c] = (vec_sum(vec_select(counts, product, VEC_ZERO))
-                         * one_by_deviation((<const real*> a.var)[c], a.eps))
+        sums[c] = vec_sum_first(total, live)
+        # of each image, before they are added up: else it would matter how many a block has
+        sums[a.C + c] = vec_sum_first(product * vec_all(one_by_deviation((<const real*> a.var)[c], a.eps)), live)
 
 
 cdef inline void input_gradient(const BatchInput* a, const Affine* f, Py_ssize_t c, Py_ssize_t at,
@@ -203,10 +264,9 @@ cdef inline void input_gradient(const BatchInput* a, const Affine* f, Py_ssize_t
             dx[i] = (let_through(f, dy[i], x[i], True) if clip else dy[i]) * scale
         return
     first = vec_all(<real> ((<const real*> a.sums)[c] / count))
-    second = (scale * one_by_deviation((<const real*> a.var)[c], a.eps)
-              * <real> ((<const real*> a.sums)[a.C + c] / count))
-    for i in range(a.pixels):
-        dx[i] = (let_through(f, dy[i], x[i], clip) - first) * scale - (x[i] - mean) * second
+    second = vec_all(one_by_deviation((<const real*> a.var)[c], a.eps) * <real> ((<const real*> a.sums)[a.C + c] / count))
+    for i in range(a.pixels):  # no difference of two products, of which either may become part of a multiply-add
+        dx[i] = (let_through(f, dy[i], x[i], clip) - first - (x[i] - mean) * second) * scale
 
 
 cdef void batch_norm_input(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

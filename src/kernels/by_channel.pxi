@@ -59,6 +59,4 @@ cdef void prelu_slope(const void* args, Py_ssize_t task, char* scratch) noexcept
         total = VEC_ZERO
         for i in range(a.pixels):
             total += vec_select(vec_above(x[i], VEC_ZERO), VEC_ZERO, dy[i] * x[i])
-        if part.n == a.N - 1 and a.live < LANES:
-            total = vec_select(vec_first(a.live), total, VEC_ZERO)
-        (<real*> a.y)[part.n * a.C + c] = vec_sum(total)
+        (<real*> a.y)[part.n * a.C + c] = vec_sum_first(total, a.live if part.n == a.N - 1 else LANES)

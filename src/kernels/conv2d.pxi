@@ -158,17 +158,14 @@ cdef vec tap_sum(const real* x, const real* dy, Py_ssize_t H, Py_ssize_t W, Py_s
     return (a + b) + (c + d)
 
 
-cdef real weight_again(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k,
-                       Py_ssize_t t) noexcept nogil:
+cdef real weight_again(const ConvWeight* a, Py_ssize_t n, Py_ssize_t g, Py_ssize_t r, Py_ssize_t k, Py_ssize_t t,
+                       Py_ssize_t live) noexcept nogil:
     # one number of dw, without any pixel outside
-    cdef Py_ssize_t c = g * a.C + t // a.S, n
-    cdef vec total = VEC_ZERO
-    for n in range(a.first, a.last):
-        total += tap_sum(<const real*> a.x + (n * a.G * a.C + c) * a.H * a.W * LANES,
-                         <const real*> a.dy + ((n * a.G + g) * a.K + k) * a.P * a.Q * LANES,
-                         a.H, a.W, a.P, a.Q, a.step_h, a.step_w, r * a.gap_h - a.top,
-                         t % a.S * a.gap_w - a.left)
-    return vec_sum(vec_select(vec_first(a.live), total, VEC_ZERO))
+    cdef Py_ssize_t c = g * a.C + t // a.S
+    return vec_sum_first(tap_sum(<const real*> a.x + (n * a.G * a.C + c) * a.H * a.W * LANES,
+                                 <const real*> a.dy + ((n * a.G + g) * a.K + k) * a.P * a.Q * LANES,
+                                 a.H, a.W, a.P, a.Q, a.step_h, a.step_w, r * a.gap_h - a.top,
+                                 t % a.S * a.gap_w - a.left), live)
 
 
 cdef struct WeightTaps:
@@ -202,7 +199,7 @@ cdef void weight_columns(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssi
     taps.q_last = last_inside(most, a.step_w, a.W, a.Q)
 
 
-cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t g, Py_ssize_t k0,
+cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t n, Py_ssize_t g, Py_ssize_t k0,
                              vec* sums, int rows, int cols) noexcept nogil:
     # into sums, for each lane
     cdef vec acc[8][8]
@@ -211,7 +208,7 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
     cdef const real* dy[8]
     cdef vec dy_here
     cdef Py_ssize_t shift[8]
-    cdef Py_ssize_t n, p, q, w, q_first = taps.q_first, q_last = taps.q_last, step = a.step_w
+    cdef Py_ssize_t p, q, w, q_first = taps.q_first, q_last = taps.q_last, step = a.step_w
     cdef int i, j
     if rows > 8:  # a tile that is never chosen
         return
@@ -220,42 +217,41 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
     for i in range(rows):
         for j in range(cols):
             acc[i][j] = VEC_ZERO
-    for n in range(a.first, a.last):
-        for i in range(rows):
-            dy[i] = <const real*> a.dy + LANES * a.Q * (
-                ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + taps.p_first)
-        for j in range(cols):
-            x[j] = <const real*> a.x + LANES * (shift[j] + a.W * (
-                (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset))
-        for p in range(taps.p_first, taps.p_last):
-            q = w = 0
-            while True:
-                if q == q_first:
-                    while q < q_last:
-                        for j in range(cols):
-                            here[j] = (<const vec*> (x[j] + LANES * w))[0]
-                        for i in range(rows):
-                            dy_here = (<const vec*> (dy[i] + LANES * q))[0]
-                            for j in range(cols):
-                                acc[i][j] += dy_here * here[j]
-                        q += 1
-                        w += step
-                if q >= a.Q:
-                    break
-                for j in range(cols):
-                    here[j] = VEC_ZERO
-                    if 0 <= w + shift[j] < a.W:
-                        here[j] = (<const vec*> (x[j] + LANES * w))[0]
-                for i in range(rows):
-                    dy_here = (<const vec*> (dy[i] + LANES * q))[0]
+    for i in range(rows):
+        dy[i] = <const real*> a.dy + LANES * a.Q * (
+            ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + taps.p_first)
+    for j in range(cols):
+        x[j] = <const real*> a.x + LANES * (shift[j] + a.W * (
+            (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset))
+    for p in range(taps.p_first, taps.p_last):
+        q = w = 0
+        while True:
+            if q == q_first:
+                while q < q_last:
                     for j in range(cols):
-                        acc[i][j] += dy_here * here[j]
-                q += 1
-                w += step
-            for i in range(rows):
-                dy[i] += LANES * a.Q
+                        here[j] = (<const vec*> (x[j] + LANES * w))[0]
+                    for i in range(rows):
+                        dy_here = (<const vec*> (dy[i] + LANES * q))[0]
+                        for j in range(cols):
+                            acc[i][j] += dy_here * here[j]
+                    q += 1
+                    w += step
+            if q >= a.Q:
+                break
             for j in range(cols):
-                x[j] += LANES * a.W * a.step_h
+                here[j] = VEC_ZERO
+                if 0 <= w + shift[j] < a.W:
+                    here[j] = (<const vec*> (x[j] + LANES * w))[0]
+            for i in range(rows):
+                dy_here = (<const vec*> (dy[i] + LANES * q))[0]
+                for j in range(cols):
+                    acc[i][j] += dy_here * here[j]
+            q += 1
+            w += step
+        for i in range(rows):
+            dy[i] += LANES * a.Q
+        for j in range(cols):
+            x[j] += LANES * a.W * a.step_h
     for i in range(rows):
         for j in range(cols):
             sums[i * cols + j] = acc[i][j]
@@ -273,68 +269,69 @@ cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_
 
 
 cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # task = (g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
+    # task = (block, g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
     cdef const ConvWeight* a = <const ConvWeight*> args
     cdef int shape = a.shape, rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
     cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
     cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
-    cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down
+    cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down % a.G
+    cdef Py_ssize_t n = task // across // a.R // down // a.G, live = a.live if n == a.N - 1 else LANES
     cdef Py_ssize_t each = a.C * a.R * a.S
     cdef vec sums[64]
     cdef WeightTaps taps
-    cdef bint edges, adds = a.first > 0
-    cdef real* dw = <real*> a.dw + (g * a.K + k0) * each
-    cdef mask live
+    cdef bint edges
+    cdef real* dw = <real*> a.dw + ((n * a.G + g) * a.K + k0) * each
+    cdef mask counts
     cdef real total
     cdef int i, j, down_here = <int> min(rows, a.K - k0), across_here = <int> min(cols, a.C * a.S - t0)
     weight_columns(a, g, r, t0, cols, &taps)
     edges = taps.q_first > 0 or taps.q_last < a.Q
     if shape == 0:
-        weight_tile(a, &taps, g, k0, sums, ROWS0, COLS0)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS0, COLS0)
     elif shape == 1:
-        weight_tile(a, &taps, g, k0, sums, ROWS1, COLS1)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS1, COLS1)
     elif shape == 2:
-        weight_tile(a, &taps, g, k0, sums, ROWS2, COLS2)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS2, COLS2)
     elif shape == 3:
-        weight_tile(a, &taps, g, k0, sums, ROWS3, COLS3)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS3, COLS3)
     elif shape == 4:
-        weight_tile(a, &taps, g, k0, sums, ROWS4, COLS4)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS4, COLS4)
     elif shape == 5:
-        weight_tile(a, &taps, g, k0, sums, ROWS5, COLS5)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS5, COLS5)
     elif shape == 6:
-        weight_tile(a, &taps, g, k0, sums, ROWS6, COLS6)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS6, COLS6)
     elif shape == 7:
-        weight_tile(a, &taps, g, k0, sums, ROWS7, COLS7)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS7, COLS7)
     elif shape == 8:
-        weight_tile(a, &taps, g, k0, sums, ROWS8, COLS8)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS8, COLS8)
     elif shape == 9:
-        weight_tile(a, &taps, g, k0, sums, ROWS9, COLS9)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS9, COLS9)
     elif shape == 10:
-        weight_tile(a, &taps, g, k0, sums, ROWS10, COLS10)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS10, COLS10)
     elif shape == 11:
-        weight_tile(a, &taps, g, k0, sums, ROWS11, COLS11)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS11, COLS11)
     elif shape == 12:
-        weight_tile(a, &taps, g, k0, sums, ROWS12, COLS12)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS12, COLS12)
     elif shape == 13:
-        weight_tile(a, &taps, g, k0, sums, ROWS13, COLS13)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS13, COLS13)
     else:
-        weight_tile(a, &taps, g, k0, sums, ROWS14, COLS14)
-    if a.live < LANES:
-        live = vec_first(a.live)
+        weight_tile(a, &taps, n, g, k0, sums, ROWS14, COLS14)
+    if live < LANES:
+        counts = vec_first(live)
         for i in range(rows * cols):
-            sums[i] = vec_select(live, sums[i], VEC_ZERO)
+            sums[i] = vec_select(counts, sums[i], -VEC_ZERO)
     vec_sum_all(sums, rows * cols)
     for i in range(down_here):
         for j in range(across_here):
             total = (<const real*> sums)[i * cols + j]
             if edges and total - total != 0:
-                total = weight_again(a, g, r, k0 + i, t0 + j)
-            dw[taps.weight[j]] = total + (dw[taps.weight[j]] if adds else <real> 0)
+                total = weight_again(a, n, g, r, k0 + i, t0 + j, live)
+            dw[taps.weight[j]] = total
         dw += each
 
 
 cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:
-    # Chooses the tile.  Every operand is a whole vector here, and many rows of dy at a distance of a
+    # of a block.  Chooses the tile.  Every operand is a whole vector here, and many rows of dy at a distance of a
     # power of two would drive each other out of the first-level cache.
     cdef ConvWeight* a = <ConvWeight*> args
     a.shape = best_tile(a.K, a.C * a.S, 5, 8)

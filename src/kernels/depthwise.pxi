@@ -196,7 +196,7 @@ cdef void conv_strips(const void* args, Py_ssize_t task, char* scratch) noexcept
                 row_of_strips(a, x, w, bias, y + p * a.y_h, i0, i1, first, last, 0)
 
 
-# The gradient to the weights of the same.  A task is an output channel; the accumulators are some rows of
+# The gradient to the weights of the same.  A task is an output channel of a block; the accumulators are some rows of
 # some columns of its taps, so that a vector of dy is loaded once for all of them.
 
 cdef inline void weight_row(const ConvWeight* a, const real* x, const real* dy, Py_ssize_t first, Py_ssize_t last,
@@ -249,42 +249,40 @@ cdef inline void weight_rows(const ConvWeight* a, const real* x, const real* dy,
         weight_row(a, x, dy, first, last, w, sums, 1, cols)
 
 
-cdef void weight_taps(const ConvWeight* a, Py_ssize_t k, Py_ssize_t r0, Py_ssize_t rows, Py_ssize_t s0,
+cdef void weight_taps(const ConvWeight* a, Py_ssize_t n, Py_ssize_t k, Py_ssize_t r0, Py_ssize_t rows, Py_ssize_t s0,
                       Py_ssize_t cols) noexcept nogil:
     # dw of output channel k for the taps from (r0, s0) on
     cdef vec sums[15]
     cdef const real* plane
     cdef const real* x
     cdef const real* dy
-    cdef real* dw = <real*> a.dw + (k * a.R + r0) * a.S + s0
-    cdef mask live = vec_first(a.live)
-    cdef Py_ssize_t n, p, h, i, j, first, last, shift = s0 * a.gap_w - a.left
+    cdef real* dw = <real*> a.dw + ((n * a.G * a.K + k) * a.R + r0) * a.S + s0
+    cdef Py_ssize_t live = a.live if n == a.N - 1 else LANES
+    cdef Py_ssize_t p, h, i, j, first, last, shift = s0 * a.gap_w - a.left
     cdef Py_ssize_t q_first = min(first_inside(shift, a.step_w), a.Q)
     cdef Py_ssize_t q_last = last_inside(shift + (cols - 1) * a.gap_w, a.step_w, a.W, a.Q)
     memset(sums, 0, sizeof(sums))
-    for n in range(a.first, a.last):
-        plane = <const real*> a.x + (n * a.G + k // a.K) * a.H * a.W * LANES
-        dy = <const real*> a.dy + (n * a.G * a.K + k) * a.P * a.Q * LANES
-        for p in range(a.P):
-            h = p * a.step_h + r0 * a.gap_h - a.top
-            first = min(first_inside(h, a.gap_h), rows)
-            last = last_inside(h, a.gap_h, a.H, rows)
-            x = plane + (h + first * a.gap_h) * a.W * LANES
-            if cols == 1:
-                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 1)
-            elif cols == 2:
-                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 2)
-            elif cols == 3:
-                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 3)
-            elif cols == 4:
-                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 4)
-            else:
-                weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 5)
-            dy += a.Q * LANES
+    plane = <const real*> a.x + (n * a.G + k // a.K) * a.H * a.W * LANES
+    dy = <const real*> a.dy + (n * a.G * a.K + k) * a.P * a.Q * LANES
+    for p in range(a.P):
+        h = p * a.step_h + r0 * a.gap_h - a.top
+        first = min(first_inside(h, a.gap_h), rows)
+        last = last_inside(h, a.gap_h, a.H, rows)
+        x = plane + (h + first * a.gap_h) * a.W * LANES
+        if cols == 1:
+            weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 1)
+        elif cols == 2:
+            weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 2)
+        elif cols == 3:
+            weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 3)
+        elif cols == 4:
+            weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 4)
+        else:
+            weight_rows(a, x, dy, q_first, q_last, shift, sums + first * 5, last - first, 5)
+        dy += a.Q * LANES
     for i in range(rows):
         for j in range(cols):
-            dw[i * a.S + j] = vec_sum(vec_select(live, sums[i * 5 + j], VEC_ZERO)) + (
-                dw[i * a.S + j] if a.first else <real> 0)
+            dw[i * a.S + j] = vec_sum_first(sums[i * 5 + j], live)
 
 
 cdef void conv_weight_strips(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -293,6 +291,6 @@ cdef void conv_weight_strips(const void* args, Py_ssize_t task, char* scratch) n
     while s < a.S:
         r = 0
         while r < a.R:
-            weight_taps(a, task, r, min(3, a.R - r), s, min(5, a.S - s))
+            weight_taps(a, task // (a.G * a.K), task % (a.G * a.K), r, min(3, a.R - r), s, min(5, a.S - s))
             r += 3
         s += 5

@@ -151,7 +151,7 @@ cdef void group_norm_sums(const void* args, Py_ssize_t task, char* scratch) noex
     cdef const GroupSums* a = <const GroupSums*> args
     cdef Py_ssize_t channels = a.G * a.C, c, i
     cdef Channels part = channels_of(task, channels, a.channels)
-    cdef mask counts = vec_first(a.live if part.n == a.N - 1 else LANES)
+    cdef Py_ssize_t live = a.live if part.n == a.N - 1 else LANES
     cdef real* sums = <real*> a.parts + 2 * part.n * channels
     cdef const vec* dy
     cdef const vec* x
@@ -170,5 +170,5 @@ cdef void group_norm_sums(const void* args, Py_ssize_t task, char* scratch) noex
             stats = <const vec*> (<const real*> a.stats + 2 * (part.n * a.G + c // a.C) * LANES)
             gradient_sums(dy, x, stats[0], a.pixels, &total, &product)
             product *= stats[1]
-        sums[c] = vec_sum(vec_select(counts, total, VEC_ZERO))
-        sums[channels + c] = vec_sum(vec_select(counts, product, VEC_ZERO))
+        sums[c] = vec_sum_first(total, live)
+        sums[channels + c] = vec_sum_first(product, live)

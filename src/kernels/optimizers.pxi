@@ -37,7 +37,7 @@ cdef inline vec sgd_move(const Descent* d, Py_ssize_t i, int count, vec g) noexc
         return g
     v = g
     if not d.first:
-        v = number_at(d.slot[0], i, count) * <real> d.momentum + g * <real> (1 - d.dampening)
+        v = vec_times(number_at(d.slot[0], i, count), vec_all(<real> d.momentum)) + g * <real> (1 - d.dampening)
     put_at(d.slot[0], i, count, v)
     if d.nesterov:
         return g + v * <real> d.momentum
@@ -47,7 +47,7 @@ cdef inline vec sgd_move(const Descent* d, Py_ssize_t i, int count, vec g) noexc
 cdef inline vec adam_move(const Descent* d, Py_ssize_t i, int count, vec g) noexcept nogil:
     cdef vec m = number_at(d.slot[0], i, count), v = number_at(d.slot[1], i, count)
     m += (g - m) * <real> (1 - d.beta1)
-    v = v * <real> d.beta2 + g * g * <real> (1 - d.beta2)
+    v = vec_times(v, vec_all(<real> d.beta2)) + g * g * <real> (1 - d.beta2)
     put_at(d.slot[0], i, count, m)
     put_at(d.slot[1], i, count, v)
     return vec_over_root(m, v, <real> (1 / d.root), <real> d.eps)
@@ -55,7 +55,7 @@ cdef inline vec adam_move(const Descent* d, Py_ssize_t i, int count, vec g) noex
 
 cdef inline vec rmsprop_move(const Descent* d, Py_ssize_t i, int count, vec g) noexcept nogil:
     cdef vec v = number_at(d.slot[0], i, count), a
-    v = v * <real> d.beta2 + g * g * <real> (1 - d.beta2)
+    v = vec_times(v, vec_all(<real> d.beta2)) + g * g * <real> (1 - d.beta2)
     put_at(d.slot[0], i, count, v)
     if d.slot[2] != NULL:
         a = number_at(d.slot[2], i, count)
@@ -83,7 +83,7 @@ cdef inline void descend_at(const Descent* d, Py_ssize_t i, int count, int rule)
         g = sgd_move(d, i, count, g)
     elif rule == ADAM:
         g = adam_move(d, i, count, g)
-        p = p * <real> d.keep
+        p = vec_times(p, vec_all(<real> d.keep))
     else:
         g = rmsprop_move(d, i, count, g)
     put_at(d.p, i, count, p - g * <real> d.lr)
@@ -112,22 +112,30 @@ cdef void descend(const void* args, Py_ssize_t task, char* scratch) noexcept nog
         descend_by(d, task, SHRINK)
 
 
+cdef enum:
+    PLACES = 64                # of the numbers whose squares are summed each by itself, with vectors of any length
+
+
 cdef void squares(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # the sum of the squares of a chunk, in four parts, as each waits for its last addition
+    # the sum of the squares of a chunk: of every 64th number, then the tree of these
     cdef const Squares* a = <const Squares*> args
     cdef Py_ssize_t i = task * a.chunk, last = min(a.count, (task + 1) * a.chunk)
-    cdef vec total[4]
+    cdef vec[PLACES] total
+    cdef real[LEVELS] level
     cdef vec g
     cdef int j
-    for j in range(4):
+    for j in range(PLACES // LANES):
         total[j] = VEC_ZERO
-    while i + 4 * LANES <= last:
-        for j in range(4):
-            g = (<const vec*> (<const real*> a.g + i + j * LANES))[0]
-            total[j] += g * g
-        i += 4 * LANES
     while i < last:
-        g = number_at(a.g, i, <int> min(last - i, LANES))
-        total[0] += g * g
-        i += LANES
-    (<double*> a.sums)[task] = vec_sum((total[0] + total[1]) + (total[2] + total[3]))
+        for j in range(PLACES // LANES):
+            if i + LANES <= last:
+                g = (<const vec*> (<const real*> a.g + i))[0]
+            elif i < last:
+                g = number_at(a.g, i, <int> (last - i))
+            else:
+                break
+            total[j] = vec_add_product(g, g, total[j])
+            i += LANES
+    for j in range(PLACES // LANES):
+        add_number(level, j, vec_sum(total[j]))
+    (<double*> a.sums)[task] = number_of(level, PLACES // LANES)

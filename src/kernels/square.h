@@ -1,6 +1,6 @@
 /* Squares of LANES x LANES numbers in registers: turned about their diagonal, and summed row by row.
  *
- * Both go by steps h = LANES/2 ... 1 that exchange lanes whose numbers differ in the bit h.
+ * Both go by steps that exchange lanes whose numbers differ in one bit.
  */
 #ifndef CNN_EXT_SQUARE_H
 #define CNN_EXT_SQUARE_H
@@ -46,10 +46,11 @@
             x[i] = SHUFFLE(TURN_LOW, h);               \
             x[i + h] = SHUFFLE(TURN_HIGH, h);          \
         }
-#define SUM_STEP(h)                                    \
-    for (int i = 0; i < h; i++) {                      \
-        vec a = x[i], b = x[i + h];                    \
-        x[i] = SHUFFLE(OWN, h) + SHUFFLE(OTHER, h);    \
+/* neighbours first, as `vec_sum` */
+#define SUM_STEP(h)                                                             \
+    for (int i = 0; i < h; i++) {                                               \
+        vec a = x[2 * i], b = x[2 * i + 1];                                     \
+        x[i] = SHUFFLE(OWN, LANES / 2 / h) + SHUFFLE(OTHER, LANES / 2 / h);     \
     }
 
 /* lane l of x[i] and lane i of x[l] change places */

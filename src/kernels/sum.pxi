@@ -1,8 +1,11 @@
-# Sums of gradients: over pixels and images for a bias, over blocks of images for anything.
+# Sums over images, for gradients: each is the binary tree over the number of the image in the batch.  Within a
+# vector lanes are images (`vec_sum`); here blocks of images are added up, of which only as many sums are kept at
+# once as the tree has levels.
 
 cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const ChannelSum* a = <const ChannelSum*> args
-    cdef vec total = VEC_ZERO, acc
+    cdef vec acc
+    cdef real[LEVELS] level
     cdef Py_ssize_t n, i
     cdef const real* dy
     for n in range(a.N):
@@ -10,32 +13,105 @@ cdef void channel_sum(const void* args, Py_ssize_t task, char* scratch) noexcept
         acc = VEC_ZERO
         for i in range(a.pixels):
             acc += (<const vec*> (dy + i * LANES))[0]
-        if n == a.N - 1 and a.live < LANES:
-            acc = vec_select(vec_first(a.live), acc, VEC_ZERO)
-        total += acc
-    (<real*> a.db)[task] = vec_sum(total)
+        add_number(level, n, vec_sum_first(acc, a.live if n == a.N - 1 else LANES))
+    (<real*> a.db)[task] = number_of(level, a.N)
+
+
+cdef inline void add_number(real* level, Py_ssize_t n, real x) noexcept nogil:
+    # number n of those that are added up; `level` keeps the sums of 1, 2, 4, 8 ... neighbours
+    cdef int d = 0
+    while n & 1:
+        x = level[d] + x
+        n >>= 1
+        d += 1
+    level[d] = x
+
+
+cdef inline real number_of(const real* level, Py_ssize_t count) noexcept nogil:
+    # the sum of them all
+    cdef real x = 0
+    cdef bint begun = False
+    cdef int d = 0
+    while count:
+        if count & 1:
+            x = level[d] + x if begun else level[d]
+            begun = True
+        count >>= 1
+        d += 1
+    return x
+
+
+cdef inline void add_part(vec* level, Py_ssize_t n, vec* x, int width) noexcept nogil:
+    # `add_number` for so many vectors
+    cdef int d = 0, j
+    while n & 1:
+        for j in range(width):
+            x[j] = level[d * width + j] + x[j]
+        n >>= 1
+        d += 1
+    for j in range(width):
+        level[d * width + j] = x[j]
+
+
+cdef inline void part_of(const vec* level, Py_ssize_t count, vec* x, int width) noexcept nogil:
+    # `number_of`
+    cdef bint begun = False
+    cdef int d = 0, j
+    for j in range(width):
+        x[j] = VEC_ZERO
+    while count:
+        if count & 1:
+            for j in range(width):
+                x[j] = level[d * width + j] + x[j] if begun else level[d * width + j]
+            begun = True
+        count >>= 1
+        d += 1
+
+
+cdef inline void sum_blocks(const BlockSum* a, Py_ssize_t i, int width, int rest) noexcept nogil:
+    # `width` vectors of the sum from number i on; if rest < LANES, so many numbers of one
+    cdef vec[LEVELS * 4] level
+    cdef vec[4] x
+    cdef vec before
+    cdef Py_ssize_t wave = a.first // WAVE, n
+    cdef bint last = a.first + a.N >= a.blocks
+    cdef char* here = <char*> (<real*> a.x + i)
+    cdef real* y
+    cdef int d = 0, j
+    for n in range(a.N):
+        for j in range(width):
+            x[j] = some_numbers(<const real*> (here + n * a.step) + j * LANES, rest)
+        add_part(level, n, x, width)
+    part_of(level, a.N, x, width)
+    while wave:
+        if wave & 1:
+            for j in range(width):
+                before = some_numbers(<const real*> (here + (WAVE + d) * a.step) + j * LANES, rest)
+                x[j] = before + x[j]
+        elif not last:
+            break
+        wave >>= 1
+        d += 1
+    y = <real*> a.y + i if last else <real*> (here + (WAVE + d) * a.step)
+    for j in range(width):
+        if rest == LANES:
+            (<vec*> (y + j * LANES))[0] = x[j]
+        else:
+            vec_store_part(y, x[j], rest)
+
+
+cdef inline vec some_numbers(const real* x, int count) noexcept nogil:
+    return (<const vec*> x)[0] if count == LANES else vec_load_part(x, count)
 
 
 cdef void block_sum(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const BlockSum* a = <const BlockSum*> args
-    cdef const char* x
-    cdef real* y = <real*> a.y
-    cdef vec total
-    cdef Py_ssize_t i = task * a.chunk, last = min(a.count, (task + 1) * a.chunk), n
-    cdef int rest
-    while i < last:
-        rest = <int> min(last - i, LANES)
-        x = <const char*> (<const real*> a.x + i)
-        total = VEC_ZERO
-        if a.first:
-            total = vec_load_part(y + i, rest)
-        for n in range(a.N):
-            if rest == LANES:
-                total += (<const vec*> (x + n * a.step))[0]
-            else:
-                total += vec_load_part(<const real*> (x + n * a.step), rest)
-        if rest == LANES:
-            (<vec*> (y + i))[0] = total
-        else:
-            vec_store_part(y + i, total, rest)
+    cdef Py_ssize_t i = task * a.chunk, last = min(a.count, (task + 1) * a.chunk)
+    while i + 4 * LANES <= last:
+        sum_blocks(a, i, 4, LANES)
+        i += 4 * LANES
+    while i + LANES <= last:
+        sum_blocks(a, i, 1, LANES)
         i += LANES
+    if i < last:
+        sum_blocks(a, i, 1, <int> (last - i))

@@ -29,7 +29,10 @@ cdef extern from "vec.h" nogil:
     vec vec_clip(vec, real, real)
     vec vec_abs(vec)
     vec vec_sqrt(vec)
+    vec vec_times(vec, vec)
+    vec vec_add_product(vec, vec, vec)
     real vec_sum(vec)
+    real vec_sum_first(vec, Py_ssize_t)
     vec vec_load_part(const real*, int)
     void vec_store_part(real*, vec, int)
 

@@ -100,6 +100,19 @@ static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 /* a in every lane; a - 0 is a, also for -0, so the compiler leaves only the broadcast */
 static inline vec vec_all(real a) { return a - VEC_ZERO; }
 
+/* a b, rounded: of a sum of two products the compiler may put either one into a multiply-add, and each gives other
+ * digits; this one it leaves alone. */
+static inline vec vec_times(vec a, vec b)
+{
+    vec y = a * b;
+#if VEC_BYTES > REAL_BYTES && (defined(__x86_64__) || defined(__i386__))
+    __asm__("" : "+v"(y));
+#elif VEC_BYTES > REAL_BYTES && defined(__aarch64__)
+    __asm__("" : "+w"(y));
+#endif
+    return y;
+}
+
 /* The same address, from nowhere: else GCC would keep those of all that lies at constant distances from it, each in a
  * register of its own, and spill them. */
 static inline const real *one_address(const real *p)
@@ -132,28 +145,43 @@ static inline mask mask_or(mask a, mask b) { return a | b; }
 #define X86(name, suffix) _mm_##name##_##suffix
 #endif
 #if REAL_BYTES == 8
-static inline vec vec_least(vec limit, vec x) { return X86(max, pd)(limit, x); }
-static inline vec vec_most(vec limit, vec x) { return X86(min, pd)(limit, x); }
+#define PACKED(name) X86(name, pd)
 #else
-static inline vec vec_least(vec limit, vec x) { return X86(max, ps)(limit, x); }
-static inline vec vec_most(vec limit, vec x) { return X86(min, ps)(limit, x); }
+#define PACKED(name) X86(name, ps)
 #endif
+static inline vec vec_least(vec limit, vec x) { return PACKED(max)(limit, x); }
+static inline vec vec_most(vec limit, vec x) { return PACKED(min)(limit, x); }
 #else
 static inline vec vec_least(vec limit, vec x) { return vec_select((mask)(limit > x), limit, x); }
 static inline vec vec_most(vec limit, vec x) { return vec_select((mask)(x > limit), limit, x); }
 #endif
+/* a b + c in one rounding, also where the compiler would compute a b in another place */
+static inline vec vec_add_product(vec a, vec b, vec c)
+{
+#if defined(PACKED) && defined(__FMA__)
+    return PACKED(fmadd)(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
 /* max(x, 0), and min(max(x, low), high), that let NaN through */
 static inline vec vec_relu(vec x) { return vec_least(VEC_ZERO, x); }
 static inline vec vec_clip(vec x, real low, real high) { return vec_most(vec_all(high), vec_least(vec_all(low), x)); }
 static inline vec vec_abs(vec x) { return vec_select((mask)(VEC_ZERO > x), -x, x); }
 
+/* the sum of all lanes, neighbours first, then pairs, then fours: a binary tree */
 static inline real vec_sum(vec x)
 {
     real lane[LANES];
     memcpy(lane, &x, sizeof x);
     for (int half = LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+        for (int l = 0; l < half; l++) lane[l] = lane[2 * l] + lane[2 * l + 1];
     return lane[0];
+}
+/* The same of the first n lanes, as if there were no others: x + -0 is x, also for 0 and -0. */
+static inline real vec_sum_first(vec x, ptrdiff_t n)
+{
+    return vec_sum(n < LANES ? vec_select(vec_first(n), x, -VEC_ZERO) : x);
 }
 
 /* The first n < LANES numbers at p; the other lanes are 0.  And the way back. */

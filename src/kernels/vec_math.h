@@ -160,7 +160,7 @@ static inline vec vec_log_edges(vec x, vec y)
 static inline vec vec_log(vec x)
 {
     vec n, f = vec_log_parts(x, &n), s = f / (f + (real)2), half = f * f * (real)0.5;
-    vec small = s * (half + vec_artanh_rest(s * s)) + n * (real)LN2_LOW;
+    vec small = s * (half + vec_artanh_rest(s * s)) + vec_times(n, vec_all((real)LN2_LOW));
     return vec_log_edges(x, n * (real)LN2_HIGH + (f - (half - small)));
 }
 
@@ -270,11 +270,11 @@ static vec vec_pow(vec a, vec b)
     vec sh = vec_upper(s), dh = vec_upper(d);
     vec remainder = (f - sh * dh) - sh * ((f - (d - (real)2)) + (d - dh)) - (s - sh) * d;
     vec high = n * (real)LN2_HIGH, p = high + (s + s);
-    vec q = ((high - p) + (s + s)) + (n * (real)LN2_LOW + (remainder / d * (real)2 + s * vec_artanh_rest(s * s)));
+    vec q = ((high - p) + (s + s)) + (n * (real)LN2_LOW + (vec_times(remainder / d, vec_all((real)2)) + s * vec_artanh_rest(s * s)));
     vec log = vec_log_edges(u, p + q), low = (p - log) + q, ph, bh = vec_upper(b);
     p = b * log;
     ph = vec_upper(log);
-    q = ((bh * ph - p) + (bh * (log - ph) + (b - bh) * log)) + b * low;
+    q = ((bh * ph - p) + (bh * (log - ph) + vec_times(b - bh, log))) + b * low;
     q = vec_select(vec_above(vec_all(EXP_HIGH - EXP_LOW), vec_abs(p)), q, zero);
     vec y = vec_select(vec_equal(u, one), one, vec_exp(p) * (q + (real)1));
     mask whole = vec_whole(b);

@@ -30,8 +30,8 @@ cdef inline void input_line(const vec* d, vec* y, int step, int n) noexcept nogi
     # y = B' d for n values; y goes in steps
     cdef vec even, odd
     if n == 6:
-        y[0] = 4 * d[0] - 5 * d[2] + d[4]
-        y[5 * step] = 4 * d[1] - 5 * d[3] + d[5]
+        y[0] = vec_times(d[0], vec_all(4)) - 5 * d[2] + d[4]
+        y[5 * step] = vec_times(d[1], vec_all(4)) - 5 * d[3] + d[5]
         even = d[4] - 4 * d[2]
         odd = d[3] - 4 * d[1]
         y[step] = even + odd
@@ -48,11 +48,11 @@ cdef inline void input_line(const vec* d, vec* y, int step, int n) noexcept nogi
     y[step] = even + odd
     y[2 * step] = even - odd
     even = d[6] + d[2] * <real> 0.25 - d[4] * <real> 1.25
-    odd = d[5] * <real> 2 - d[3] * <real> 2.5 + d[1] * <real> 0.5
+    odd = vec_times(d[5], vec_all(2)) - d[3] * <real> 2.5 + d[1] * <real> 0.5
     y[3 * step] = even + odd
     y[4 * step] = even - odd
     even = d[6] + d[2] * <real> 4 - d[4] * <real> 5
-    odd = d[5] * <real> 0.5 - d[3] * <real> 2.5 + d[1] * <real> 2
+    odd = vec_times(d[5], vec_all(0.5)) - d[3] * <real> 2.5 + d[1] * <real> 2
     y[5 * step] = even + odd
     y[6 * step] = even - odd
 

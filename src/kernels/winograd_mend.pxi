@@ -122,10 +122,8 @@ cdef void mend_weights(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t k, 
     # the gradient to the taps x taps weights between two channels, from one block of images
     cdef const real* x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
     cdef const real* dy = <const real*> a.dy + (block * a.K + k) * a.P * a.Q * LANES
-    cdef mask live = vec_first(a.live if block == a.N - 1 else LANES)
-    cdef vec total
+    cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
     cdef int r, s
     for r in range(a.taps):
         for s in range(a.taps):
-            total = tap_sum(x, dy, a.H, a.W, a.P, a.Q, 1, 1, r - a.top, s - a.left)
-            dw[r * a.taps + s] = vec_sum(vec_select(live, total, VEC_ZERO))
+            dw[r * a.taps + s] = vec_sum_first(tap_sum(x, dy, a.H, a.W, a.P, a.Q, 1, 1, r - a.top, s - a.left), live)

@@ -6,6 +6,7 @@
 # transformed back once.  A task is one block of images.
 
 cdef enum:
+    SET = 8                    # images whose products are added up one after the other, if a block has so many
     SLAB = 64                  # rows, and
     STRIP = 64                 # columns, whose transforms and sums lie in the second-level cache together
 
@@ -13,8 +14,9 @@ cdef enum:
 cdef struct Sides:
     Py_ssize_t rows, cols      # channels
     Py_ssize_t slab, groups    # rows a slab; groups of LANES columns a strip
-    Py_ssize_t tiles
+    Py_ssize_t tiles, sets     # of a block
     Py_ssize_t row_step, col_step, sum_step  # vectors from frequency to frequency
+    Py_ssize_t set_step        # and from the sums of a set of images to those of the next
     bint gradients_across      # the columns are channels of dy
 
 
@@ -33,6 +35,8 @@ cdef inline Sides sides_of(const WinogradWeight* a) noexcept nogil:
     s.row_step = odd_step(s.rows * a.chunk)
     s.col_step = odd_step(s.groups * LANES * a.chunk)
     s.sum_step = odd_step(s.slab * s.groups)
+    s.set_step = (a.taps + 3) * (a.taps + 3) * s.sum_step
+    s.sets = max(1, LANES // SET)
     return s
 
 
@@ -40,7 +44,7 @@ cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
     # the arrays of `weight_gradient`
     cdef const WinogradWeight* a = <const WinogradWeight*> args
     cdef Sides s = sides_of(a)
-    cdef long long vectors = s.row_step + s.col_step + s.sum_step
+    cdef long long vectors = s.row_step + s.col_step + s.sets * s.sum_step
     return (((a.taps + 3) * (a.taps + 3) * vectors + s.slab * s.groups) * sizeof(vec)
             + 2 * (s.groups + a.chunk * LANES) * sizeof(Py_ssize_t))
 
@@ -75,11 +79,13 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
                                  int n) noexcept nogil:
     cdef Sides s = sides_of(a)
     cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
-    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, l, f
+    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, l, f, i, at, images, each = min(SET, LANES)
+    cdef Py_ssize_t sets = (live + each - 1) // each
     cdef vec* scalars = <vec*> scratch                # (n * n, rows, count)
     cdef vec* vectors = scalars + n * n * s.row_step  # (n * n, groups, count, LANES images)
-    cdef vec* sums = vectors + n * n * s.col_step     # (n * n, slab, groups)
-    cdef vec* more = sums + n * n * s.sum_step        # (slab, groups)
+    cdef vec* sums = vectors + n * n * s.col_step     # (sets, n * n, slab, groups)
+    cdef vec* more = sums + s.sets * s.set_step       # (slab, groups)
+    cdef vec* here
     cdef Py_ssize_t* table = <Py_ssize_t*> (more + s.slab * s.groups)
     cdef Py_ssize_t* image = table + 2 * s.groups
     cdef Tile product
@@ -88,12 +94,13 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
     product.outer = 1
     product.vector_col = table
     product.out_col = table + s.groups
-    product.vector_inner = image
-    product.scalar_inner = image + a.chunk * LANES
-    for t in range(a.chunk):
-        for l in range(live):
-            image[t * live + l] = (t * LANES + l) * LANES
-            image[a.chunk * LANES + t * live + l] = t * LANES + l
+    for i in range(sets):
+        images = min(each, live - i * each)
+        for t in range(a.chunk):
+            for l in range(images):
+                at = i * a.chunk * each + t * images + l
+                image[at] = (t * LANES + i * each + l) * LANES
+                image[s.sets * a.chunk * each + at] = t * LANES + i * each + l
     col = 0
     while col < s.cols:
         groups = min(s.groups, groups_of(s.cols - col))
@@ -112,40 +119,51 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
                 table[g] = g * count * LANES * LANES
                 table[s.groups + g] = g * LANES
             product.cols, product.out_row_step = groups, groups * LANES
-            product.inner, product.scalar_row_step = count * live, count * LANES
+            product.scalar_row_step = count * LANES
             row = 0
             while row < s.rows:
                 rows = min(s.slab, s.rows - row)
                 shape = best_tile(rows, groups, 2, 16)
-                for f in range(n * n):
-                    product.scalar = <const real*> (scalars + f * s.row_step + row * count)
-                    product.vector = <const real*> (vectors + f * s.col_step)
-                    product.out = <real*> (more if first else sums + f * s.sum_step)
-                    run_tiles(&product, 0, rows, shape)
-                    if first:
-                        for g in range(rows * groups):
-                            sums[f * s.sum_step + g] += more[g]
+                for i in range(sets):
+                    product.inner = count * min(each, live - i * each)
+                    product.vector_inner = image + i * a.chunk * each
+                    product.scalar_inner = image + (s.sets + i) * a.chunk * each
+                    for f in range(n * n):
+                        here = sums + i * s.set_step + f * s.sum_step
+                        product.scalar = <const real*> (scalars + f * s.row_step + row * count)
+                        product.vector = <const real*> (vectors + f * s.col_step)
+                        product.out = <real*> (more if first else here)
+                        run_tiles(&product, 0, rows, shape)
+                        if first:
+                            for g in range(rows * groups):
+                                here[g] += more[g]
                 if first + count == s.tiles:
                     for g in range(groups):
-                        weights_of(a, &s, block, sums + g, groups, row, rows, col + g * LANES, n - 3)
+                        weights_of(a, &s, block, sums + g, sets, groups, row, rows, col + g * LANES, n - 3)
                 row += rows
             first += count
         col += groups * LANES
 
 
 cdef inline void weights_of(const WinogradWeight* a, const Sides* s, Py_ssize_t block, const vec* sums,
-                            Py_ssize_t step, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t col, int taps) noexcept nogil:
-    # transforms the sums of so many rows from `first` on and the group of columns from `col` on back, and does again
-    # what is not finite; the rows of sums go in steps
+                            Py_ssize_t sets, Py_ssize_t step, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t col,
+                            int taps) noexcept nogil:
+    # transforms the sums of so many rows from `first` on and the group of columns from `col` on back, adds up those of
+    # the sets of images, and does again what is not finite; the rows of sums go in steps
     cdef int squared = taps * taps, lanes = <int> min(LANES, s.cols - col), i, l
     cdef Py_ssize_t apart = squared if s.gradients_across else a.C * squared  # from row to row of dw
     cdef Py_ssize_t each = a.C * squared if s.gradients_across else squared  # from column to column
     cdef real* dw = <real*> a.dw + block * a.K * a.C * squared + first * apart + col * each
     cdef vec square[25]
+    cdef vec more[25]
     cdef vec total, lost = VEC_ZERO
-    cdef Py_ssize_t row
+    cdef Py_ssize_t row, set
     for row in range(rows):
         output_square(sums + row * step, s.sum_step, square, taps + 3, taps)
+        for set in range(1, sets):  # there are two at most
+            output_square(sums + set * s.set_step + row * step, s.sum_step, more, taps + 3, taps)
+            for i in range(squared):
+                square[i] += more[i]
         total = square[0]
         for i in range(1, squared):
             total += square[i]

@@ -1,0 +1,33 @@
+"""One seed gives one set of weights, at any threads, on every instruction set that fuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_ext import _dispatch
+
+#: what `same_bits.py` prints; changed on purpose alone, whenever a sum gets another order
+HASHES = {
+    "lenet5": "08110cad1dcb1a96",
+    "nielsen": "cfbf0cf53c35c0ce",
+    "resnet8": "c30a0acd4517df05",
+    "mixed": "4288013931f2fe84",
+}
+FUSED = [isa for isa in _dispatch.supported_isas() if isa != "base"]
+CASES = [(isa, threads) for isa in FUSED for threads in (1, 2, 3, 7)]
+
+
+@pytest.mark.parametrize(("isa", "threads"), CASES)
+def test_two_hundred_steps(isa: str, threads: int) -> None:
+    script = Path(__file__).with_name("same_bits.py")
+    done = subprocess.run(
+        [sys.executable, script, str(threads), *HASHES],
+        env={**os.environ, "CNN_EXT_CPU": isa}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert dict(zip(HASHES, done.stdout.split(), strict=True)) == HASHES
