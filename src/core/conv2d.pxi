@@ -256,8 +256,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct) except -1:
     a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
     a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, direct.N, direct.live
-    # half as many for 5 x 5 taps, whose sums lose more digits
-    chunks = (tiles * (1 if a.taps == 3 else 2) + SUMMED_TILES - 1) // SUMMED_TILES
+    chunks = (tiles + SUMMED_TILES - 1) // SUMMED_TILES
     a.chunk = (tiles + chunks - 1) // chunks
     return run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
 

@@ -56,5 +56,5 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
     a.dy = held.pointer(dy, (blocks_of(images, table), table.lanes, K), itemsize)
     a.x = held.pointer(x, (images, C), itemsize)
     a.dw = held.pointer(dw, (K, C), itemsize, True)
-    run(table.linear_weight, &a, sizeof(a), 2, 1, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K,
-        table.linear_weight_scratch(&a), LIVE | FIRST_PLAIN)
+    run(table.linear_weight, &a, sizeof(a), 2, 1, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K, 0,
+        LIVE | FIRST_PLAIN)

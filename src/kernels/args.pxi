@@ -380,7 +380,7 @@ cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, conv_strips, turn, winograd, winograd_filter, winograd_weight, conv_weight, conv_weight_strips
-    scratch_size conv_scratch, winograd_scratch, winograd_weight_scratch, linear_weight_scratch
+    scratch_size conv_scratch, winograd_scratch, winograd_weight_scratch
     scratch_size channel_winograd_scratch, peak_scratch
     kernel linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back

@@ -3,97 +3,96 @@
 # its sum runs over the images, so the lanes go over the input features instead.
 
 cdef enum:
-    ACROSS = 8                 # vectors of columns that are summed at a time
+    GROUP = 4 * LEAF           # images whose sums stay in registers, three of each number
+    ACROSS = 2                 # vectors of features at a time
 
 
-cdef inline int levels_of(Py_ssize_t images) noexcept nogil:
-    # of the tree of so many images, LEAF in each of its leaves
-    cdef int levels = 1
-    images = (images - 1) // LEAF
-    while images:
-        levels += 1
-        images >>= 1
-    return levels
+cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t images, const Py_ssize_t* row,
+                           const Py_ssize_t* column, vec* sums, int rows) noexcept nogil:
+    # of LEAF images, or what is left of them
+    cdef vec acc[4][2]
+    cdef vec here[2]
+    cdef vec dy
+    cdef Py_ssize_t n, last = first + min(LEAF, images)
+    cdef const real* x = <const real*> a.x + first * a.C
+    cdef const real* at
+    cdef int i, j
+    for i in range(rows):
+        for j in range(ACROSS):
+            acc[i][j] = VEC_ZERO
+    for n in range(first, last):
+        at = <const real*> a.dy + n // LANES * a.K * LANES + n % LANES
+        for j in range(ACROSS):
+            here[j] = (<const vec*> (x + column[j]))[0]
+        for i in range(rows):
+            dy = vec_all(at[row[i]])
+            for j in range(ACROSS):
+                acc[i][j] += dy * here[j]
+        x += a.C
+    for i in range(rows):
+        for j in range(ACROSS):
+            sums[i * ACROSS + j] = acc[i][j]
 
 
-cdef long long linear_weight_scratch(const void* args) noexcept nogil:
-    # three tables: images of x and dy, columns; and the sums of each level of the tree, and of a leaf
-    cdef const LinearWeight* a = <const LinearWeight*> args
-    return (sizeof(Py_ssize_t) * (2 * LEAF + 2 * ACROSS)
-            + (levels_of(a.N) + 1) * a.channels * ACROSS * <long long> sizeof(vec))
+cdef inline void group_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t images, const Py_ssize_t* row,
+                            const Py_ssize_t* column, vec* sums, int rows) noexcept nogil:
+    # the tree of up to four leaves
+    cdef vec more[8]
+    cdef vec most[8]
+    cdef int i
+    leaf_sums(a, first, images, row, column, sums, rows)
+    if images > LEAF:
+        leaf_sums(a, first + LEAF, images - LEAF, row, column, more, rows)
+        for i in range(rows * ACROSS):
+            sums[i] += more[i]
+    if images > 2 * LEAF:
+        leaf_sums(a, first + 2 * LEAF, images - 2 * LEAF, row, column, more, rows)
+        if images > 3 * LEAF:
+            leaf_sums(a, first + 3 * LEAF, images - 3 * LEAF, row, column, most, rows)
+            for i in range(rows * ACROSS):
+                more[i] += most[i]
+        for i in range(rows * ACROSS):
+            sums[i] += more[i]
+
+
+cdef inline void weights_at(const LinearWeight* a, Py_ssize_t k, Py_ssize_t last, const Py_ssize_t* column,
+                            int rows) noexcept nogil:
+    # two vectors of so many rows of dw; those behind the last one are that one again
+    cdef Py_ssize_t row[4]
+    cdef vec level[LEVELS * 8]
+    cdef vec sums[8]
+    cdef Py_ssize_t n
+    cdef int i, j
+    for i in range(rows):
+        row[i] = min(k + i, last - 1) * LANES
+    if a.N <= GROUP:
+        group_sums(a, 0, a.N, row, column, sums, rows)
+    else:
+        for n in range((a.N + GROUP - 1) // GROUP):
+            group_sums(a, n * GROUP, min(GROUP, a.N - n * GROUP), row, column, sums, rows)
+            add_part(level, n, sums, rows * ACROSS)
+        part_of(level, (a.N + GROUP - 1) // GROUP, sums, rows * ACROSS)
+    for i in range(rows):
+        for j in range(ACROSS):
+            (<vec*> (<real*> a.dw + row[i] // LANES * a.C + column[j]))[0] = sums[i * ACROSS + j]
 
 
 cdef void linear_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # `channels` rows of dw.  The scalars are numbers of dy, the vectors those of x: columns are blocks of LANES
-    # features; the last one begins at C - LANES and may overlap its neighbour, so C must be at least LANES.
+    # `channels` rows of dw.  The last vector of features begins at C - LANES and may overlap its neighbour, so C must
+    # be at least LANES.
     cdef const LinearWeight* a = <const LinearWeight*> args
-    cdef Py_ssize_t columns = (a.C + LANES - 1) // LANES, first = task * a.channels, n, q, k, image, rows, size
-    cdef vec* leaf = <vec*> scratch
-    cdef vec* level = leaf + a.channels * ACROSS
-    cdef Py_ssize_t* x_image = <Py_ssize_t*> (level + levels_of(a.N) * a.channels * ACROSS)
-    cdef Py_ssize_t* dy_image = x_image + LEAF
-    cdef Py_ssize_t* column = dy_image + LEAF
-    cdef Py_ssize_t* place = column + ACROSS
-    cdef Tile t
-    cdef int shape
-    memset(&t, 0, sizeof(t))
-    t.outer = 1
-    t.rows = rows = min(a.channels, a.K - first)
-    t.scalar_row_step = LANES
-    t.vector_inner = x_image
-    t.scalar_inner = dy_image
-    t.vector_col = column
-    t.out_col = place
-    t.out = <real*> leaf
-    for n in range(LEAF):
-        x_image[n] = n * a.C
-    q = 0
+    cdef Py_ssize_t columns = (a.C + LANES - 1) // LANES, last = min(a.K, (task + 1) * a.channels), q = 0, k
+    cdef Py_ssize_t column[2]
+    cdef int j
     while q < columns:
-        t.cols = min(ACROSS, columns - q)
-        t.out_row_step = t.cols * LANES
-        for k in range(t.cols):
-            column[k] = min((q + k) * LANES, a.C - LANES)
-            place[k] = k * LANES
-        shape = best_tile(rows, t.cols, 2, 16)
-        size = rows * t.cols
-        for n in range((a.N + LEAF - 1) // LEAF):
-            t.inner = min(LEAF, a.N - n * LEAF)
-            t.vector = <const real*> a.x + n * LEAF * a.C
-            for k in range(t.inner):
-                image = n * LEAF + k
-                dy_image[k] = image // LANES * a.K * LANES + image % LANES + first * LANES
-            t.scalar = <const real*> a.dy
-            run_tiles(&t, 0, rows, shape)
-            add_leaf(level, n, leaf, size)
-        leaf_of(level, (a.N + LEAF - 1) // LEAF, leaf, size)
-        for k in range(rows):
-            for n in range(t.cols):
-                (<vec*> (<real*> a.dw + (first + k) * a.C + column[n]))[0] = leaf[k * t.cols + n]
+        for j in range(ACROSS):
+            column[j] = min(min(q + j, columns - 1) * LANES, a.C - LANES)
+        k = task * a.channels
+        while k < last:
+            if WIDE:
+                weights_at(a, k, last, column, 4)
+                k += 4
+            else:
+                weights_at(a, k, last, column, 2)
+                k += 2
         q += ACROSS
-
-
-cdef inline void add_leaf(vec* level, Py_ssize_t n, vec* x, Py_ssize_t size) noexcept nogil:
-    # `add_number` for so many vectors
-    cdef Py_ssize_t i
-    while n & 1:
-        for i in range(size):
-            x[i] = level[i] + x[i]
-        level += size
-        n >>= 1
-    for i in range(size):
-        level[i] = x[i]
-
-
-cdef inline void leaf_of(const vec* level, Py_ssize_t count, vec* x, Py_ssize_t size) noexcept nogil:
-    # `number_of`
-    cdef bint begun = False
-    cdef Py_ssize_t i
-    if count == 0:
-        memset(x, 0, size * sizeof(vec))
-    while count:
-        if count & 1:
-            for i in range(size):
-                x[i] = level[i] + x[i] if begun else level[i]
-            begun = True
-        level += size
-        count >>= 1

@@ -11,7 +11,7 @@ cdef extern from "vec.h" nogil:
     vec VEC_ZERO
     real REAL_HUGE
     enum: LANES
-    enum: SHAPES
+    enum: SHAPES, WIDE
     enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
     enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
     const int[SHAPES] TILE_ROWS, TILE_COLS
@@ -91,7 +91,6 @@ TABLE.conv_weight = conv_weight
 TABLE.conv_weight_strips = conv_weight_strips
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.linear_weight = linear_weight
-TABLE.linear_weight_scratch = linear_weight_scratch
 TABLE.channel_sum = channel_sum
 TABLE.max_pool = max_pool
 TABLE.max_pool_back = max_pool_back

@@ -60,6 +60,11 @@ enum { ROWS0 = 4, COLS0 = 3, ROWS1 = 6, COLS1 = 2, ROWS2 = 3, COLS2 = 4,
        ROWS9 = 6, COLS9 = 1, ROWS10 = 2, COLS10 = 3, ROWS11 = 8, COLS11 = 1,
        ROWS12 = 1, COLS12 = 8, ROWS13 = 1, COLS13 = 4, ROWS14 = 5, COLS14 = 1 };
 #endif
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { WIDE = 1 }; /* 32 registers */
+#else
+enum { WIDE = 0 };
+#endif
 #define SHAPES 15
 #if defined(__AVX2__) && !defined(__AVX512F__) || defined(__aarch64__)
 #define FEWEST 8

@@ -124,14 +124,14 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
             while row < s.rows:
                 rows = min(s.slab, s.rows - row)
                 shape = best_tile(rows, groups, 2, 16)
-                for i in range(sets):
-                    product.inner = count * min(each, live - i * each)
-                    product.vector_inner = image + i * a.chunk * each
-                    product.scalar_inner = image + (s.sets + i) * a.chunk * each
-                    for f in range(n * n):
+                for f in range(n * n):
+                    product.scalar = <const real*> (scalars + f * s.row_step + row * count)
+                    product.vector = <const real*> (vectors + f * s.col_step)
+                    for i in range(sets):
                         here = sums + i * s.set_step + f * s.sum_step
-                        product.scalar = <const real*> (scalars + f * s.row_step + row * count)
-                        product.vector = <const real*> (vectors + f * s.col_step)
+                        product.inner = count * min(each, live - i * each)
+                        product.vector_inner = image + i * a.chunk * each
+                        product.scalar_inner = image + (s.sets + i) * a.chunk * each
                         product.out = <real*> (more if first else here)
                         run_tiles(&product, 0, rows, shape)
                         if first:
