@@ -73,21 +73,21 @@ def choose_isa() -> str:
     return name
 
 
+MAX_THREADS = 1024
+
+
 def cpus() -> int:
     """How many CPUs this process may really use: affinity, then control group."""
     affinity = getattr(os, "sched_getaffinity", None)
     number = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.floor(min(cpu_quota(), number)))
+    return max(1, math.floor(min(cpu_quota(), number, MAX_THREADS)))
 
 
 def default_num_threads() -> int:
     """What OMP_NUM_THREADS says, as it does for most libraries, or as many as there are CPUs."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     given = wanted.isdecimal() and int(wanted) > 0
-    return min(int(wanted) if given else cpus(), MAX_THREADS)
-
-
-MAX_THREADS = 1024
+    return min(int(wanted), MAX_THREADS) if given else cpus()
 
 
 def _checked(num_threads: int) -> int:

@@ -364,7 +364,13 @@ def resized_meanwhile() -> None:
 
 
 def settings() -> None:
-    for function in (_core.set_num_threads, _core.Threads, _core.lanes, _core.Memory):
+    for function in (
+        _core.set_num_threads,
+        _core.set_cpus,
+        _core.Threads,
+        _core.lanes,
+        _core.Memory,
+    ):
         least = [0, 2**31, 2**40] if function is not _core.Memory else []
         for wrong in [-(2**63), -(2**31), -1, *least, 2**62, 2**70, "4", object(), [1]]:
             assert attempt(function, wrong), (function, wrong)
@@ -405,6 +411,7 @@ if __name__ == "__main__":
         "first_fit",
         "set_num_threads",
         "get_num_threads",
+        "set_cpus",
         "lanes",
         "use_tables",
         "peak",

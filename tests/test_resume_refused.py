@@ -95,7 +95,7 @@ TRAINERS: dict[str, tuple[Callable[[], Trainer], str]] = {
     ),
     "average": (lambda: like(network(), average=None), "average: expected 0.8, got None"),
     "decay": (lambda: like(network(), average=0.9), "average: expected 0.8, got 0.9"),
-    "seed": (lambda: trainer(seed=3), "seed: expected 0, got 3"),
+    "seed": (lambda: trainer(seed=3), "seed: expected 20, got 3"),
     "no seed": (lambda: like(network(), seed=None), "seed: expected 0, got 'NoneType'"),
     "loss": (
         lambda: like(network(), loss="focal"), r"loss\[0\]: expected .*'cross_entropy'.*'focal'",

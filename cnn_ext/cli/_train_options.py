@@ -157,7 +157,8 @@ def _add_descent(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="for muon: filters and matrices keep their norms instead of decaying, and all else "
-        "loses the same part in a step, --lr times --weight-decay, whatever its own rate",
+        "loses the same part in a step, --lr times --weight-decay, whatever its own rate "
+        "(default: they decay)",
     )
     parser.add_argument(
         "--clip-norm",

@@ -30,6 +30,8 @@ def set_num_threads(int threads, /):
 def set_cpus(int cpus, /):
     """Tell how many CPUs there are for all runs together."""
     global pool_cpus
+    if not 1 <= cpus <= MOST_THREADS:
+        raise ValueError(f"cpus: expected 1 to {MOST_THREADS}, got {cpus}")
     pool_cpus = cpus
 
 
