@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from networks import small
 
 from cnn_ext import Trainer
 from cnn_ext.data import write_shards
+from cnn_ext.data.ahead import READERS
 
 IMAGES = 200
 
@@ -57,6 +57,6 @@ def assert_same_training(given: Any, expected: Any) -> None:
         assert array.tobytes() == given[0][name].tobytes(), name
 
 
-def readers() -> list[str]:
+def readers() -> list[Any]:
     """The threads that read ahead at this moment."""
-    return [t.name for t in threading.enumerate() if t.name.startswith("cnn_ext reader")]
+    return list(READERS)

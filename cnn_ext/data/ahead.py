@@ -2,42 +2,108 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-Submit = Callable[..., "Future[Any]"]
+Submit = Callable[..., "Piece[Any]"]
+
+#: those that are at work
+READERS: set[Reader] = set()
+
+
+class Piece(Generic[T]):
+    """What a thread has done, or will have."""
+
+    def __init__(self, work: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+        self._work, self._arguments, self._process = work, arguments, os.getpid()
+        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def do(self) -> None:
+        try:
+            self._answers.put((self._work(*self._arguments), None))
+        except BaseException as error:
+            self._answers.put((None, error))
+
+    def result(self) -> T:
+        """What the work gave, or its error.
+
+        Raises RuntimeError in a forked child, where nobody would ever do it.
+        """
+        if os.getpid() != self._process and self._answers.empty():
+            raise RuntimeError("images that were to be read ahead do not come in a forked process")
+        answer = self._answers.get()
+        self._answers.put(answer)
+        value, error = answer
+        if error is not None:
+            raise error
+        made: T = value
+        return made
+
+
+class Reader:
+    """A thread that does pieces of work until it gets None."""
+
+    # Not of `threading`, nor of `concurrent.futures`: their locks are Python's, and an interrupt
+    # that comes when one was taken leaves it taken, so that a thread waits for ever.  A queue is C.
+
+    def __init__(self, pieces: SimpleQueue[Piece[Any] | None], ends: SimpleQueue[None]) -> None:
+        self._pieces, self._ends, self.ended = pieces, ends, False
+        _thread.start_new_thread(self._go, ())
+
+    def _go(self) -> None:
+        READERS.add(self)
+        while (piece := self._pieces.get()) is not None:
+            piece.do()
+            del piece
+        self._pieces.put(None)  # for the next one
+        READERS.discard(self)
+        self.ended = True
+        self._ends.put(None)
 
 
 @contextmanager
 def reading(readers: int) -> Iterator[Submit]:
     """Threads that work inside a ``with`` block; what they have not begun at its end is dropped."""
-    from concurrent.futures import ThreadPoolExecutor  # 10 ms, which most programs do without
+    pieces: SimpleQueue[Piece[Any] | None] = SimpleQueue()
+    ends: SimpleQueue[None] = SimpleQueue()
+    begun: list[Reader] = []
+    process = os.getpid()
 
-    pool = ThreadPoolExecutor(readers, "cnn_ext reader")
+    def submit(work: Callable[..., T], *arguments: Any) -> Piece[T]:
+        piece = Piece(work, arguments)
+        pieces.put(piece)
+        return piece
+
+    def end() -> None:
+        with suppress(Empty):
+            while True:
+                pieces.get_nowait()
+        pieces.put(None)
+        # neither a forked child has them, nor a program that ends while an iterator is left
+        while (
+            os.getpid() == process
+            and not sys.is_finalizing()
+            and (not all(reader.ended for reader in begun))
+        ):
+            with suppress(Empty):
+                ends.get(timeout=0.05)
+
     try:
         try:
-            yield pool.submit
+            for _ in range(readers):
+                begun.append(Reader(pieces, ends))
+            yield submit
         finally:
-            pool.shutdown(cancel_futures=True)
+            end()
     finally:  # once more, as an interrupt may have come before the first attempt or in its midst
-        pool.shutdown(cancel_futures=True)
-
-
-def result(future: Future[T], process: int) -> T:
-    """What a thread of that process has read, or its error.
-
-    Raises RuntimeError in a forked child, where nobody would ever read it.
-    """
-    if os.getpid() != process and not future.done():
-        raise RuntimeError("images that were to be read ahead do not come in a forked process")
-    return future.result()
+        end()
 
 
 def ahead(work: Iterator[Callable[[], T]], readers: int) -> Iterator[T]:
@@ -54,12 +120,11 @@ def ahead(work: Iterator[Callable[[], T]], readers: int) -> Iterator[T]:
     ------
     What each of them returns.  The first error comes out in its place.
     """
-    process = os.getpid()
-    begun: deque[Future[T]] = deque()
+    begun: deque[Piece[T]] = deque()
     with reading(readers) as submit:
         while True:
             while len(begun) < readers + 2 and (piece := next(work, None)) is not None:
                 begun.append(submit(piece))
             if not begun:
                 return
-            yield result(begun.popleft(), process)
+            yield begun.popleft().result()

@@ -6,22 +6,18 @@ shuffled within a window of some blocks; one window is in memory while the next 
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _check as check
 from ._reading import Array
-from .ahead import reading, result
+from .ahead import Piece, reading
 from .batching import numbered
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 BLOCK = 2**24  # bytes of a block, where it is chosen here
 WINDOW = 2**27  # bytes of a window
@@ -165,9 +161,8 @@ class _Room:
         self.images = np.empty((slots * blocks._rows, *blocks.shape[1:]), blocks.dtype)
         self.free = list(range(slots))
         self.slots: dict[int, int] = {}
-        self.loads: dict[int, Future[None]] = {}
+        self.loads: dict[int, Piece[None]] = {}
         self.users: Counter[int] = Counter()
-        self.process = os.getpid()
 
     def spans(self, order: Iterator[Array], submit: Any) -> Iterator[tuple[list[Array], Any]]:
         """Some batches at a time, and where their images are; None where there is no room."""
@@ -183,7 +178,7 @@ class _Room:
                 yield batches, None
                 continue
             for number in numbers:
-                result(self.loads[number], self.process)
+                self.loads[number].result()
             yield batches, self._places(np.concatenate(batches))
             self._leave(numbers)
 
