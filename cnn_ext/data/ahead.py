@@ -21,8 +21,8 @@ READERS: set[Reader] = set()
 class Piece(Generic[T]):
     """What a thread has done, or will have."""
 
-    def __init__(self, work: Callable[..., T], arguments: tuple[Any, ...]) -> None:
-        self._work, self._arguments, self._process = work, arguments, os.getpid()
+    def __init__(self, work: Callable[..., T], arguments: tuple[Any, ...], process: int) -> None:
+        self._work, self._arguments, self._process = work, arguments, process
         self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
     def do(self) -> None:
@@ -77,7 +77,7 @@ def reading(readers: int) -> Iterator[Submit]:
     process = os.getpid()
 
     def submit(work: Callable[..., T], *arguments: Any) -> Piece[T]:
-        piece = Piece(work, arguments)
+        piece = Piece(work, arguments, process)
         pieces.put(piece)
         return piece
 
