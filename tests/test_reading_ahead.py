@@ -167,8 +167,6 @@ def test_interrupts_anywhere_leave_no_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no timer that sends signals")
-# Python drops an interrupt that comes in the callback of a weak reference
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_real_signals_leave_no_thread(tmp_path: Path) -> None:
     folder = shards(tmp_path)
     trainer = Trainer(small())
