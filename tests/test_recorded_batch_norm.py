@@ -33,14 +33,8 @@ def normalised(x: Any, weight: Any, bias: Any, images: int, clip: Any) -> tuple[
 
 
 def weight_gradient(dy: Any, x: Any, w: Any, shape: Any, images: int) -> np.ndarray:
-    """Block by block, as a recording goes."""
-    L, dtype = x.shape[-1], x.dtype
-    parts, dw = empty((len(x), *w.shape), dtype), empty(w.shape, dtype)
-    for n in range(len(x)):
-        block = slice(n, n + 1)
-        _core.conv2d_weight(dy[block], x[block], parts[block], x.itemsize, (1, *shape),
-                            min(L, images - n * L))  # fmt: skip
-    _core.block_sum(parts, dw, x.itemsize, len(x), dw.size)
+    dw = empty(w.shape, x.dtype)
+    _core.conv2d_weight(dy, x, dw, x.itemsize, (len(x), *shape), images)
     return dw
 
 

@@ -159,7 +159,7 @@ class Conv2d(Operator):
         if run.learns(node, "weight"):
             dw = empty(node.weights["weight"].shape, dy.dtype)
             _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
-            run.learn(node, "weight", dw)
+            run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
             _core.channel_sum(dy.data, db, size, dy.blocks, K, sizes.P * sizes.Q, N)

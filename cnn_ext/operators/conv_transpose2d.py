@@ -82,7 +82,7 @@ class ConvTranspose2d(Operator):
         if run.learns(node, "weight"):
             dw = empty(node.weights["weight"].shape, dy.dtype)
             _core.conv2d_weight(x_lanes.data, dy.data, dw, size, core, dy.images)
-            run.learn(node, "weight", dw)
+            run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
             _core.channel_sum(dy.data, db, size, dy.blocks, K, math.prod(sides), dy.images)

@@ -57,14 +57,14 @@ class Linear(Operator):
         K, C = node.weights["weight"].shape
         N, size = dy.images, dy.dtype.itemsize
         if run.learns(node, "weight"):
-            dw = empty((K, C), dy.dtype)
-            if C < WIDEST // size:  # too few features for a vector: a 1 x 1 convolution
+            dw, narrow = empty((K, C), dy.dtype), C < WIDEST // size
+            if narrow:  # too few features for a vector: a 1 x 1 convolution
                 core = (dy.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
                 _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
             else:
                 rows = contiguous(x_lanes.unpack(), dy.dtype)
                 _core.linear_weight(dy.data, rows, dw, size, N, C, K)
-            run.learn(node, "weight", dw)
+            run.learn(node, "weight", dw, narrow)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
             _core.channel_sum(dy.data, db, size, dy.blocks, K, 1, N)

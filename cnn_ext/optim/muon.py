@@ -13,12 +13,14 @@ from .. import _check as check
 from ..ops.conv import linear
 from ..parameter import Call
 from ._groups import Groups, Shared
+from .clipping import norm_of
 from .optimizer import Optimizer, State
 from .rules import momentum_step
 
 # of the polynomial a x + b x^3 + c x^5, steep at 0, that brings singular values near 1
 A, B, C = 3.4445, -4.7750, 2.0315
 EPS = 1e-7  # added to the norm
+UNTIL_RENEWED = 3  # steps before x x' is computed again: what rounding left in it grows twelvefold in each
 
 
 class Muon(Optimizer):
@@ -104,17 +106,23 @@ class Muon(Optimizer):
             return momentum_step(p, g, state, options)
         momentum, lr = options["momentum"], options["lr"]
         rows, kept = len(p), 1 - lr * options["weight_decay"]
-        if options["keep_norms"] and (norm := _norm(p)):
+        if options["keep_norms"] and (norm := norm_of([np.ascontiguousarray(p)])):
             kept = math.sqrt(rows) / norm
         moved = p.reshape(rows, -1) * p.dtype.type(kept)
         calls: list[Call] = []
         direction = g
         if momentum:
-            velocity = momentum * state["momentum_buffer"] + g
+            velocity = momentum * state["momentum_buffer"]
+            velocity += g
             calls.append((setitem, state["momentum_buffer"], ..., velocity))
-            direction = g + momentum * velocity if options["nesterov"] else velocity
+            direction = velocity
+            if options["nesterov"]:
+                direction = momentum * velocity
+                direction += g
         step = p.dtype.type(lr * math.sqrt(max(1.0, rows / moved.shape[1])))
-        moved -= step * orthogonalized(direction.reshape(rows, -1), options["ns_steps"])
+        turn = orthogonalized(direction.reshape(rows, -1), options["ns_steps"])
+        turn *= step
+        moved -= turn
         return [*calls, (setitem, p, ..., moved.reshape(p.shape))]
 
 
@@ -135,14 +143,26 @@ def orthogonalized(matrix: np.ndarray, steps: int) -> np.ndarray:
     """
     turned = matrix.shape[0] > matrix.shape[1]
     x = np.ascontiguousarray(matrix.T if turned else matrix)
-    x = x * x.dtype.type(1 / (_norm(x) + EPS))
-    a, b, c = (x.dtype.type(number) for number in (A, B, C))
-    for _ in range(steps):
-        square = linear(x, x)  # x x', which is symmetric
-        x = a * x + linear(b * square + c * linear(square, square), x.T)
+    x = x * x.dtype.type(1 / (norm_of([x]) + EPS))
+    for first in range(0, steps, UNTIL_RENEWED):
+        x = linear(_factor(linear(x, x), min(UNTIL_RENEWED, steps - first)), x.T)
     return x.T if turned else x
 
 
-def _norm(x: np.ndarray) -> float:
-    # not by BLAS, whose sums depend on its threads
-    return math.sqrt(np.square(x, dtype=np.float64).sum())
+def _factor(square: np.ndarray, steps: int) -> np.ndarray:
+    """What some steps together multiply x by, from x x'.
+
+    Each step multiplies x by q = a + b s + c s^2 with s = x x', so that s becomes q s q.  All of
+    these are polynomials of the first s: symmetric, and the order of factors is free.  So no step
+    touches the long rows of x.
+    """
+    a, b, c = (square.dtype.type(number) for number in (A, B, C))
+    diagonal = np.diag_indices(len(square))
+    product = None
+    for step in range(steps):
+        q = b * square + c * linear(square, square)
+        q[diagonal] += a
+        product = q if product is None else linear(q, product)
+        if step + 1 < steps:
+            square = linear(linear(q, q), square)
+    return product

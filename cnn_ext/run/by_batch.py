@@ -102,9 +102,9 @@ class ByBatch:
         """Take note of mean and variance of a batch."""
         self.observed.append((node, mean, var))
 
-    def learn(self, node: Node, key: str, gradient: np.ndarray) -> None:
-        """Add to the gradient of a weight what the blocks of this pass give."""
-        self.learn_parameter(node.weights[key], gradient)
+    def learn(self, node: Node, key: str, gradient: np.ndarray, whole: bool = False) -> None:
+        """Add to the gradient of a weight what the blocks of this pass give, or the batch."""
+        self.learn_parameter(node.weights[key], gradient, whole)
 
     def learn_parts(self, node: Node, key: str, parts: np.ndarray) -> None:
         """Add the sum of parts, one for each block, (number, *shape of the weight)."""

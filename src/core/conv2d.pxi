@@ -221,15 +221,12 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     cdef Py_ssize_t L = table.lanes, live = live_lanes(images, s.N, table)
     cdef Py_ssize_t count = s.G * s.K * s.C * s.R * s.S, tasks
     cdef ConvWeight a
-    cdef Memory parts  # of each block, so that they are added up in one order
     a.x = held.pointer(x, (s.N, s.G, s.C, s.H, s.W, L), itemsize)
     a.dy = held.pointer(dy, (s.N, s.G, s.K, s.P, s.Q, L), itemsize)
     cdef void* whole = held.pointer(dw, (s.G, s.K, s.C, s.R, s.S), itemsize, True)
     if s.N == 0:
         memset(whole, 0, count * itemsize)
         return
-    parts = Memory((s.N if s.N > 1 else 0) * <object> count * itemsize)
-    a.dw = whole if s.N == 1 else <void*> parts.address
     if s.R == s.S == s.step_h == s.step_w == 1 and s.P == s.H and s.Q == s.W and s.top == s.left == 0:
         s.Q = s.W = s.H * s.W  # the pixels are one long row
         s.P = s.H = 1
@@ -238,27 +235,38 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left
     cdef kernel loop = table.conv_weight
+    cdef Memory parts  # of each block, so that they are added up in one order
     if winograd_is_faster(&s, itemsize, s.P, s.Q):
-        run_winograd_weight(table, &a)
+        run_winograd_weight(table, &a, whole)
+        return
+    if s.C == 1 and s.K <= FEW_CHANNELS:
+        loop, tasks = table.conv_weight_strips, s.G * s.K
     else:
-        if s.C == 1 and s.K <= FEW_CHANNELS:
-            loop, tasks = table.conv_weight_strips, s.G * s.K
-        else:
-            tasks = table.conv_weight_tasks(&a)
-        run(loop, &a, sizeof(a), 2, 1, s.N * tasks, 2.0 * s.N * s.P * s.Q * count * L, 0, LIVE)
-    if s.N > 1:
+        tasks = table.conv_weight_tasks(&a)
+    alone = s.N == 1 and not recording()
+    parts = Memory(0 if alone else s.N * <object> count * itemsize)
+    a.dw = whole if alone else <void*> parts.address
+    run(loop, &a, sizeof(a), 2, 1, s.N * tasks, 2.0 * s.N * s.P * s.Q * count * L, 0, LIVE)
+    if not alone:
         run_block_sum(table, parts.address, whole, s.N, count)
 
 
-cdef int run_winograd_weight(Table* table, const ConvWeight* direct) except -1:
+cdef int run_winograd_weight(Table* table, const ConvWeight* direct, void* dw) except -1:
     cdef WinogradWeight a
-    cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks
-    a.x, a.dy, a.dw = direct.x, direct.dy, direct.dw
+    cdef WinogradOrder o
+    cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks, count
+    a.x, a.dy = direct.x, direct.dy
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
     a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, direct.N, direct.live
     chunks = (tiles + SUMMED_TILES - 1) // SUMMED_TILES
     a.chunk = (tiles + chunks - 1) // chunks
-    return run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
+    count = table.winograd_weight_part(&a)
+    cdef Memory parts = Memory(a.N * <object> count * table.itemsize), total = Memory(count * <object> table.itemsize)
+    a.parts = parts.address
+    run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
+    run_block_sum(table, parts.address, total.address, a.N, count)
+    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.taps
+    return run(table.winograd_weight_order, &o, sizeof(o), 1, 1, a.K, <double> count)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,

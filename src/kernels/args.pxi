@@ -81,13 +81,21 @@ cdef struct Winograd:
 
 
 cdef struct WinogradWeight:
-    # dw[part, K, C, taps, taps]: the gradient to the weights of one block of images each
+    # the gradients to the weights of one block of images each, in the order of `winograd_weight.pxi`
     const void* x
     const void* dy
-    void* dw
+    void* parts
     Py_ssize_t live
     Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
     int taps  # 3 or 5, along each side
+
+
+cdef struct WinogradOrder:
+    # dw[K, C, taps, taps] from the sum of the parts
+    const void* part
+    void* dw
+    Py_ssize_t C, K
+    int taps
 
 
 cdef struct LinearWeight:
@@ -379,8 +387,10 @@ ctypedef long long (*scratch_size)(const void* args) noexcept nogil  # bytes for
 cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
-    kernel conv, conv_strips, turn, winograd, winograd_filter, winograd_weight, conv_weight, conv_weight_strips
+    kernel conv, conv_strips, turn, winograd, winograd_filter, conv_weight, conv_weight_strips
+    kernel winograd_weight, winograd_weight_order
     scratch_size conv_scratch, winograd_scratch, winograd_weight_scratch
+    scratch_size winograd_weight_part  # numbers, not bytes
     scratch_size channel_winograd_scratch, peak_scratch
     kernel linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back

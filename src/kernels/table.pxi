@@ -128,6 +128,8 @@ if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, and
     TABLE.winograd_filter = winograd_filter
     TABLE.winograd_weight = winograd_weight
     TABLE.winograd_weight_scratch = winograd_weight_scratch
+    TABLE.winograd_weight_part = winograd_weight_part
+    TABLE.winograd_weight_order = winograd_weight_order
     TABLE.channel_conv = channel_conv
     TABLE.channel_winograd = channel_winograd
     TABLE.channel_winograd_scratch = channel_winograd_scratch

@@ -119,11 +119,12 @@ cdef void mend_channels(const ChannelWinograd* a, Py_ssize_t k0, Py_ssize_t K, P
 
 cdef void mend_weights(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t k, Py_ssize_t c,
                        real* dw) noexcept nogil:
-    # the gradient to the taps x taps weights between two channels, from one block of images
+    # the gradient to the taps x taps weights between two channels, from one block of images; one in each vector
     cdef const real* x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
     cdef const real* dy = <const real*> a.dy + (block * a.K + k) * a.P * a.Q * LANES
     cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
     cdef int r, s
     for r in range(a.taps):
         for s in range(a.taps):
-            dw[r * a.taps + s] = vec_sum_first(tap_sum(x, dy, a.H, a.W, a.P, a.Q, 1, 1, r - a.top, s - a.left), live)
+            dw[(r * a.taps + s) * LANES] = vec_sum_first(
+                tap_sum(x, dy, a.H, a.W, a.P, a.Q, 1, 1, r - a.top, s - a.left), live)

@@ -3,7 +3,11 @@
 # `winograd.pxi`.  At each frequency the sums of products over tiles and images are a product of
 # matrices, the inner loop of `tile.pxi` again: the channels of one side, input or gradient, are rows of
 # scalars, those of the other one are turned into the lanes, where images were.  What is left is
-# transformed back once.  A task is one block of images.
+# transformed back once.  A task is one block of images; its part has still the columns in the lanes,
+#
+#     part[row, group of LANES columns, tap, lane],
+#
+# and only the sum over all blocks is brought into the order of the weights.
 
 cdef enum:
     SET = 8                    # images whose products are added up one after the other, if a block has so many
@@ -24,9 +28,13 @@ cdef inline Py_ssize_t groups_of(Py_ssize_t channels) noexcept nogil:
     return (channels + LANES - 1) // LANES
 
 
+cdef inline bint fewer_lanes_are_empty(Py_ssize_t across, Py_ssize_t down) noexcept nogil:
+    return groups_of(across) * down < groups_of(down) * across
+
+
 cdef inline Sides sides_of(const WinogradWeight* a) noexcept nogil:
     cdef Sides s
-    s.gradients_across = groups_of(a.K) * a.C < groups_of(a.C) * a.K  # fewer lanes are empty
+    s.gradients_across = fewer_lanes_are_empty(a.K, a.C)
     s.rows = a.C if s.gradients_across else a.K
     s.cols = a.K if s.gradients_across else a.C
     s.groups = min(STRIP // LANES, groups_of(s.cols))
@@ -151,42 +159,37 @@ cdef inline void weights_of(const WinogradWeight* a, const Sides* s, Py_ssize_t 
     # transforms the sums of so many rows from `first` on and the group of columns from `col` on back, adds up those of
     # the sets of images, and does again what is not finite; the rows of sums go in steps
     cdef int squared = taps * taps, lanes = <int> min(LANES, s.cols - col), i, l
-    cdef Py_ssize_t apart = squared if s.gradients_across else a.C * squared  # from row to row of dw
-    cdef Py_ssize_t each = a.C * squared if s.gradients_across else squared  # from column to column
-    cdef real* dw = <real*> a.dw + block * a.K * a.C * squared + first * apart + col * each
-    cdef vec square[25]
+    cdef Py_ssize_t apart = groups_of(s.cols) * squared  # from row to row of the part
+    cdef vec* part = <vec*> a.parts + (block * s.rows + first) * apart + col // LANES * squared
     cdef vec more[25]
     cdef vec total, lost = VEC_ZERO
     cdef Py_ssize_t row, set
     for row in range(rows):
-        output_square(sums + row * step, s.sum_step, square, taps + 3, taps)
+        output_square(sums + row * step, s.sum_step, part + row * apart, taps + 3, taps)
         for set in range(1, sets):  # there are two at most
             output_square(sums + set * s.set_step + row * step, s.sum_step, more, taps + 3, taps)
             for i in range(squared):
-                square[i] += more[i]
-        total = square[0]
+                part[row * apart + i] += more[i]
+        total = part[row * apart]
         for i in range(1, squared):
-            total += square[i]
+            total += part[row * apart + i]
         lost += not_finite(total)
-        for l in range(lanes):
-            for i in range(squared):
-                dw[row * apart + l * each + i] = (<const real*> square)[i * LANES + l]
     if vec_sum(lost) == 0:
         return
     for row in range(rows):
         for l in range(lanes):
-            if is_lost(dw + row * apart + l * each, squared):
+            if is_lost(<const real*> (part + row * apart) + l, squared):
                 if s.gradients_across:
-                    mend_weights(a, block, col + l, first + row, dw + row * apart + l * each)
+                    mend_weights(a, block, col + l, first + row, <real*> (part + row * apart) + l)
                 else:
-                    mend_weights(a, block, first + row, col + l, dw + row * apart + l * each)
+                    mend_weights(a, block, first + row, col + l, <real*> (part + row * apart) + l)
 
 
 cdef inline bint is_lost(const real* x, int count) noexcept nogil:
     cdef real total = 0
     cdef int i
     for i in range(count):
-        total += x[i]
+        total += x[i * LANES]
     return total - total != 0
 
 
@@ -211,3 +214,25 @@ cdef void winograd_weight(const void* args, Py_ssize_t task, char* scratch) noex
         weight_gradient(a, task, scratch, 6)
     else:
         weight_gradient(a, task, scratch, 8)
+
+
+cdef long long winograd_weight_part(const void* args) noexcept nogil:
+    # numbers of a part
+    cdef const WinogradWeight* a = <const WinogradWeight*> args
+    cdef Sides s = sides_of(a)
+    return s.rows * groups_of(s.cols) * a.taps * a.taps * LANES
+
+
+cdef void winograd_weight_order(const void* args, Py_ssize_t k, char* scratch) noexcept nogil:
+    # the weights of an output channel, from the part that is the sum of all
+    cdef const WinogradOrder* a = <const WinogradOrder*> args
+    cdef bint across = fewer_lanes_are_empty(a.K, a.C)
+    cdef Py_ssize_t squared = a.taps * a.taps, groups = groups_of(a.K if across else a.C), row, col, c, i
+    cdef const real* part
+    cdef real* dw = <real*> a.dw + k * a.C * squared
+    for c in range(a.C):
+        row, col = (c, k) if across else (k, c)
+        part = <const real*> a.part + (row * groups + col // LANES) * squared * LANES + col % LANES
+        for i in range(squared):
+            dw[i] = part[i * LANES]
+        dw += squared
