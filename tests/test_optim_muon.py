@@ -92,11 +92,11 @@ def test_the_vectors_stay_and_the_values_become_nearly_1(shape: tuple[int, int])
     assert_allclose(inner, np.diag(values), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-11)])
 def test_a_matrix_of_low_rank_takes_the_steps_of_the_formula(dtype: str, tolerance: float) -> None:
     # what rounding leaves in the other directions must not grow from step to step
     low = normal("u", (60, 3), "float64") @ normal("v", (3, 90), "float64")
-    x = low / np.linalg.norm(low)
+    x = low / (np.linalg.norm(low) + 1e-7)
     for _ in range(3):
         square = x @ x.T
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x

@@ -20,7 +20,7 @@ from .rules import momentum_step
 # of the polynomial a x + b x^3 + c x^5, steep at 0, that brings singular values near 1
 A, B, C = 3.4445, -4.7750, 2.0315
 EPS = 1e-7  # added to the norm
-UNTIL_RENEWED = 3  # steps before x x' is computed again: what rounding left in it grows twelvefold in each
+UNTIL_RENEWED = 3  # steps; what rounding leaves in x x' grows twelvefold in each
 
 
 class Muon(Optimizer):
@@ -158,11 +158,11 @@ def _factor(square: np.ndarray, steps: int) -> np.ndarray:
     """
     a, b, c = (square.dtype.type(number) for number in (A, B, C))
     diagonal = np.diag_indices(len(square))
-    product = None
+    product = np.empty(0)
     for step in range(steps):
         q = b * square + c * linear(square, square)
         q[diagonal] += a
-        product = q if product is None else linear(q, product)
+        product = linear(q, product) if step else q
         if step + 1 < steps:
             square = linear(linear(q, q), square)
     return product
