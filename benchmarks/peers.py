@@ -1,4 +1,4 @@
-"""Speed and memory beside PyTorch, Keras and ONNX Runtime: same nets, weights, steps, in one run.
+"""Speed and memory beside PyTorch, Keras, JAX, ONNX Runtime and OpenVINO, in one run.
 
     python benchmarks/peers.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 3]
                                [--seconds 1.5] [--only train|infer] [--json FILE]
@@ -8,11 +8,13 @@ in the machine's speed meets all of them.  A speed is the median over the rounds
 median step, a ratio the median over the rounds of ours by theirs.  Before it is timed, every peer
 shows that its outputs, or the costs of its first steps, are right to 1e-4.
 
-PyTorch runs eagerly, with inference_mode, fused SGD and its images ready as tensors, once in its
-usual order of memory and once in channels_last; the faster of the two counts.  Keras runs on
-TensorFlow, in channels_last, the compiled step that `fit` makes by default; it only trains here.
-ONNX Runtime runs sequentially with all optimisations of the graph, and we answer with a compiled
-plan.
+Nets, weights and steps are the same.  PyTorch runs with inference_mode, fused SGD and its images
+ready as tensors, eagerly in its usual order of memory and in channels_last, and trains by
+`torch.compile` too; the fastest counts.  Keras runs on TensorFlow, in channels_last, the step that
+`fit` makes by default and the same compiled by XLA; JAX, one jitted step.  These two only train
+here.  ONNX Runtime runs sequentially with all optimisations of the graph; OpenVINO for one request
+at a time and a known batch, in float32 and, under a name of its own, in the precision that it takes
+by itself, which is bfloat16 where the processor has it.  We answer with a compiled plan.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from peers_models import INPUTS, prepare
+from peers_worker import WRONG
 
 from cnn_ext import _dispatch
 
@@ -40,55 +43,84 @@ TRAINING_BATCHES: dict[str, tuple[int, ...]] = {
     "lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,),
 }  # fmt: skip
 INFERENCE_BATCHES: tuple[int, ...] = (1, 10, 64, 256)
-OURS, TORCH, KERAS, ONNX = "cnn_ext", "PyTorch", "Keras", "ONNX Runtime"
+OURS, TORCH, KERAS, JAX = "cnn_ext", "PyTorch", "Keras", "JAX"
+ONNX, OPENVINO, BY_ITSELF = "ONNX Runtime", "OpenVINO", "OpenVINO's own precision"
 VARIANTS = {
     OURS: ["cnn_ext"],
-    TORCH: ["torch", "torch channels_last"],
-    KERAS: ["keras"],
+    TORCH: ["torch", "torch channels_last", "torch compile"],
+    KERAS: ["keras", "keras jit"],
+    JAX: ["jax"],
     ONNX: ["onnxruntime"],
+    OPENVINO: ["openvino"],
+    BY_ITSELF: ["openvino default"],
 }
-PACKAGES = {TORCH: ("torch",), KERAS: ("keras", "tensorflow"), ONNX: ("onnxruntime", "onnx")}
-ONLY = {KERAS: "train", ONNX: "infer"}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    TORCH: ("torch",), KERAS: ("keras", "tensorflow"), JAX: ("jax",),
+    ONNX: ("onnxruntime", "onnx"), OPENVINO: ("openvino", "onnx"), BY_ITSELF: ("openvino", "onnx"),
+}  # fmt: skip
+ONLY = {KERAS: "train", JAX: "train", ONNX: "infer", OPENVINO: "infer", BY_ITSELF: "infer"}
+MARKS = {"torch channels_last": " (cl)", "torch compile": " (tc)", "keras jit": " (jit)"}
 TITLES = {"train": "Training", "infer": "Inference"}
 Row = dict[str, Any]
 
 
-def measure(folder: str, variant: str, what: str, batch: int, row: Row, seconds: float) -> Row:
-    """The figures of one peer, from a fresh process."""
+def measure(folder: str, variant: str, row: Row, seconds: float) -> Row | None:
+    """The figures of one peer, from a fresh process; None if a peer's numbers are wrong."""
     threads = str(row["threads"])
-    command = [sys.executable, str(WORKER), folder, variant, what, str(batch), threads]
+    command = [
+        sys.executable,
+        str(WORKER),
+        folder,
+        variant,
+        row["what"],
+        str(row["batch"]),
+        threads,
+    ]
     done = subprocess.run(
         [*command, str(seconds)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": threads},
     )
+    if done.returncode and WRONG in done.stderr and variant != OURS:
+        print(f"left out, {row['net']}, batch {row['batch']}, {done.stderr.splitlines()[-1]}")
+        return None
     if done.returncode:
-        raise SystemExit(f"{row['net']}, batch {batch}, {variant}:\n{done.stderr}")
+        raise SystemExit(f"{row['net']}, batch {row['batch']}, {variant}:\n{done.stderr}")
     figures: Row = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
+def skipped(variant: str, what: str) -> bool:
+    """Whether the peer does not do that: who compiles a net for one batch only trains here."""
+    return what == "infer" and variant == "torch compile"
+
+
 def compare(folder: str, row: Row, peers: list[str], rounds: int, seconds: float) -> Row:
     """All peers in turns; the row with the medians of each, and the ratios to them."""
-    variants = [variant for peer in peers for variant in VARIANTS[peer]]
+    variants = [v for peer in peers for v in VARIANTS[peer] if not skipped(v, row["what"])]
     turns: dict[str, list[Row]] = {variant: [] for variant in variants}
     for _ in range(rounds):
-        for variant in variants:
-            turns[variant].append(measure(folder, variant, row["what"], row["batch"], row, seconds))
+        for variant in list(turns):
+            figures = measure(folder, variant, row, seconds)
+            if figures is None:
+                del turns[variant]
+            else:
+                turns[variant].append(figures)
 
     def median(variant: str, figure: str) -> float:
         return statistics.median(turn[figure] for turn in turns[variant])
 
-    figures, ratios = {}, {}
+    best_of, ratios = {}, {}
     for peer in peers:
-        best = max(VARIANTS[peer], key=lambda variant: median(variant, "speed"))
+        known = [variant for variant in VARIANTS[peer] if variant in turns]
+        best = max(known, key=lambda variant: median(variant, "speed"))
         medians = {figure: median(best, figure) for figure in turns[best][0]}
-        figures[peer] = {"variant": best, **medians}
+        best_of[peer] = {"variant": best, **medians}
         if peer != OURS:
             pairs = zip(turns["cnn_ext"], turns[best], strict=True)
             ratios[peer] = statistics.median(a["speed"] / b["speed"] for a, b in pairs)
-    return {**row, "figures": figures, "ratios": ratios, "rounds": turns}
+    return {**row, "figures": best_of, "ratios": ratios, "rounds": turns}
 
 
 def table(head: list[str]) -> None:
@@ -104,8 +136,7 @@ def speed_cells(row: Row, peers: list[str]) -> list[str]:
     cells = []
     for peer in peers:
         figures = row["figures"][peer]
-        mark = " (cl)" if "channels_last" in figures["variant"] else ""
-        cells.append(f"{figures['speed']:,.0f}{mark}")
+        cells.append(f"{figures['speed']:,.0f}{MARKS.get(figures['variant'], '')}")
     return cells + [f"{row['ratios'][peer]:.2f} x" for peer in peers if peer != OURS]
 
 
@@ -172,7 +203,8 @@ def main(nets: Iterable[str], threads: list[int], text: str | None) -> None:
     versions = "".join(f", {peer} {machine[peer]}" for peer in there[1:])
     print(
         f"{machine['cpu']}, {os.cpu_count()} CPUs, instruction set {machine['instruction_set']}; "
-        f"cnn_ext {machine['version']}{versions}; (cl): PyTorch in channels_last"
+        f"cnn_ext {machine['version']}{versions}; "
+        "(cl): PyTorch in channels_last, (tc): by torch.compile, (jit): by XLA"
     )
     with tempfile.TemporaryDirectory() as folder:
         rows = run(options, there, Path(folder))

@@ -106,8 +106,8 @@ def net_of(config: list[dict[str, Any]], weights: Arrays, shape: tuple[int, ...]
     return net
 
 
-def train(task: Any) -> Callable[[], float]:
-    """A step as `fit` makes it, on tensors, and its cost."""
+def train(task: Any, jit: bool = False) -> Callable[[], float]:
+    """A step as `fit` makes it, on tensors, compiled by XLA or not, and its cost."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(task.threads)
@@ -118,7 +118,7 @@ def train(task: Any) -> Callable[[], float]:
     net = net_of(task.layers, task.weights(), x.shape[1:])
     optimizer = keras.optimizers.SGD(task.sgd["lr"], momentum=task.sgd["momentum"])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    net.compile(optimizer, loss)
+    net.compile(optimizer, loss, jit_compile=jit)
     net.make_train_function()
     batches: Iterator[Any] = iter(tf.data.Dataset.from_tensors((x, task.y)).repeat())
     steps, total = 0, 0.0
