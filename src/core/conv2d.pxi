@@ -239,14 +239,15 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     if winograd_is_faster(&s, itemsize, s.P, s.Q):
         run_winograd_weight(table, &a, whole)
         return
+    cdef long long scratch = 0
     if s.C == 1 and s.K <= FEW_CHANNELS:
         loop, tasks = table.conv_weight_strips, s.G * s.K
     else:
-        tasks = table.conv_weight_tasks(&a)
+        tasks, scratch = table.conv_weight_tasks(&a), table.conv_weight_scratch(&a)
     alone = s.N == 1 and not recording()
     parts = Memory(0 if alone else s.N * <object> count * itemsize)
     a.dw = whole if alone else <void*> parts.address
-    run(loop, &a, sizeof(a), 2, 1, s.N * tasks, 2.0 * s.N * s.P * s.Q * count * L, 0, LIVE)
+    run(loop, &a, sizeof(a), 2, 1, s.N * tasks, 2.0 * s.N * s.P * s.Q * count * L, scratch, LIVE)
     if not alone:
         run_block_sum(table, parts.address, whole, s.N, count)
 

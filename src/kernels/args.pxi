@@ -55,7 +55,8 @@ cdef struct ConvWeight:
     Py_ssize_t live
     Py_ssize_t G, C, K, H, W, R, S, P, Q
     Py_ssize_t step_h, step_w, gap_h, gap_w, top, left, N
-    int shape  # of the tiles
+    Py_ssize_t tiles  # of a task
+    int shape         # of the tiles
 
 
 cdef struct WinogradFilter:
@@ -389,7 +390,7 @@ cdef struct Table:
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     kernel conv, conv_strips, turn, winograd, winograd_filter, conv_weight, conv_weight_strips
     kernel winograd_weight, winograd_weight_order
-    scratch_size conv_scratch, winograd_scratch, winograd_weight_scratch
+    scratch_size conv_scratch, conv_weight_scratch, winograd_scratch, winograd_weight_scratch
     scratch_size winograd_weight_part  # numbers, not bytes
     scratch_size channel_winograd_scratch, peak_scratch
     kernel linear_weight, channel_sum

@@ -124,9 +124,16 @@ cdef void turn(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
             u[t] = w[a.taps - 1 - t]
 
 
-# Gradient to the weights.  One task: a tile of output channels x taps of one kernel row, the taps
-# counted through (c, s).  Rows where a tap falls outside the input are left out; in columns, which
-# several taps share, it meets zeros, and what a NaN or an infinity makes of these is done again.
+# Gradient to the weights.  One task: some tiles of output channels x taps of one kernel row, the taps
+# counted through (c, s).  They take turns, some rows of dy at a time, which so lie in the first-level
+# cache for all of them; a tile keeps its sums meanwhile.  Rows where a tap falls outside the input are
+# left out; in columns, which several taps share, it meets zeros, and what a NaN or an infinity makes of
+# these is done again.
+
+cdef enum:
+    MOST_TILES = 10            # of a task
+    NEAR = 36864               # bytes of dy that stay near for all of them
+
 
 cdef vec tap_sum(const real* x, const real* dy, Py_ssize_t H, Py_ssize_t W, Py_ssize_t P, Py_ssize_t Q,
                  Py_ssize_t step_h, Py_ssize_t step_w, Py_ssize_t down,
@@ -200,8 +207,8 @@ cdef void weight_columns(const ConvWeight* a, Py_ssize_t g, Py_ssize_t r, Py_ssi
 
 
 cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t n, Py_ssize_t g, Py_ssize_t k0,
-                             vec* sums, int rows, int cols) noexcept nogil:
-    # into sums, for each lane
+                             Py_ssize_t p_first, Py_ssize_t p_last, vec* sums, int rows, int cols) noexcept nogil:
+    # what the rows of dy add to the sums, for each lane
     cdef vec acc[8][8]
     cdef vec here[8]
     cdef const real* x[8]
@@ -216,14 +223,14 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
         shift[j] = taps.shift[j]
     for i in range(rows):
         for j in range(cols):
-            acc[i][j] = VEC_ZERO
+            acc[i][j] = sums[i * cols + j]
     for i in range(rows):
         dy[i] = <const real*> a.dy + LANES * a.Q * (
-            ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + taps.p_first)
+            ((n * a.G + g) * a.K + min(k0 + i, a.K - 1)) * a.P + p_first)
     for j in range(cols):
         x[j] = <const real*> a.x + LANES * (shift[j] + a.W * (
-            (n * a.G * a.C + taps.channel[j]) * a.H + taps.p_first * a.step_h + taps.offset))
-    for p in range(taps.p_first, taps.p_last):
+            (n * a.G * a.C + taps.channel[j]) * a.H + p_first * a.step_h + taps.offset))
+    for p in range(p_first, p_last):
         q = w = 0
         while True:
             if q == q_first:
@@ -268,72 +275,97 @@ cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_
     return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
 
 
+cdef void rows_of_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t n, Py_ssize_t g, Py_ssize_t k0,
+                      Py_ssize_t p0, Py_ssize_t p1, vec* sums, int shape) noexcept nogil:
+    # rows p0..p1-1 of dy, if the taps see them
+    p0 = max(p0, taps.p_first)
+    p1 = min(p1, taps.p_last)
+    if p0 >= p1:
+        return
+    if shape == 0:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS0, COLS0)
+    elif shape == 1:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS1, COLS1)
+    elif shape == 2:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS2, COLS2)
+    elif shape == 3:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS3, COLS3)
+    elif shape == 4:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS4, COLS4)
+    elif shape == 5:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS5, COLS5)
+    elif shape == 6:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS6, COLS6)
+    elif shape == 7:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS7, COLS7)
+    elif shape == 8:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS8, COLS8)
+    elif shape == 9:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS9, COLS9)
+    elif shape == 10:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS10, COLS10)
+    elif shape == 11:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS11, COLS11)
+    elif shape == 12:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS12, COLS12)
+    elif shape == 13:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS13, COLS13)
+    else:
+        weight_tile(a, taps, n, g, k0, p0, p1, sums, ROWS14, COLS14)
+
+
 cdef void conv_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # task = (block, g, tile of K, r, tile of (c, s)), the last fastest: neighbours share dy
+    # task = (block, g, tile of K, tiles of taps); of these the rows r are the fastest: neighbours share x
     cdef const ConvWeight* a = <const ConvWeight*> args
     cdef int shape = a.shape, rows = TILE_ROWS[shape], cols = TILE_COLS[shape]
-    cdef Py_ssize_t across = (a.C * a.S + cols - 1) // cols, down = (a.K + rows - 1) // rows
-    cdef Py_ssize_t t0 = task % across * cols, r = task // across % a.R
-    cdef Py_ssize_t k0 = task // across // a.R % down * rows, g = task // across // a.R // down % a.G
-    cdef Py_ssize_t n = task // across // a.R // down // a.G, live = a.live if n == a.N - 1 else LANES
-    cdef Py_ssize_t each = a.C * a.R * a.S
-    cdef vec sums[64]
-    cdef WeightTaps taps
-    cdef bint edges
+    cdef Py_ssize_t tiles = (a.C * a.S + cols - 1) // cols * a.R, down = (a.K + rows - 1) // rows
+    cdef Py_ssize_t cuts = (tiles + a.tiles - 1) // a.tiles, first = task % cuts * a.tiles
+    cdef Py_ssize_t count = min(a.tiles, tiles - first), k0 = task // cuts % down * rows
+    cdef Py_ssize_t g = task // cuts // down % a.G, n = task // cuts // down // a.G
+    cdef Py_ssize_t live = a.live if n == a.N - 1 else LANES, each = a.C * a.R * a.S
+    cdef Py_ssize_t some = max(1, NEAR // (rows * max(1, a.Q) * <Py_ssize_t> sizeof(vec))), p, t
+    cdef vec* sums = <vec*> scratch
+    cdef WeightTaps* taps = <WeightTaps*> (sums + MOST_TILES * 64)
     cdef real* dw = <real*> a.dw + ((n * a.G + g) * a.K + k0) * each
     cdef mask counts
     cdef real total
-    cdef int i, j, down_here = <int> min(rows, a.K - k0), across_here = <int> min(cols, a.C * a.S - t0)
-    weight_columns(a, g, r, t0, cols, &taps)
-    edges = taps.q_first > 0 or taps.q_last < a.Q
-    if shape == 0:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS0, COLS0)
-    elif shape == 1:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS1, COLS1)
-    elif shape == 2:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS2, COLS2)
-    elif shape == 3:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS3, COLS3)
-    elif shape == 4:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS4, COLS4)
-    elif shape == 5:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS5, COLS5)
-    elif shape == 6:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS6, COLS6)
-    elif shape == 7:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS7, COLS7)
-    elif shape == 8:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS8, COLS8)
-    elif shape == 9:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS9, COLS9)
-    elif shape == 10:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS10, COLS10)
-    elif shape == 11:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS11, COLS11)
-    elif shape == 12:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS12, COLS12)
-    elif shape == 13:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS13, COLS13)
-    else:
-        weight_tile(a, &taps, n, g, k0, sums, ROWS14, COLS14)
+    cdef bint edges
+    cdef int i, j, down_here = <int> min(rows, a.K - k0), across_here
+    for t in range(count):
+        weight_columns(a, g, (first + t) % a.R, (first + t) // a.R * cols, cols, &taps[t])
+    for t in range(count * rows * cols):
+        sums[t] = VEC_ZERO
+    p = 0
+    while p < a.P:
+        for t in range(count):
+            rows_of_tile(a, &taps[t], n, g, k0, p, min(p + some, a.P), sums + t * rows * cols, shape)
+        p += some
     if live < LANES:
         counts = vec_first(live)
-        for i in range(rows * cols):
-            sums[i] = vec_select(counts, sums[i], -VEC_ZERO)
-    vec_sum_all(sums, rows * cols)
-    for i in range(down_here):
-        for j in range(across_here):
-            total = (<const real*> sums)[i * cols + j]
-            if edges and total - total != 0:
-                total = weight_again(a, n, g, r, k0 + i, t0 + j, live)
-            dw[taps.weight[j]] = total
-        dw += each
+        for t in range(count * rows * cols):
+            sums[t] = vec_select(counts, sums[t], -VEC_ZERO)
+    vec_sum_all(sums, <int> count * rows * cols)
+    for t in range(count):
+        edges = taps[t].q_first > 0 or taps[t].q_last < a.Q
+        across_here = <int> min(cols, a.C * a.S - (first + t) // a.R * cols)
+        for i in range(down_here):
+            for j in range(across_here):
+                total = (<const real*> sums)[(t * rows + i) * cols + j]
+                if edges and total - total != 0:
+                    total = weight_again(a, n, g, (first + t) % a.R, k0 + i, (first + t) // a.R * cols + j, live)
+                dw[i * each + taps[t].weight[j]] = total
+
+
+cdef long long conv_weight_scratch(const void* args) noexcept nogil:
+    return MOST_TILES * (64 * sizeof(vec) + sizeof(WeightTaps))
 
 
 cdef Py_ssize_t conv_weight_tasks(void* args) noexcept nogil:
-    # of a block.  Chooses the tile.  Every operand is a whole vector here, and many rows of dy at a distance of a
-    # power of two would drive each other out of the first-level cache.
+    # of a block.  Chooses the tile and how many a task has.  Every operand is a whole vector here, and many rows of dy at
+    # a distance of a power of two would drive each other out of the first-level cache.
     cdef ConvWeight* a = <ConvWeight*> args
     a.shape = best_tile(a.K, a.C * a.S, 5, 8)
     cdef Py_ssize_t down = (a.K + TILE_ROWS[a.shape] - 1) // TILE_ROWS[a.shape]
-    return a.G * down * a.R * ((a.C * a.S + TILE_COLS[a.shape] - 1) // TILE_COLS[a.shape])
+    cdef Py_ssize_t tiles = (a.C * a.S + TILE_COLS[a.shape] - 1) // TILE_COLS[a.shape] * a.R
+    a.tiles = max(1, min(MOST_TILES, tiles))  # two threads find work
+    return a.G * down * ((tiles + a.tiles - 1) // a.tiles)

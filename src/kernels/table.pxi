@@ -90,6 +90,7 @@ TABLE.turn = turn
 TABLE.conv_weight = conv_weight
 TABLE.conv_weight_strips = conv_weight_strips
 TABLE.conv_weight_tasks = conv_weight_tasks
+TABLE.conv_weight_scratch = conv_weight_scratch
 TABLE.linear_weight = linear_weight
 TABLE.channel_sum = channel_sum
 TABLE.max_pool = max_pool
