@@ -15,11 +15,13 @@
 typedef double real;
 #define REAL_BYTES 8
 typedef int64_t bits;
+typedef uint64_t plain_bits;
 #define REAL_HUGE HUGE_VAL
 #else
 typedef float real;
 #define REAL_BYTES 4
 typedef int32_t bits;
+typedef uint32_t plain_bits;
 #define REAL_HUGE HUGE_VALF
 #endif
 
@@ -33,12 +35,14 @@ typedef int32_t bits;
 #endif
 typedef real vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 typedef bits mask __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef plain_bits plain_mask __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 #define VEC_ZERO ((vec){0})
 static inline vec vec_select(mask m, vec a, vec b) { return (vec)(((mask)a & m) | ((mask)b & ~m)); }
 #else
 #define VEC_BYTES REAL_BYTES
 typedef real vec;
 typedef bits mask;
+typedef plain_bits plain_mask;
 #define VEC_ZERO ((real)0)
 static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 #endif
@@ -99,6 +103,8 @@ static inline int best_tile(ptrdiff_t rows, ptrdiff_t cols, int load, int most_r
 
 static inline mask vec_bits(vec x) { mask m; memcpy(&m, &x, sizeof m); return m; }
 static inline vec bits_vec(mask m) { vec x; memcpy(&x, &m, sizeof x); return x; }
+/* a - b, which may wrap around: the bits of negative numbers are the most negative integers */
+static inline mask bits_minus(mask a, mask b) { return (mask)((plain_mask)a - (plain_mask)b); }
 static inline mask vec_nan(vec x) { return (mask)(x != x); }
 static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
 static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }

@@ -134,10 +134,10 @@ static inline vec vec_tanh(vec x)
 static inline vec vec_log_parts(vec x, vec *n)
 {
     const vec magic = vec_all((real)MAGIC);
-    mask above = vec_bits(x) - vec_bits(vec_all((real)0.70710678118654752));
+    mask above = bits_minus(vec_bits(x), vec_bits(vec_all((real)0.70710678118654752)));
     mask exponent = above & -((bits)1 << MANTISSA);
     *n = bits_vec(vec_bits(magic) + (exponent >> MANTISSA)) - magic;
-    return bits_vec(vec_bits(x) - exponent) - (real)1;
+    return bits_vec(bits_minus(vec_bits(x), exponent)) - (real)1;
 }
 
 /* artanh(s) / s - 1, doubled, from z = s^2 */
