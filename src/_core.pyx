@@ -49,6 +49,7 @@ cdef enum:
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
+    FEW_PIXELS = 200            # outputs of a convolution, whose channels rather than images go into the lanes
     FEW_CHANNELS = 2           # output channels a group: too few for the tiles
     CHUNK = 16384              # numbers a task of an elementwise kernel
     SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks

@@ -138,11 +138,14 @@ def test_what_it_refuses(words: str, message: str, folder: Path, capsys: Any) ->
 def test_a_signal_ends_it_with_the_best_so_far(jobs: int, folder: Path) -> None:
     words = ("tune", "--epochs", 1, "--arch", "tiny", "--trials", 1_000_000, "--jobs", jobs)
     with start(*words, cwd=folder) as process:
-        for line in process.stderr:
-            if line.startswith("trial "):
-                break
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
+        try:
+            for line in process.stderr:
+                if line.startswith("trial "):
+                    break
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 143 and output == ""
     assert "interrupted after " in errors.splitlines()[-1]
     assert errors.endswith(" options written to tuned.toml\n")

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from .._dispatch import get_num_threads
@@ -150,15 +152,29 @@ def _workers(arguments: argparse.Namespace, data: Dataset) -> Iterator[Callable[
         return
     plain = _plain(arguments)
     plain.threads = arguments.threads or max(1, get_num_threads() // arguments.jobs)
-    context = multiprocessing.get_context("spawn")
     others = multiprocessing.active_children()
-    with ProcessPoolExecutor(arguments.jobs, context, _begin, (plain,)) as pool:
-        try:
-            yield lambda sampler, count: _there(pool, plain, sampler, count, arguments.jobs)
-        except BaseException:
+    over = Event()
+    keepers: list[Thread] = []
+
+    def trials(sampler: Any, count: int) -> Iterator[Trial]:
+        # the pool's locks are held in another thread alone, where no interrupt comes
+        found: SimpleQueue[Trial | BaseException | None] = SimpleQueue()
+        work = plain, sampler, count, arguments.jobs, over, found
+        keepers.append(Thread(target=_keep, args=work, daemon=True))
+        keepers[0].start()
+        while (trial := found.get()) is not None:
+            if isinstance(trial, BaseException):
+                raise trial
+            yield trial
+
+    try:
+        yield trials
+    finally:
+        over.set()
+        while any(keeper.is_alive() for keeper in keepers):
             for child in {*multiprocessing.active_children()} - {*others}:
                 child.terminate()
-            raise
+            keepers[0].join(0.05)
 
 
 def _here(
@@ -171,21 +187,33 @@ def _here(
         yield trial
 
 
-def _there(
-    pool: ProcessPoolExecutor, plain: argparse.Namespace, sampler: Any, count: int, jobs: int
-) -> Iterator[Trial]:
+def _keep(
+    plain: argparse.Namespace,
+    sampler: Any,
+    count: int,
+    jobs: int,
+    over: Event,
+    found: SimpleQueue[Trial | BaseException | None],
+) -> None:
+    # give trials to processes and tell of each that is done, until it is over
     waiting: set[Future[Trial]] = set()
     asked = 0
-    while asked < count or waiting:
-        while asked < count and len(waiting) < jobs:
-            number, options = sampler.ask()
-            waiting.add(pool.submit(_work, plain, number, options))
-            asked += 1
-        over, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in over:
-            trial = future.result()
-            sampler.tell(trial.number, trial.score)
-            yield trial
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(jobs, context, _begin, (plain,)) as pool:
+            while not over.is_set() and (asked < count or waiting):
+                while asked < count and len(waiting) < jobs:
+                    number, options = sampler.ask()
+                    waiting.add(pool.submit(_work, plain, number, options))
+                    asked += 1
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    trial = future.result()
+                    sampler.tell(trial.number, trial.score)
+                    found.put(trial)
+        found.put(None)
+    except BaseException as error:
+        found.put(error)
 
 
 def _begin(plain: argparse.Namespace) -> None:

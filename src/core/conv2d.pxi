@@ -236,6 +236,9 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     a.top, a.left = s.top, s.left
     cdef kernel loop = table.conv_weight
     cdef Memory parts  # of each block, so that they are added up in one order
+    if pairs_are_faster(&s, itemsize):
+        run_weight_pairs(table, &a, whole)
+        return
     if winograd_is_faster(&s, itemsize, s.P, s.Q):
         run_winograd_weight(table, &a, whole)
         return
@@ -252,9 +255,35 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
         run_block_sum(table, parts.address, whole, s.N, count)
 
 
+cdef bint pairs_are_faster(const Shape* s, int itemsize) noexcept:
+    # Few pixels and many channels; where Winograd's way is to be had, its products are fewer but have more around them.
+    cdef Py_ssize_t r, down = 0, right = 0
+    if (s.G > 1 or s.P * s.Q > min(FEW_PIXELS, 4 * min(s.C, s.K)) or s.H * s.W > 2 * FEW_PIXELS
+            or min(s.C, s.K) < 8 or max(s.C, s.K) < 16):
+        return False
+    if not winograd_is_faster(s, itemsize, s.P, s.Q):
+        return True
+    for r in range(s.R):
+        down += min(s.P, s.H + s.top - r) - max(0, s.top - r)
+        right += min(s.Q, s.W + s.left - r) - max(0, s.left - r)
+    return 5 * down * right < 8 * ((s.P + 3) // 4) * ((s.Q + 3) // 4) * (s.R + 3) * (s.R + 3)
+
+
+cdef int run_weight_pairs(Table* table, ConvWeight* a, void* dw) except -1:
+    cdef WeightOrder o
+    cdef Py_ssize_t count = table.conv_weight_pairs_part(a)
+    cdef Memory parts = Memory(a.N * <object> count * table.itemsize), total = Memory(count * <object> table.itemsize)
+    a.dw = parts.address
+    run(table.conv_weight_pairs, a, sizeof(ConvWeight), 2, 1, a.N * table.conv_weight_pairs_tasks(a),
+        2.0 * a.N * a.P * a.Q * count * table.lanes, table.conv_weight_pairs_scratch(a), LIVE)
+    run_block_sum(table, parts.address, total.address, a.N, count)
+    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.R * a.S
+    return run(table.conv_weight_pairs_order, &o, sizeof(o), 1, 1, a.K, <double> count)
+
+
 cdef int run_winograd_weight(Table* table, const ConvWeight* direct, void* dw) except -1:
     cdef WinogradWeight a
-    cdef WinogradOrder o
+    cdef WeightOrder o
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks, count
     a.x, a.dy = direct.x, direct.dy
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
@@ -266,7 +295,7 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, void* dw) e
     a.parts = parts.address
     run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
     run_block_sum(table, parts.address, total.address, a.N, count)
-    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.taps
+    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.taps * a.taps
     return run(table.winograd_weight_order, &o, sizeof(o), 1, 1, a.K, <double> count)
 
 

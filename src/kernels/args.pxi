@@ -91,12 +91,11 @@ cdef struct WinogradWeight:
     int taps  # 3 or 5, along each side
 
 
-cdef struct WinogradOrder:
-    # dw[K, C, taps, taps] from the sum of the parts
+cdef struct WeightOrder:
+    # dw[K, C, taps] from the sum of the parts
     const void* part
     void* dw
-    Py_ssize_t C, K
-    int taps
+    Py_ssize_t C, K, taps
 
 
 cdef struct LinearWeight:
@@ -388,10 +387,12 @@ ctypedef long long (*scratch_size)(const void* args) noexcept nogil  # bytes for
 cdef struct Table:
     int lanes, itemsize, peak_sums
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
+    Py_ssize_t (*conv_weight_pairs_tasks)(void* args) noexcept nogil
     kernel conv, conv_strips, turn, winograd, winograd_filter, conv_weight, conv_weight_strips
-    kernel winograd_weight, winograd_weight_order
+    kernel winograd_weight, winograd_weight_order, conv_weight_pairs, conv_weight_pairs_order
     scratch_size conv_scratch, conv_weight_scratch, winograd_scratch, winograd_weight_scratch
-    scratch_size winograd_weight_part  # numbers, not bytes
+    scratch_size winograd_weight_part, conv_weight_pairs_part  # numbers, not bytes
+    scratch_size conv_weight_pairs_scratch
     scratch_size channel_winograd_scratch, peak_scratch
     kernel linear_weight, channel_sum
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back

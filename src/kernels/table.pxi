@@ -66,6 +66,7 @@ include "winograd_mend.pxi"
 include "winograd.pxi"
 include "depthwise.pxi"
 include "winograd_weight.pxi"
+include "conv_weight_pairs.pxi"
 include "linear.pxi"
 include "sum.pxi"
 include "batch_norm.pxi"
@@ -91,6 +92,11 @@ TABLE.conv_weight = conv_weight
 TABLE.conv_weight_strips = conv_weight_strips
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.conv_weight_scratch = conv_weight_scratch
+TABLE.conv_weight_pairs = conv_weight_pairs
+TABLE.conv_weight_pairs_part = conv_weight_pairs_part
+TABLE.conv_weight_pairs_tasks = conv_weight_pairs_tasks
+TABLE.conv_weight_pairs_scratch = conv_weight_pairs_scratch
+TABLE.conv_weight_pairs_order = conv_weight_pairs_order
 TABLE.linear_weight = linear_weight
 TABLE.channel_sum = channel_sum
 TABLE.max_pool = max_pool

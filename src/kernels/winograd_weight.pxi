@@ -225,9 +225,9 @@ cdef long long winograd_weight_part(const void* args) noexcept nogil:
 
 cdef void winograd_weight_order(const void* args, Py_ssize_t k, char* scratch) noexcept nogil:
     # the weights of an output channel, from the part that is the sum of all
-    cdef const WinogradOrder* a = <const WinogradOrder*> args
+    cdef const WeightOrder* a = <const WeightOrder*> args
     cdef bint across = fewer_lanes_are_empty(a.K, a.C)
-    cdef Py_ssize_t squared = a.taps * a.taps, groups = groups_of(a.K if across else a.C), row, col, c, i
+    cdef Py_ssize_t squared = a.taps, groups = groups_of(a.K if across else a.C), row, col, c, i
     cdef const real* part
     cdef real* dw = <real*> a.dw + k * a.C * squared
     for c in range(a.C):
