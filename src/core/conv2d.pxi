@@ -258,7 +258,7 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
 cdef bint pairs_are_faster(const Shape* s, int itemsize) noexcept:
     # Few pixels and many channels; where Winograd's way is to be had, its products are fewer but have more around them.
     cdef Py_ssize_t r, down = 0, right = 0
-    if (s.G > 1 or s.P * s.Q > min(FEW_PIXELS, 4 * min(s.C, s.K)) or s.H * s.W > 2 * FEW_PIXELS
+    if (itemsize != 4 or s.G > 1 or s.P * s.Q > min(FEW_PIXELS, 4 * min(s.C, s.K)) or s.H * s.W > 2 * FEW_PIXELS
             or min(s.C, s.K) < 8 or max(s.C, s.K) < 16):
         return False
     if not winograd_is_faster(s, itemsize, s.P, s.Q):

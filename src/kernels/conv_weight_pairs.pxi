@@ -52,7 +52,7 @@ cdef void conv_weight_pairs(const void* args, Py_ssize_t task, char* scratch) no
     cdef Pairs s = pairs_of(a)
     cdef Py_ssize_t n = task // s.strips, first = task % s.strips * s.groups, all = groups_of(s.cols)
     cdef Py_ssize_t groups = min(s.groups, all - first), live = a.live if n == a.N - 1 else LANES
-    cdef Py_ssize_t images, image, r, g, l, i, row, each = min(SET * 4 // <Py_ssize_t> sizeof(real), LANES)
+    cdef Py_ssize_t images, image, r, g, l, i, row, each = min(SET, LANES)
     cdef vec* turned = <vec*> scratch                              # (groups, pixels, LANES images)
     cdef vec* more = turned + s.groups * s.col_pixels * LANES      # (rows, groups)
     cdef vec* part = <vec*> a.dw + n * a.R * a.S * s.rows * all    # (taps, rows, all groups)

@@ -53,8 +53,8 @@
         x[i] = SHUFFLE(OWN, LANES / 2 / h) + SHUFFLE(OTHER, LANES / 2 / h);     \
     }
 
-/* lane l of x[i] and lane i of x[l] change places */
-static inline void vec_turn(vec *x) { STEPS(TURN_STEP) }
+/* lane l of x[i] and lane i of x[l] change places; a function of its own, for it is long and works in memory */
+__attribute__((noinline, unused)) static void vec_turn(vec *x) { STEPS(TURN_STEP) }
 
 /* lane i of the result is the sum of x[i]; x is overwritten */
 static inline vec vec_sums(vec *x)

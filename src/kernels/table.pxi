@@ -92,11 +92,6 @@ TABLE.conv_weight = conv_weight
 TABLE.conv_weight_strips = conv_weight_strips
 TABLE.conv_weight_tasks = conv_weight_tasks
 TABLE.conv_weight_scratch = conv_weight_scratch
-TABLE.conv_weight_pairs = conv_weight_pairs
-TABLE.conv_weight_pairs_part = conv_weight_pairs_part
-TABLE.conv_weight_pairs_tasks = conv_weight_pairs_tasks
-TABLE.conv_weight_pairs_scratch = conv_weight_pairs_scratch
-TABLE.conv_weight_pairs_order = conv_weight_pairs_order
 TABLE.linear_weight = linear_weight
 TABLE.channel_sum = channel_sum
 TABLE.max_pool = max_pool
@@ -129,7 +124,7 @@ TABLE.move = move
 TABLE.fill = fill
 TABLE.pack = pack
 TABLE.unpack = unpack
-if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, and one image at a time
+if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, few pixels, and one image at a time
     TABLE.winograd = winograd
     TABLE.winograd_scratch = winograd_scratch
     TABLE.winograd_filter = winograd_filter
@@ -137,6 +132,11 @@ if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, and
     TABLE.winograd_weight_scratch = winograd_weight_scratch
     TABLE.winograd_weight_part = winograd_weight_part
     TABLE.winograd_weight_order = winograd_weight_order
+    TABLE.conv_weight_pairs = conv_weight_pairs
+    TABLE.conv_weight_pairs_part = conv_weight_pairs_part
+    TABLE.conv_weight_pairs_tasks = conv_weight_pairs_tasks
+    TABLE.conv_weight_pairs_scratch = conv_weight_pairs_scratch
+    TABLE.conv_weight_pairs_order = conv_weight_pairs_order
     TABLE.channel_conv = channel_conv
     TABLE.channel_winograd = channel_winograd
     TABLE.channel_winograd_scratch = channel_winograd_scratch
