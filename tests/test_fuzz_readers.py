@@ -181,7 +181,7 @@ def test_any_description_is_refused_or_fits_the_weights(
     whole = [copy.deepcopy(CONFIG)]
     for _ in range(data.draw(st.integers(1, 3))):
         container, key = data.draw(st.sampled_from(list(places(whole))))
-        container[key] = data.draw(values)
+        container[key] = copy.deepcopy(data.draw(values))  # else it would change for later draws
         if isinstance(container, dict) and data.draw(st.booleans()):
             del container[key]
     assert_refused_or_fits(tmp_path_factory.getbasetemp() / "described", whole[0])

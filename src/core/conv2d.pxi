@@ -255,6 +255,17 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
         run_block_sum(table, parts.address, whole, s.N, count)
 
 
+cdef int run_weight_order(Table* table, const void* parts, void* dw, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K,
+                          Py_ssize_t taps) except -1:
+    # the sum of parts that have columns in the lanes, as weights
+    cdef Py_ssize_t count = table.weight_part(C, K, taps)
+    cdef Memory total = Memory(count * <object> table.itemsize)
+    cdef WeightOrder o
+    run_block_sum(table, parts, total.address, N, count)
+    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, C, K, taps
+    return run(table.weight_order, &o, sizeof(o), 1, 1, K, <double> count)
+
+
 cdef bint pairs_are_faster(const Shape* s, int itemsize) noexcept:
     # Few pixels and many channels; where Winograd's way is to be had, its products are fewer but have more around them.
     cdef Py_ssize_t r, down = 0, right = 0
@@ -270,33 +281,27 @@ cdef bint pairs_are_faster(const Shape* s, int itemsize) noexcept:
 
 
 cdef int run_weight_pairs(Table* table, ConvWeight* a, void* dw) except -1:
-    cdef WeightOrder o
-    cdef Py_ssize_t count = table.conv_weight_pairs_part(a)
-    cdef Memory parts = Memory(a.N * <object> count * table.itemsize), total = Memory(count * <object> table.itemsize)
+    cdef Py_ssize_t count = table.weight_part(a.C, a.K, a.R * a.S)
+    cdef Memory parts = Memory(a.N * <object> count * table.itemsize)
     a.dw = parts.address
     run(table.conv_weight_pairs, a, sizeof(ConvWeight), 2, 1, a.N * table.conv_weight_pairs_tasks(a),
         2.0 * a.N * a.P * a.Q * count * table.lanes, table.conv_weight_pairs_scratch(a), LIVE)
-    run_block_sum(table, parts.address, total.address, a.N, count)
-    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.R * a.S
-    return run(table.conv_weight_pairs_order, &o, sizeof(o), 1, 1, a.K, <double> count)
+    return run_weight_order(table, parts.address, dw, a.N, a.C, a.K, a.R * a.S)
 
 
 cdef int run_winograd_weight(Table* table, const ConvWeight* direct, void* dw) except -1:
     cdef WinogradWeight a
-    cdef WeightOrder o
     cdef Py_ssize_t tiles = ((direct.P + 3) // 4) * ((direct.Q + 3) // 4), chunks, count
     a.x, a.dy = direct.x, direct.dy
     a.C, a.K, a.H, a.W, a.P, a.Q = direct.C, direct.K, direct.H, direct.W, direct.P, direct.Q
     a.top, a.left, a.taps, a.N, a.live = direct.top, direct.left, <int> direct.R, direct.N, direct.live
     chunks = (tiles + SUMMED_TILES - 1) // SUMMED_TILES
     a.chunk = (tiles + chunks - 1) // chunks
-    count = table.winograd_weight_part(&a)
-    cdef Memory parts = Memory(a.N * <object> count * table.itemsize), total = Memory(count * <object> table.itemsize)
+    count = table.weight_part(a.C, a.K, a.taps * a.taps)
+    cdef Memory parts = Memory(a.N * <object> count * table.itemsize)
     a.parts = parts.address
     run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
-    run_block_sum(table, parts.address, total.address, a.N, count)
-    o.part, o.dw, o.C, o.K, o.taps = total.address, dw, a.C, a.K, a.taps * a.taps
-    return run(table.winograd_weight_order, &o, sizeof(o), 1, 1, a.K, <double> count)
+    return run_weight_order(table, parts.address, dw, a.N, a.C, a.K, a.taps * a.taps)
 
 
 def channel_sum(dy, db, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,

@@ -2,11 +2,7 @@
 # dy and the pixel of x that the tap sees from there, and over pairs and images the gradient is a product of matrices,
 # the inner loop of `tile.pxi`: the channels of one side are rows of scalars, as they are; those of the other one are
 # turned into the lanes, where images were.  So no lanes are left to be added up, which takes longer than few pixels do.
-# A task is a strip of columns of one block of images; its part has still the columns in the lanes,
-#
-#     part[tap, row, group of LANES columns, lane],
-#
-# and only the sum over all blocks is brought into the order of the weights.
+# A task is a strip of columns of one block of images; parts are laid out as in `winograd_weight.pxi`.
 
 cdef struct Pairs:
     Py_ssize_t rows, cols      # channels
@@ -27,13 +23,6 @@ cdef inline Pairs pairs_of(const ConvWeight* a) noexcept nogil:
     return s
 
 
-cdef long long conv_weight_pairs_part(const void* args) noexcept nogil:
-    # numbers of a part
-    cdef const ConvWeight* a = <const ConvWeight*> args
-    cdef Pairs s = pairs_of(a)
-    return a.R * a.S * s.rows * groups_of(s.cols) * LANES
-
-
 cdef Py_ssize_t conv_weight_pairs_tasks(void* args) noexcept nogil:
     # of a block
     return pairs_of(<const ConvWeight*> args).strips
@@ -51,11 +40,11 @@ cdef void conv_weight_pairs(const void* args, Py_ssize_t task, char* scratch) no
     cdef const ConvWeight* a = <const ConvWeight*> args
     cdef Pairs s = pairs_of(a)
     cdef Py_ssize_t n = task // s.strips, first = task % s.strips * s.groups, all = groups_of(s.cols)
-    cdef Py_ssize_t groups = min(s.groups, all - first), live = a.live if n == a.N - 1 else LANES
+    cdef Py_ssize_t taps = a.R * a.S, groups = min(s.groups, all - first), live = a.live if n == a.N - 1 else LANES
     cdef Py_ssize_t images, image, r, g, l, i, row, each = min(SET, LANES)
     cdef vec* turned = <vec*> scratch                              # (groups, pixels, LANES images)
     cdef vec* more = turned + s.groups * s.col_pixels * LANES      # (rows, groups)
-    cdef vec* part = <vec*> a.dw + n * a.R * a.S * s.rows * all    # (taps, rows, all groups)
+    cdef vec* part = <vec*> a.dw + n * s.rows * all * taps         # (rows, all groups, taps)
     cdef Py_ssize_t* table = <Py_ssize_t*> (more + s.rows * s.groups)
     cdef Py_ssize_t* inner = table + 2 * s.groups
     cdef const real* across = <const real*> a.x
@@ -81,15 +70,15 @@ cdef void conv_weight_pairs(const void* args, Py_ssize_t task, char* scratch) no
                     turned[(g * s.col_pixels + i) * LANES + l] = (
                         <const vec*> (across + (row * s.col_pixels + i) * LANES))[0]
             vec_turn(turned + (g * s.col_pixels + i) * LANES)
-    for r in range(a.R * a.S):
+    for r in range(taps):
         image = 0
         while image < live:
             images = min(each, live - image)
             t.out_col = table + s.groups
             for g in range(groups):
-                table[s.groups + g] = (g if image else first + g) * LANES
-            t.out = <real*> (more if image else part)
-            t.out_row_step = (groups if image else all) * LANES
+                table[s.groups + g] = (g if image else (first + g) * taps) * LANES
+            t.out = <real*> (more if image else part + r)
+            t.out_row_step = (groups if image else all * taps) * LANES
             t.vector_inner = inner
             t.scalar_inner = inner + a.P * a.Q * LANES
             t.inner = pairs_at(a, &s, r // a.S, r % a.S, image, images, inner, inner + a.P * a.Q * LANES)
@@ -97,9 +86,8 @@ cdef void conv_weight_pairs(const void* args, Py_ssize_t task, char* scratch) no
             if image:
                 for row in range(s.rows):
                     for g in range(groups):
-                        part[row * all + first + g] += more[row * groups + g]
+                        part[(row * all + first + g) * taps + r] += more[row * groups + g]
             image += each
-        part += s.rows * all
 
 
 cdef inline Py_ssize_t pairs_at(const ConvWeight* a, const Pairs* s, Py_ssize_t r, Py_ssize_t c, Py_ssize_t image,
@@ -117,18 +105,3 @@ cdef inline Py_ssize_t pairs_at(const ConvWeight* a, const Pairs* s, Py_ssize_t 
                 scalars[count] = given * LANES + l
                 count += 1
     return count
-
-
-cdef void conv_weight_pairs_order(const void* args, Py_ssize_t k, char* scratch) noexcept nogil:
-    # the weights of an output channel, from the part that is the sum of all
-    cdef const WeightOrder* a = <const WeightOrder*> args
-    cdef bint across = fewer_lanes_are_empty(a.K, a.C)
-    cdef Py_ssize_t groups = groups_of(a.K if across else a.C), rows = a.C if across else a.K, row, col, c, i
-    cdef const real* part
-    cdef real* dw = <real*> a.dw + k * a.C * a.taps
-    for c in range(a.C):
-        row, col = (c, k) if across else (k, c)
-        part = <const real*> a.part + row * groups * LANES + col
-        for i in range(a.taps):
-            dw[i] = part[i * rows * groups * LANES]
-        dw += a.taps

@@ -130,13 +130,11 @@ if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, few
     TABLE.winograd_filter = winograd_filter
     TABLE.winograd_weight = winograd_weight
     TABLE.winograd_weight_scratch = winograd_weight_scratch
-    TABLE.winograd_weight_part = winograd_weight_part
-    TABLE.winograd_weight_order = winograd_weight_order
+    TABLE.weight_part = weight_part
+    TABLE.weight_order = weight_order
     TABLE.conv_weight_pairs = conv_weight_pairs
-    TABLE.conv_weight_pairs_part = conv_weight_pairs_part
     TABLE.conv_weight_pairs_tasks = conv_weight_pairs_tasks
     TABLE.conv_weight_pairs_scratch = conv_weight_pairs_scratch
-    TABLE.conv_weight_pairs_order = conv_weight_pairs_order
     TABLE.channel_conv = channel_conv
     TABLE.channel_winograd = channel_winograd
     TABLE.channel_winograd_scratch = channel_winograd_scratch

@@ -216,23 +216,23 @@ cdef void winograd_weight(const void* args, Py_ssize_t task, char* scratch) noex
         weight_gradient(a, task, scratch, 8)
 
 
-cdef long long winograd_weight_part(const void* args) noexcept nogil:
+cdef Py_ssize_t weight_part(Py_ssize_t C, Py_ssize_t K, Py_ssize_t taps) noexcept nogil:
     # numbers of a part
-    cdef const WinogradWeight* a = <const WinogradWeight*> args
-    cdef Sides s = sides_of(a)
-    return s.rows * groups_of(s.cols) * a.taps * a.taps * LANES
+    if fewer_lanes_are_empty(K, C):
+        return C * groups_of(K) * taps * LANES
+    return K * groups_of(C) * taps * LANES
 
 
-cdef void winograd_weight_order(const void* args, Py_ssize_t k, char* scratch) noexcept nogil:
+cdef void weight_order(const void* args, Py_ssize_t k, char* scratch) noexcept nogil:
     # the weights of an output channel, from the part that is the sum of all
     cdef const WeightOrder* a = <const WeightOrder*> args
     cdef bint across = fewer_lanes_are_empty(a.K, a.C)
-    cdef Py_ssize_t squared = a.taps, groups = groups_of(a.K if across else a.C), row, col, c, i
+    cdef Py_ssize_t groups = groups_of(a.K if across else a.C), row, col, c, i
     cdef const real* part
-    cdef real* dw = <real*> a.dw + k * a.C * squared
+    cdef real* dw = <real*> a.dw + k * a.C * a.taps
     for c in range(a.C):
         row, col = (c, k) if across else (k, c)
-        part = <const real*> a.part + (row * groups + col // LANES) * squared * LANES + col % LANES
-        for i in range(squared):
+        part = <const real*> a.part + (row * groups + col // LANES) * a.taps * LANES + col % LANES
+        for i in range(a.taps):
             dw[i] = part[i * LANES]
-        dw += squared
+        dw += a.taps
