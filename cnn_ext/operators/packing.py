@@ -44,12 +44,9 @@ def blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.n
 def winograd_blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.ndarray]:
     """Weights (K, C, R, R), transformed, as (places, blocks, C, lanes), and the bias."""
     K, C, R, _ = weight.shape
-    u = np.zeros(((R + 3) ** 2, K, C), FLOAT)
+    u = np.zeros(((R + 3) ** 2, -(-K // lanes), C, lanes), FLOAT)
     _core.winograd_weights(weight, u, SIZE, K, C, R)
-    filled = np.zeros(((R + 3) ** 2, -(-K // lanes) * lanes, C), FLOAT)
-    filled[:, :K] = u
-    order = filled.reshape(len(u), -1, lanes, C).transpose(0, 1, 3, 2)
-    return [constant(order), constant(_filled(bias, K, lanes))]
+    return [constant(u), constant(_filled(bias, K, lanes))]
 
 
 def _filled(bias: np.ndarray | None, K: int, lanes: int) -> np.ndarray:

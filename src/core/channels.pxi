@@ -134,16 +134,17 @@ def depthwise(x, w, bias, y, int itemsize, tables, Py_ssize_t x_block, clip=None
 
 
 def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps, /):
-    """u[frequencies, K, C]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
+    """u[frequencies, blocks of K, C, lanes]: the transformed weights (K, C, taps, taps); taps is 3 or 5."""
     cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef WinogradFilter f
+    cdef Py_ssize_t groups = (K + table.lanes - 1) // table.lanes
     if taps != 3 and taps != 5:
         raise ValueError(f"taps: expected 3 or 5, got {taps}")
     f.w = held.pointer(w, (K, C, taps, taps), itemsize)
-    f.u = held.pointer(u, ((taps + 3) * (taps + 3), K, C), itemsize, True)
+    f.u = held.pointer(u, ((taps + 3) * (taps + 3), groups, C, table.lanes), itemsize, True)
     f.K, f.C, f.w_k, f.w_c, f.rotate, f.taps = K, C, C * taps * taps, taps * taps, False, taps
-    run(table.winograd_filter, &f, sizeof(f), 1, 1, K, 10.0 * K * C * taps * taps)
+    run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 10.0 * K * C * taps * taps)
 
 
 def channel_winograd(x, u, w, bias, y, int itemsize, shape, steps, first, clip=None, /):

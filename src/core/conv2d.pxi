@@ -72,15 +72,16 @@ def winograd_pays(int itemsize, shape, /):
 
 cdef int run_winograd(Table* table, Winograd* a) except -1:
     cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
+    cdef Py_ssize_t groups = (a.K + table.lanes - 1) // table.lanes
     cdef int frequencies = (a.taps + 3) * (a.taps + 3)
     cdef Memory memory
     cdef WinogradFilter f
     if a.N == 0:
         return 0
-    memory = Memory(frequencies * a.K * a.C * table.itemsize)
+    memory = Memory(frequencies * <object> groups * a.C * table.lanes * table.itemsize)
     f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
     f.rotate, f.taps = a.rotate, a.taps
-    run(table.winograd_filter, &f, sizeof(f), 1, 1, a.K, 0.5 * frequencies * a.K * a.C, 0, ONCE)
+    run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 0.5 * frequencies * a.K * a.C, 0, ONCE)
     a.u = memory.address
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk

@@ -60,7 +60,8 @@ cdef struct ConvWeight:
 
 
 cdef struct WinogradFilter:
-    # u[frequencies, K, C]: the transformed weights, of the kernel rotated by 180 degrees if `rotate`
+    # u[frequencies, groups of LANES output channels, C, LANES]: the transformed weights, of the kernel rotated by 180
+    # degrees if `rotate`
     const void* w
     void* u
     Py_ssize_t K, C, w_k, w_c

@@ -90,7 +90,7 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     for k in range(K):
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
         for t in range(count):
-            output_square(m + t * K + k, m_step, square, n, 4)
+            output_square(m + t * K + k, m_step, square, n, 4, 0)
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[t * K + k] = total

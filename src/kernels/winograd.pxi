@@ -8,7 +8,8 @@
 # elementwise in the lanes, so that each of the n x n frequencies is a product of matrices over the
 # channels: the inner loop of `tile.pxi` again.  The points are 0, pairs 1, -1, 2, -2 (and 1/2, -1/2),
 # and infinity.  A task is a run of tiles of one block: transform their inputs, multiply, transform
-# back.
+# back.  Of a tile that hangs over the edge, the last line of frequencies is left out: it belongs to
+# the point at infinity, of which only the last of the 4 outputs hears.
 
 cdef inline real power(int pair, int exponent) noexcept nogil:
     # of the positive point of a pair; the compiler knows both
@@ -107,35 +108,37 @@ cdef inline void filter_square(const vec* g, vec* u, Py_ssize_t step, int n, int
             u[(i * n + j) * step] = line[j]
 
 
-cdef inline void filters(const WinogradFilter* a, Py_ssize_t k, int n) noexcept nogil:
-    cdef int taps = n - 3, i, count
+cdef inline Py_ssize_t groups_of(Py_ssize_t channels) noexcept nogil:
+    return (channels + LANES - 1) // LANES
+
+
+cdef inline void filters(const WinogradFilter* a, Py_ssize_t first, int n) noexcept nogil:
+    cdef int taps = n - 3, count = <int> min(LANES, a.K - first), i, l
+    cdef Py_ssize_t step = groups_of(a.K) * a.C * LANES, c
     cdef const real* w
-    cdef real* u = <real*> a.u + k * a.C
+    cdef real* u = <real*> a.u + first * a.C
     cdef real column[25][LANES]
     cdef vec g[25]
     cdef vec y[64]
-    cdef Py_ssize_t c = 0, l
-    while c < a.C:
-        count = <int> min(LANES, a.C - c)
+    for c in range(a.C):
         for l in range(count):
-            w = <const real*> a.w + k * a.w_k + (c + l) * a.w_c
+            w = <const real*> a.w + (first + l) * a.w_k + c * a.w_c
             for i in range(taps * taps):
                 column[i][l] = w[taps * taps - 1 - i if a.rotate else i]
         for i in range(taps * taps):
             g[i] = vec_load_part(column[i], count)
         filter_square(g, y, 1, n, taps)
         for i in range(n * n):
-            vec_store_part(u + i * a.K * a.C + c, y[i], count)
-        c += LANES
+            vec_store_part(u + i * step + c * LANES, y[i], LANES)
 
 
 cdef void winograd_filter(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # u[frequency, k, c] for one output channel k = task, as many c at once as there are lanes
+    # u[frequency, task, c, lane]: the lanes are output channels, of which a task has one group
     cdef const WinogradFilter* a = <const WinogradFilter*> args
     if a.taps == 3:
-        filters(a, task, 6)
+        filters(a, task * LANES, 6)
     else:
-        filters(a, task, 8)
+        filters(a, task * LANES, 8)
 
 
 cdef inline void input_pixels(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
@@ -166,14 +169,17 @@ cdef inline void input_square(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ss
         input_pixels(x, row, H, W, h, w, v, step, n, False)
 
 
-cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs) noexcept nogil:
-    # y = A' m A, outputs x outputs values; m comes in steps
+cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs, int over) noexcept nogil:
+    # y = A' m A, outputs x outputs values; m comes in steps, without the frequencies of infinity where the tile hangs
+    # `over` (see `needed_tiles`)
     cdef vec half[40]
     cdef vec line[8]
     cdef int i, j
     for j in range(n):
         for i in range(n):
             line[i] = m[(i * n + j) * step]
+            if i == n - 1 and over & 1 or j == n - 1 and over & 2:
+                line[i] = VEC_ZERO
         output_line(line, &half[j], n, n, outputs)
     for i in range(outputs):
         output_line(&half[i * n], &y[i * outputs], 1, n, outputs)
@@ -184,64 +190,99 @@ cdef inline Py_ssize_t odd_step(Py_ssize_t vectors) noexcept nogil:
     return vectors | 1
 
 
+cdef inline int hangs_over(Py_ssize_t tile, Py_ssize_t P, Py_ssize_t Q) noexcept nogil:
+    # the edge below: 1; that on the right: 2; the sum: both
+    cdef Py_ssize_t across = (Q + 3) // 4
+    return (tile // across * 4 + 4 > P) + 2 * (tile % across * 4 + 4 > Q)
+
+
+cdef inline int infinite(int frequency, int n) noexcept nogil:
+    # whether its point is at infinity downwards, to the right, or both, numbered likewise
+    return (frequency // n == n - 1) + 2 * (frequency % n == n - 1)
+
+
+cdef inline void needed_tiles(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t count, Py_ssize_t* tiles,
+                              Py_ssize_t* counts) noexcept nogil:
+    # of so many tiles from `first` on those, counted from there, that need the frequencies of each of four kinds
+    cdef Py_ssize_t t
+    cdef int kind, over
+    for kind in range(4):
+        counts[kind] = 0
+    for t in range(count):
+        over = hangs_over(first + t, P, Q)
+        for kind in range(4):
+            if not kind & over:
+                tiles[kind * count + counts[kind]] = t
+                counts[kind] += 1
+
+
 cdef long long winograd_scratch(const void* args) noexcept nogil:
-    # v, m and three tables of `winograd_tiles`: tiles, channels of v and u
+    # v, m and the tables of `winograd_tiles`: tiles of four kinds, channels of v and u, rows of u and m
     cdef const Winograd* a = <const Winograd*> args
     cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.K * a.chunk)
     return ((a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
-            + sizeof(Py_ssize_t) * (a.chunk + 2 * a.C))
+            + sizeof(Py_ssize_t) * (4 * a.chunk + 2 * a.C + 2 * a.K))
 
 
 cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
     # The scalars are transformed weights, a row for each output channel; the vectors are transformed pixels, a
-    # column for each tile.
+    # column for each tile.  Of the rows, those of a group lie side by side: so the weights, which are too many for the
+    # nearer caches, are read in the order of memory.
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
     cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
+    cdef Py_ssize_t u_step = groups_of(a.K) * a.C * LANES
     cdef Py_ssize_t v_step = odd_step(a.C * count), m_step = odd_step(a.K * count)
     cdef vec* v = <vec*> scratch              # (n * n, C, count)
     cdef vec* m = v + n * n * v_step          # (n * n, K, count)
-    cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * m_step)
+    cdef Py_ssize_t* cols = <Py_ssize_t*> (m + n * n * m_step)
+    cdef Py_ssize_t* inner = cols + 4 * count
+    cdef Py_ssize_t* rows = inner + 2 * a.C
+    cdef Py_ssize_t counts[4]
     cdef const real* x
     cdef real* y
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile product
-    cdef int shape
+    cdef int kind
     for c in range(a.C):
         x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
         for t in range(count):
             p = (first + t) // across * 4
             q = (first + t) % across * 4
             input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, v_step, n)
-    for t in range(count):
-        table[t] = t * LANES
-    for c in range(a.C):
-        table[count + c] = c * count * LANES
-        table[count + a.C + c] = c
+        inner[c] = c * count * LANES
+        inner[a.C + c] = c * LANES
+    for k in range(a.K):
+        rows[k] = k // LANES * LANES * a.C + k % LANES
+        rows[a.K + k] = k * count * LANES
+    needed_tiles(a.P, a.Q, first, count, cols, counts)
+    for i in range(4 * count):
+        cols[i] *= LANES
     memset(&product, 0, sizeof(product))
-    product.cols = count
     product.outer = 1
     product.inner = a.C
-    product.scalar_row_step = a.C
-    product.out_row_step = count * LANES
-    product.vector_col = product.out_col = table
-    product.vector_inner = table + count
-    product.scalar_inner = table + count + a.C
-    shape = best_tile(a.K, count, 2, 16)
+    product.vector_inner = inner
+    product.scalar_inner = inner + a.C
+    product.scalar_row = rows
+    product.out_row = rows + a.K
     for i in range(n * n):
-        product.vector = <const real*> (v + i * v_step)
-        product.scalar = <const real*> a.u + i * a.K * a.C
-        product.out = <real*> (m + i * m_step)
-        run_tiles(&product, 0, a.K, shape)
+        kind = infinite(<int> i, n)
+        if counts[kind]:
+            product.cols = counts[kind]
+            product.vector_col = product.out_col = cols + kind * count
+            product.vector = <const real*> (v + i * v_step)
+            product.scalar = <const real*> a.u + i * u_step
+            product.out = <real*> (m + i * m_step)
+            run_tiles(&product, 0, a.K, best_tile(a.K, product.cols, 2, 16))
     for k in range(a.K):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
         bias = VEC_ZERO
         if a.bias != NULL:
             bias = vec_all((<const real*> a.bias)[k])
         for t in range(count):
-            output_square(m + k * count + t, m_step, square, n, 4)
+            output_square(m + k * count + t, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[k * count + t] = total  # over a product that nobody needs any more

@@ -11,7 +11,7 @@
 
 cdef enum:
     SET = 8                    # images whose products are added up one after the other, if a block has so many
-    SLAB = 64                  # rows, and
+    SLAB = 30                  # rows, and
     STRIP = 64                 # columns, whose transforms and sums lie in the second-level cache together
 
 
@@ -22,10 +22,6 @@ cdef struct Sides:
     Py_ssize_t row_step, col_step, sum_step  # vectors from frequency to frequency
     Py_ssize_t set_step        # and from the sums of a set of images to those of the next
     bint gradients_across      # the columns are channels of dy
-
-
-cdef inline Py_ssize_t groups_of(Py_ssize_t channels) noexcept nogil:
-    return (channels + LANES - 1) // LANES
 
 
 cdef inline bint fewer_lanes_are_empty(Py_ssize_t across, Py_ssize_t down) noexcept nogil:
@@ -54,7 +50,7 @@ cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
     cdef Sides s = sides_of(a)
     cdef long long vectors = s.row_step + s.col_step + s.sets * s.sum_step
     return (((a.taps + 3) * (a.taps + 3) * vectors + s.slab * s.groups) * sizeof(vec)
-            + 2 * (s.groups + a.chunk * LANES) * sizeof(Py_ssize_t))
+            + (2 * s.groups + a.chunk * (4 + 8 * LANES)) * sizeof(Py_ssize_t))
 
 
 cdef inline void channel_square(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t tile,
@@ -83,11 +79,21 @@ cdef inline void turned_squares(const WinogradWeight* a, Py_ssize_t block, Py_ss
         vec_turn(out + f * step)
 
 
+cdef inline void sum_terms(const Py_ssize_t* tiles, Py_ssize_t count, Py_ssize_t first, Py_ssize_t images,
+                           Py_ssize_t* terms, Py_ssize_t more) noexcept nogil:
+    # where the vectors of so many tiles and, from `first` on, images lie and, in `more` numbers, the scalars
+    cdef Py_ssize_t t, l
+    for t in range(count):
+        for l in range(images):
+            terms[t * images + l] = (tiles[t] * LANES + first + l) * LANES
+            terms[more + t * images + l] = tiles[t] * LANES + first + l
+
+
 cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char* scratch,
                                  int n) noexcept nogil:
     cdef Sides s = sides_of(a)
     cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
-    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, l, f, i, at, images, each = min(SET, LANES)
+    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, i, each = min(SET, LANES)
     cdef Py_ssize_t sets = (live + each - 1) // each
     cdef vec* scalars = <vec*> scratch                # (n * n, rows, count)
     cdef vec* vectors = scalars + n * n * s.row_step  # (n * n, groups, count, LANES images)
@@ -95,26 +101,26 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
     cdef vec* more = sums + s.sets * s.set_step       # (slab, groups)
     cdef vec* here
     cdef Py_ssize_t* table = <Py_ssize_t*> (more + s.slab * s.groups)
-    cdef Py_ssize_t* image = table + 2 * s.groups
+    cdef Py_ssize_t* tiles = table + 2 * s.groups
+    cdef Py_ssize_t* terms = tiles + 4 * a.chunk      # of a kind of frequency and a set: of vectors, of scalars
+    cdef Py_ssize_t counts[4]
     cdef Tile product
-    cdef int shape
+    cdef int shape, kind, f
     memset(&product, 0, sizeof(product))
     product.outer = 1
     product.vector_col = table
     product.out_col = table + s.groups
-    for i in range(sets):
-        images = min(each, live - i * each)
-        for t in range(a.chunk):
-            for l in range(images):
-                at = i * a.chunk * each + t * images + l
-                image[at] = (t * LANES + i * each + l) * LANES
-                image[s.sets * a.chunk * each + at] = t * LANES + i * each + l
     col = 0
     while col < s.cols:
         groups = min(s.groups, groups_of(s.cols - col))
         first = 0
         while first < s.tiles:
             count = min(a.chunk, s.tiles - first)
+            needed_tiles(a.P, a.Q, first, count, tiles, counts)
+            for kind in range(4):
+                for i in range(sets):
+                    sum_terms(tiles + kind * count, counts[kind], i * each, min(each, live - i * each),
+                              terms + (kind * s.sets + i) * 2 * a.chunk * each, a.chunk * each)
             if col == 0 or count < s.tiles:
                 for row in range(s.rows):
                     for t in range(count):
@@ -133,13 +139,14 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
                 rows = min(s.slab, s.rows - row)
                 shape = best_tile(rows, groups, 2, 16)
                 for f in range(n * n):
+                    kind = infinite(f, n)
                     product.scalar = <const real*> (scalars + f * s.row_step + row * count)
                     product.vector = <const real*> (vectors + f * s.col_step)
                     for i in range(sets):
                         here = sums + i * s.set_step + f * s.sum_step
-                        product.inner = count * min(each, live - i * each)
-                        product.vector_inner = image + i * a.chunk * each
-                        product.scalar_inner = image + (s.sets + i) * a.chunk * each
+                        product.inner = counts[kind] * min(each, live - i * each)
+                        product.vector_inner = terms + (kind * s.sets + i) * 2 * a.chunk * each
+                        product.scalar_inner = product.vector_inner + a.chunk * each
                         product.out = <real*> (more if first else here)
                         run_tiles(&product, 0, rows, shape)
                         if first:
@@ -165,9 +172,9 @@ cdef inline void weights_of(const WinogradWeight* a, const Sides* s, Py_ssize_t 
     cdef vec total, lost = VEC_ZERO
     cdef Py_ssize_t row, set
     for row in range(rows):
-        output_square(sums + row * step, s.sum_step, part + row * apart, taps + 3, taps)
+        output_square(sums + row * step, s.sum_step, part + row * apart, taps + 3, taps, 0)
         for set in range(1, sets):  # there are two at most
-            output_square(sums + set * s.set_step + row * step, s.sum_step, more, taps + 3, taps)
+            output_square(sums + set * s.set_step + row * step, s.sum_step, more, taps + 3, taps, 0)
             for i in range(squared):
                 part[row * apart + i] += more[i]
         total = part[row * apart]
