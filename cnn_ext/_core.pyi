@@ -100,6 +100,7 @@ def conv2d(
     shape: _Sizes,
     clip: _Clip = None,
     images: int | None = None,
+    u: _Array | None = None,
     /,
 ) -> None: ...
 def conv2d_input(

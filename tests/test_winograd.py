@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from training_steps import training_program
 
 import cnn_ext
-from cnn_ext import Conv2d, Sequential, _core, ops
+from cnn_ext import Conv2d, Plan, Sequential, _core, ops
+from cnn_ext.graph import Graph
+from cnn_ext.lanes import Lanes
 from cnn_ext.training.losses import LOSSES
 
 
@@ -169,3 +171,31 @@ def test_the_switch():
     assert _core.get_winograd()
     cnn_ext.set_winograd(False)
     assert not cnn_ext.get_winograd()
+
+
+def test_transformed_weights_give_the_same_bits():
+    x, w, b, *_ = arrays(5, 40, 65, 7, 6, 3, 1)
+    K, C, R, _ = w.shape
+    lanes = Lanes.pack(x)
+    u = np.zeros((36, -(-K // _core.lanes(4)), C, _core.lanes(4)), np.float32)
+    _core.winograd_weights(w, u, 4, K, C, R)
+    shape = (lanes.blocks, 1, C, K, 7, 6, R, R, 7, 6, 1, 1, 1, 1, 1, 1)
+    answers = []
+    for given_ in (None, u):
+        y = Lanes.empty((5, K, 7, 6), lanes.dtype)
+        _core.conv2d(lanes.data, w, b, y.data, 4, shape, None, 5, given_)
+        answers.append(y.unpack().tobytes())
+    assert answers[0] == answers[1]
+    with pytest.raises(ValueError):
+        _core.conv2d(lanes.data, w, b, y.data, 4, shape, None, 5, u[:, :-1].copy())
+
+
+def test_a_plan_transforms_weights_once():
+    graph = Graph((32, 7, 7))
+    w = np.random.default_rng(0).standard_normal((48, 32, 3, 3)).astype(np.float32)
+    graph.add("conv2d", graph.input, weights={"weight": w}, padding=1)
+    plan = Plan(graph)
+    by_image, by_batch = plan._packed.values()
+    assert by_image and all(by_batch[name] is arrays for name, arrays in by_image.items())
+    x = np.random.default_rng(1).standard_normal((40, 32, 7, 7)).astype(np.float32)
+    assert plan(x).tobytes() == np.concatenate([plan(x[i : i + 1]) for i in range(40)]).tobytes()

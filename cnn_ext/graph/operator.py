@@ -102,6 +102,10 @@ class Operator:
         """Arrays beside the weights that the kernels read."""
         return []
 
+    def packed_for_both(self, graph: Any, node: Node) -> bool:
+        """Whether `forward` reads what `image` packed, if it finds that."""
+        return False
+
     def lowers(self, node: Node) -> str:
         """When `lower` says it in other operators.
 

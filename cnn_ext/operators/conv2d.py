@@ -143,9 +143,10 @@ class Conv2d(Operator):
         sizes = sizes_of(node, x.shape[1:])
         w, bias = run.weight(node, "weight"), run.weight(node, "bias")
         y = Lanes.empty((x.images, *run.graph.shapes[node.output]), x.dtype)
+        u, _ = run.packed.get(node.output, (None, None))
         _core.conv2d(
             x.data, w, bias, y.data, x.dtype.itemsize, (x.blocks, *sizes), node.attributes["clip"],
-            x.images,
+            x.images, u,
         )  # fmt: skip
         return y
 
@@ -271,6 +272,9 @@ class Conv2d(Operator):
             clip,
         )
         return y
+
+    def packed_for_both(self, graph: Graph, node: Node) -> bool:
+        return winograd_pays(graph, node)
 
     def padding(self, graph: Graph, node: Node) -> Border:
         if winograd_pays(graph, node):

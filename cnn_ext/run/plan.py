@@ -14,6 +14,7 @@ from .. import _core
 from .._arrays import plain_array
 from ..graph.graph import Graph
 from ..graph.layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
+from ..graph.operator import OPERATORS
 from ..graph.rewrite import frozen, fused, lowered, simplify
 from ..lanes import Lanes, contiguous
 from ..scale import as_numbers, scale_of
@@ -85,6 +86,9 @@ class Plan:
         most, _ = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
         if max_batch >= self._least and FLOAT.itemsize * self._lanes * most <= 2 * CACHES:
             self._packed[ByBatch] = Packed(BATCH_ROOM)
+            for node in graph.nodes:
+                if OPERATORS[node.op].packed_for_both(graph, node):
+                    self._packed[ByBatch][node.output] = self._packed[ByImage][node.output]
             try:
                 first = self._recorded(ByBatch, self._lanes, FLOAT)
                 if first.memory > CACHES:

@@ -78,11 +78,12 @@ cdef int run_winograd(Table* table, Winograd* a) except -1:
     cdef WinogradFilter f
     if a.N == 0:
         return 0
-    memory = Memory(frequencies * <object> groups * a.C * table.lanes * table.itemsize)
-    f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
-    f.rotate, f.taps = a.rotate, a.taps
-    run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 0.5 * frequencies * a.K * a.C, 0, ONCE)
-    a.u = memory.address
+    if a.u == NULL:
+        memory = Memory(frequencies * <object> groups * a.C * table.lanes * table.itemsize)
+        a.u = memory.address
+        f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
+        f.rotate, f.taps = a.rotate, a.taps
+        run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 0.5 * frequencies * a.K * a.C, 0, ONCE)
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
     return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
@@ -100,11 +101,12 @@ cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
     return count - (N - 1) * table.lanes
 
 
-def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, /):
+def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, /):
     """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`.
 
     `clip` is None or the (low, high) that y is clipped to.  Here and below, `images` is how many images
-    the blocks hold, as many as they can if it is None.
+    the blocks hold, as many as they can if it is None.  `u` is what `winograd_weights` makes of w, if that
+    is at hand where `winograd_pays`.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -121,6 +123,8 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, /):
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
         fast.top, fast.left, fast.taps, fast.rotate = s.top, s.left, <int> s.R, False
         fast.w_k, fast.w_c, fast.live = s.R * s.S * s.C, s.R * s.S, live_lanes(images, s.N, table)
+        fast.u = NULL if u is None else held.pointer(
+            u, ((s.R + 3) * (s.R + 3), (s.K + L - 1) // L, s.C, L), itemsize)
         fast.clip = clip is not None
         fast.low, fast.high = clip or (0, 0)
         run_winograd(table, &fast)
@@ -182,7 +186,7 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
         fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
         fast.w_k, fast.w_c, fast.live = s.R * s.S, s.R * s.S * s.C, live_lanes(images, s.N, table)
-        fast.rotate, fast.clip = True, False
+        fast.u, fast.rotate, fast.clip = NULL, True, False
         run_winograd(table, &fast)
         return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q

@@ -40,7 +40,7 @@ cdef long long channel_winograd_scratch(const void* args) noexcept nogil:
     cdef const ChannelWinograd* a = <const ChannelWinograd*> args
     cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.block_cut * a.chunk)
     return ((a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
-            + 2 * sizeof(Py_ssize_t) * <long long> (a.channels + a.block_cut))
+            + 2 * sizeof(Py_ssize_t) * <long long> (a.channels + a.block_cut + 4 * a.chunk))
 
 
 cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
@@ -54,11 +54,13 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     cdef vec* v = <vec*> scratch              # (n * n, count, blocks of C)
     cdef vec* m = v + n * n * v_step          # (n * n, count, K)
     cdef Py_ssize_t* table = <Py_ssize_t*> (m + n * n * m_step)
+    cdef Py_ssize_t* rows = table + 2 * (a.channels + K)  # of v, then of m
+    cdef Py_ssize_t counts[4]
     cdef real* y
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile product
-    cdef int shape
+    cdef int kind
     for t in range(count):
         p = (first + t) // across * 4
         q = (first + t) % across * 4
@@ -69,8 +71,6 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     product.cols = K
     product.outer = 1
     product.inner = a.channels
-    product.scalar_row_step = a.C * LANES
-    product.out_row_step = K * LANES
     product.scalar_inner = table
     product.vector_inner = table + a.channels
     product.vector_col = table + 2 * a.channels
@@ -81,16 +81,23 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     for k in range(K):
         table[2 * a.channels + k] = (k0 + k) * a.channels * LANES
         table[2 * a.channels + K + k] = k * LANES
-    shape = best_tile(count, K, 2, 8)
+    needed_tiles(a.P, a.Q, first, count, rows, counts)
+    for i in range(4 * count):
+        rows[4 * count + i] = rows[i] * K * LANES
+        rows[i] *= a.C * LANES
     for i in range(n * n):
-        product.vector = <const real*> a.u + i * a.K * a.channels * LANES
-        product.scalar = <const real*> (v + i * v_step)
-        product.out = <real*> (m + i * m_step)
-        run_tiles(&product, 0, count, shape)
+        kind = infinite(<int> i, n)
+        if counts[kind]:
+            product.scalar_row = rows + kind * count
+            product.out_row = product.scalar_row + 4 * count
+            product.vector = <const real*> a.u + i * a.K * a.channels * LANES
+            product.scalar = <const real*> (v + i * v_step)
+            product.out = <real*> (m + i * m_step)
+            run_tiles(&product, 0, counts[kind], best_tile(counts[kind], K, 2, 8))
     for k in range(K):
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
         for t in range(count):
-            output_square(m + t * K + k, m_step, square, n, 4, 0)
+            output_square(m + t * K + k, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[t * K + k] = total
