@@ -32,7 +32,8 @@ from cnn_ext import (  # noqa: E402
 )
 
 NETS = {"lenet5": (1, 28, 28), "nielsen": (1, 28, 28), "vgg6": (3, 32, 32)}
-TRAINING = {"lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,), "dropout": (10, 64)}
+TRAINING = {"lenet5": (10, 64, 256), "nielsen": (10, 64, 256), "vgg6": (64,), "dropout": (10, 64),
+            "wide": (64, 256)}  # fmt: skip
 INFERENCE = (1, 8, 64, 256)
 
 
@@ -45,6 +46,13 @@ def with_dropout() -> Sequential:
     rng = np.random.default_rng(0)
     body = [Conv2d(1, 20, 5, rng=rng), ReLU(), MaxPool2d(2), Flatten(), Dropout(0.3)]
     return Sequential(*body, Linear(20 * 144, 10, rng=rng))
+
+
+def wide() -> Sequential:
+    """Linear layers whose weights are more than a cache holds."""
+    rng = np.random.default_rng(0)
+    body = [Flatten(), Linear(784, 1024, rng=rng), ReLU(), Linear(1024, 1024, rng=rng), ReLU()]
+    return Sequential(*body, Linear(1024, 10, rng=rng))
 
 
 def train(name: str, net: Sequential, shape: tuple[int, ...], seconds: float) -> None:
@@ -72,4 +80,5 @@ if __name__ == "__main__":
         train(name, net, shape, seconds)
         infer(name, net, shape, seconds)
     train("dropout", with_dropout(), (1, 28, 28), seconds)
+    train("wide", wide(), (1, 28, 28), seconds)
     print(json.dumps(ROWS))

@@ -49,6 +49,7 @@ cdef enum:
     ALIGNMENT = 64             # bytes: no vector of a scratch buffer crosses a cache line
     CACHE_SHARE = 384 * 1024   # bytes of input that a task keeps in the second-level cache
     CHANNEL_CUT = 12           # output channels a task: a multiple of most tiles' rows
+    FEATURE_CUT = 32           # vectors of input features a task, for the gradient to the weights of a linear layer
     FEW_PIXELS = 200            # outputs of a convolution, whose channels rather than images go into the lanes
     FEW_CHANNELS = 2           # output channels a group: too few for the tiles
     CHUNK = 16384              # numbers a task of an elementwise kernel

@@ -64,7 +64,7 @@ class Linear(Operator):
             else:
                 rows = contiguous(x_lanes.unpack(), dy.dtype)
                 _core.linear_weight(dy.data, rows, dw, size, N, C, K)
-            run.learn(node, "weight", dw, narrow)
+            run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
             _core.channel_sum(dy.data, db, size, dy.blocks, K, 1, N)

@@ -46,15 +46,32 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
 
 
 def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K, /):
-    """dw = dy' x, dy in lanes and x plain rows (images, C) with C at least LANES."""
+    """dw = dy' x, dy in lanes and x plain rows (images, C) with C at least LANES.
+
+    A recording keeps both for all blocks and makes the product of the whole batch at the end, for then no
+    block writes a gradient of its own; where that is no larger than a block of x, each writes it at once.
+    """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef LinearWeight a
+    cdef Memory part
+    cdef void* whole
+    cdef Py_ssize_t tasks
     if C < table.lanes:
         raise ValueError(f"C: expected at least {table.lanes}, got {C}")
-    a.N, a.C, a.K, a.channels = images, C, K, CHANNEL_CUT
-    a.dy = held.pointer(dy, (blocks_of(images, table), table.lanes, K), itemsize)
+    a.N = a.blocks = blocks_of(images, table)
+    a.live = a.images = images
+    a.C, a.K, a.channels, a.vectors, a.first = C, K, CHANNEL_CUT, FEATURE_CUT, 0
+    a.step, a.x_step = K * table.lanes * itemsize, C * table.lanes * itemsize
+    a.dy = held.pointer(dy, (a.N, table.lanes, K), itemsize)
     a.x = held.pointer(x, (images, C), itemsize)
-    a.dw = held.pointer(dw, (K, C), itemsize, True)
-    run(table.linear_weight, &a, sizeof(a), 2, 1, (K + CHANNEL_CUT - 1) // CHANNEL_CUT, 2.0 * images * C * K, 0,
-        LIVE | FIRST_PLAIN)
+    a.dw = whole = held.pointer(dw, (K, C), itemsize, True)
+    a.by_block = recording() and K <= table.lanes
+    if a.by_block:
+        part = Memory(K * C * itemsize)
+        a.dw = part.address
+    tasks = ((C + table.lanes - 1) // table.lanes + FEATURE_CUT - 1) // FEATURE_CUT
+    run(table.linear_weight, &a, sizeof(a), 2, 1, (K + CHANNEL_CUT - 1) // CHANNEL_CUT * tasks, 2.0 * images * C * K,
+        0, LIVE if a.by_block else LIVE | REDUCES | GATHERS | BATCH)
+    if a.by_block:
+        run_block_sum(table, part.address, whole, 1, K * C)

@@ -17,7 +17,7 @@ cdef struct Life:
     int ready, read            # segments: of the last call that writes it, of the last one that must
                                # have read it before it is written again
     int least, most            # segments in which it is used
-    bint reduced               # its parts are
+    bint reduced, gathered     # its parts are, those of a wave or of the batch
     int home                   # where it is in a run, as in `Step`
     Py_ssize_t offset
     bint used                  # by a step
@@ -44,7 +44,7 @@ cdef int born(Lives* lives, char* address, Py_ssize_t size, Lives** owner, int* 
         life = &lives.life[lives.count]
         life.address, life.size, life.owner = <uintptr_t> address, size, owner
         life.first, life.end, life.holds, life.used = lives.steps, -1, NEW, False
-        life.ready, life.read, life.reduced = 0, -1, False
+        life.ready, life.read, life.reduced, life.gathered = 0, -1, False, False
         owner[0], number[0] = lives, lives.count
         lives.count += 1
         full = False

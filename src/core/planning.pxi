@@ -28,7 +28,8 @@ cdef int plan(Recorder made, results) except -1:
                 stream = &made.streams[step.home[j]]
                 step.stride[j] = 0 if stream.whole else stream.size
                 stream.written |= j >= step.inputs
-                stream.plain &= step.marks & LIVE and step.marks & FIRST_PLAIN << j and step.offset[j] == 0
+                stream.plain &= (step.marks & LIVE and j < 2 and step.marks & FIRST_PLAIN << j
+                                 and step.offset[j] == 0)
     put_in_order(made)
     free(made.lives.life)
     made.lives.life, made.lives.count = NULL, 0
@@ -98,7 +99,9 @@ cdef int plan_memory(Recorder made, dict stream_of) except -1:
                 life.home = SHARED
             life.least = min(life.least, step.segment)
             life.most = max(life.most, step.segment)
-            life.reduced |= step.time == EACH_WAVE and j == 0
+            if step.time == EACH_WAVE and (j == 0 or j == 1 and step.marks & GATHERS):
+                life.reduced = True
+                life.gathered |= step.marks & GATHERS != 0
     homes = {ARENA: [], PARTS: [], KEPT: []}
     for number in sorted(used):
         life = &made.lives.life[number]
@@ -108,7 +111,7 @@ cdef int plan_memory(Recorder made, dict stream_of) except -1:
             life.home, life.offset = SHARED, made.shared_size
             made.shared_size += whole_lines(life.size)
         else:
-            life.home = KEPT if life.least < life.most else PARTS if life.reduced else ARENA
+            life.home = KEPT if life.least < life.most or life.gathered else PARTS if life.reduced else ARENA
             homes[life.home].append(number)
     made.arena_size = fit(made, homes[ARENA])
     made.parts_size = fit(made, homes[PARTS])

@@ -186,7 +186,7 @@ cdef class Recorder(Steps):
         # Those that a run replaces must be those of the one block that is recorded.
         cdef const Py_ssize_t* number = <const Py_ssize_t*> call.args + call.pointers
         cdef bint right = True
-        if not streaming or step.time == EACH_BATCH and step.marks & (LIVE | REDUCES | NUMBERED):
+        if not streaming or step.time == EACH_BATCH and step.marks & (LIVE | REDUCES | GATHERS | NUMBERED):
             step.marks &= ~REPLACED  # whatever is counted are not images of the block
         elif self.images == 1 and not step.marks & (REDUCES | NUMBERED | BATCH):
             step.marks &= ~LIVE
@@ -197,7 +197,7 @@ cdef class Recorder(Steps):
             number += 1
         if step.marks & REDUCES:
             right = right and number[0] == 1 and number[1] == 0 and number[2] == 1
-            number += 4
+            number += 5 if step.marks & GATHERS else 4
         if step.marks & NUMBERED:
             right = right and number[0] == 0
             number += 1
@@ -219,7 +219,7 @@ cdef class Recorder(Steps):
                 when = max(when, life.ready + (life.holds == WHOLE and step.time != EACH_BATCH))
                 if written:
                     when = max(when, life.read + (step.time == EACH_BLOCK))
-                if step.time == EACH_WAVE and j == 0:
+                if step.time == EACH_WAVE and (j == 0 or j == 1 and step.marks & GATHERS):
                     right &= life.holds == STREAM
                 elif step.time == EACH_WAVE or step.time == EACH_BATCH:
                     right &= life.holds == WHOLE if j < readable else life.holds == NEW or (

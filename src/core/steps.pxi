@@ -21,7 +21,9 @@ cdef enum:                     # marks of a call
                                # and how many bytes lie from one to the next; what it writes is whole
     NUMBERED = 64              # the number of the first image
     BATCH = 128                # how many images the batch has
-    REPLACED = LIVE | REDUCES | NUMBERED | BATCH
+    GATHERS = 256              # with REDUCES, whose numbers it follows: the bytes from part to part of the second pointer;
+                               # both are to parts, of all blocks of the batch
+    REPLACED = LIVE | REDUCES | GATHERS | NUMBERED | BATCH
 
 cdef enum:                     # homes of a pointer beside the numbers of streams
     FIXED = -1
@@ -310,6 +312,9 @@ cdef class Steps:
                 number[0] = r.count
             work *= number[0]
             number += 4
+        if step.marks & GATHERS:
+            number[0] = step.stride[1]
+            number += 1
         if step.marks & NUMBERED:
             number[0] = n * self.images
             number += 1

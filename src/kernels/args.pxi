@@ -100,11 +100,14 @@ cdef struct WeightOrder:
 
 
 cdef struct LinearWeight:
-    # dw[k, c] = sum over N images of dy[n, k] * x[n, c]; dy in lanes, x plain rows
-    const void* x
+    # dw[k, c] = sum over images of dy[n, k] * x[n, c]; a block of dy is (K, LANES), one of x (LANES, C): rows
     const void* dy
+    const void* x
     void* dw
-    Py_ssize_t N, C, K, channels
+    Py_ssize_t live            # images, if only a block is added up
+    Py_ssize_t N, first, blocks, step, x_step  # bytes from block to block of dy, of x
+    Py_ssize_t images, C, K, channels, vectors  # a task: so many rows of dw, and vectors of each
+    int by_block
 
 
 cdef struct ChannelSum:

@@ -14,21 +14,22 @@ cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t i
     cdef vec here[2]
     cdef vec dy
     cdef Py_ssize_t n, last = first + min(LEAF, images)
-    cdef const real* x = <const real*> a.x + first * a.C
+    cdef const char* x = <const char*> a.x
     cdef const real* at
+    cdef const real* features
     cdef int i, j
     for i in range(rows):
         for j in range(ACROSS):
             acc[i][j] = VEC_ZERO
     for n in range(first, last):
-        at = <const real*> a.dy + n // LANES * a.K * LANES + n % LANES
+        at = <const real*> (<const char*> a.dy + n // LANES * a.step) + n % LANES
+        features = <const real*> (x + n // LANES * a.x_step) + n % LANES * a.C
         for j in range(ACROSS):
-            here[j] = (<const vec*> (x + column[j]))[0]
+            here[j] = (<const vec*> (features + column[j]))[0]
         for i in range(rows):
             dy = vec_all(at[row[i]])
             for j in range(ACROSS):
                 acc[i][j] += dy * here[j]
-        x += a.C
     for i in range(rows):
         for j in range(ACROSS):
             sums[i * ACROSS + j] = acc[i][j]
@@ -61,33 +62,35 @@ cdef inline void weights_at(const LinearWeight* a, Py_ssize_t k, Py_ssize_t last
     cdef Py_ssize_t row[4]
     cdef vec level[LEVELS * 8]
     cdef vec sums[8]
-    cdef Py_ssize_t n
+    cdef Py_ssize_t images = a.live if a.by_block else a.images, n
     cdef int i, j
     for i in range(rows):
         row[i] = min(k + i, last - 1) * LANES
-    if a.N <= GROUP:
-        group_sums(a, 0, a.N, row, column, sums, rows)
+    if images <= GROUP:
+        group_sums(a, 0, images, row, column, sums, rows)
     else:
-        for n in range((a.N + GROUP - 1) // GROUP):
-            group_sums(a, n * GROUP, min(GROUP, a.N - n * GROUP), row, column, sums, rows)
+        for n in range((images + GROUP - 1) // GROUP):
+            group_sums(a, n * GROUP, min(GROUP, images - n * GROUP), row, column, sums, rows)
             add_part(level, n, sums, rows * ACROSS)
-        part_of(level, (a.N + GROUP - 1) // GROUP, sums, rows * ACROSS)
+        part_of(level, (images + GROUP - 1) // GROUP, sums, rows * ACROSS)
     for i in range(rows):
         for j in range(ACROSS):
             (<vec*> (<real*> a.dw + row[i] // LANES * a.C + column[j]))[0] = sums[i * ACROSS + j]
 
 
 cdef void linear_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # `channels` rows of dw.  The last vector of features begins at C - LANES and may overlap its neighbour, so C must
+    # A part of some rows of dw.  The last vector of features begins at C - LANES and may overlap its neighbour, so C must
     # be at least LANES.
     cdef const LinearWeight* a = <const LinearWeight*> args
-    cdef Py_ssize_t columns = (a.C + LANES - 1) // LANES, last = min(a.K, (task + 1) * a.channels), q = 0, k
+    cdef Py_ssize_t columns = groups_of(a.C), parts = (columns + a.vectors - 1) // a.vectors
+    cdef Py_ssize_t first = task // parts * a.channels, last = min(a.K, first + a.channels), k
+    cdef Py_ssize_t q = task % parts * a.vectors, end = min(columns, q + a.vectors)
     cdef Py_ssize_t column[2]
     cdef int j
-    while q < columns:
+    while q < end:
         for j in range(ACROSS):
             column[j] = min(min(q + j, columns - 1) * LANES, a.C - LANES)
-        k = task * a.channels
+        k = first
         while k < last:
             if WIDE:
                 weights_at(a, k, last, column, 4)
