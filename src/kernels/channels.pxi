@@ -43,9 +43,11 @@ cdef long long channel_winograd_scratch(const void* args) noexcept nogil:
             + 2 * sizeof(Py_ssize_t) * <long long> (a.channels + a.block_cut + 4 * a.chunk))
 
 
-cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
-    # The scalars are transformed pixels, a row for each tile; the vectors are transformed weights, a column for
-    # each block of output channels.
+cdef void channel_winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # A task is some tiles of 4 x 4 pixels of some blocks of output channels.  The scalars are transformed pixels, a row
+    # for each tile; the vectors are transformed weights, a column for each block of output channels.
+    cdef const ChannelWinograd* a = <const ChannelWinograd*> args
+    cdef int n = a.taps + 3, shape = 0, kind
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t cuts = (tiles + a.chunk - 1) // a.chunk, first = task % cuts * a.chunk
     cdef Py_ssize_t k0 = task // cuts * a.block_cut, K = min(a.block_cut, a.K - k0)
@@ -60,13 +62,16 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile product
-    cdef int kind
     for t in range(count):
         p = (first + t) // across * 4
         q = (first + t) % across * 4
         for c in range(a.C):
-            input_square(<const real*> a.x + c * a.x_plane, a.x_row, a.H, a.W, p - a.top, q - a.left,
-                         v + t * a.C + c, v_step, n)
+            if n == 6:
+                input_values(<const real*> a.x + c * a.x_plane, a.x_row, a.H, a.W, p - a.top, q - a.left,
+                             v + t * a.C + c, v_step, 6)
+            else:
+                input_square(<const real*> a.x + c * a.x_plane, a.x_row, a.H, a.W, p - a.top, q - a.left,
+                             v + t * a.C + c, v_step, n)
     memset(&product, 0, sizeof(product))
     product.cols = K
     product.outer = 1
@@ -88,16 +93,22 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
     for i in range(n * n):
         kind = infinite(<int> i, n)
         if counts[kind]:
+            if product.rows != counts[kind]:
+                product.rows = counts[kind]
+                shape = best_tile(counts[kind], K, 2, 8)
             product.scalar_row = rows + kind * count
             product.out_row = product.scalar_row + 4 * count
             product.vector = <const real*> a.u + i * a.K * a.channels * LANES
             product.scalar = <const real*> (v + i * v_step)
             product.out = <real*> (m + i * m_step)
-            run_tiles(&product, 0, counts[kind], best_tile(counts[kind], K, 2, 8))
+            run_tiles(&product, 0, product.rows, shape)
     for k in range(K):
         bias = (<const vec*> (<const real*> a.bias + (k0 + k) * LANES))[0]
         for t in range(count):
-            output_square(m + t * K + k, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
+            if n == 6:
+                output_values(m + t * K + k, m_step, square, 6, 4, hangs_over(first + t, a.P, a.Q))
+            else:
+                output_square(m + t * K + k, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[t * K + k] = total
@@ -112,15 +123,6 @@ cdef inline void winograd_channels(const ChannelWinograd* a, Py_ssize_t task, ch
                     (<vec*> (y + j * LANES))[0] = square[4 * i + j]
     if vec_sum(lost) != 0:
         mend_channels(a, k0, K, first, count, m)
-
-
-cdef void channel_winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # a task is some tiles of 4 x 4 pixels of some blocks of output channels
-    cdef const ChannelWinograd* a = <const ChannelWinograd*> args
-    if a.taps == 3:
-        winograd_channels(a, task, scratch, 6)
-    else:
-        winograd_channels(a, task, scratch, 8)
 
 
 cdef inline void depthwise_pixels(const ChannelConv* a, Py_ssize_t block, Py_ssize_t first,

@@ -160,18 +160,25 @@ cdef inline void input_pixels(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ss
             v[(i * n + j) * step] = line[j]
 
 
-cdef inline void input_square(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+cdef inline void input_values(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
                               vec* v, Py_ssize_t step, int n) noexcept nogil:
-    # v = B' d B of the n x n pixels from (h, w) on, zero outside; rows are `row` numbers apart, v goes in steps
     if h >= 0 and w >= 0 and h + n <= H and w + n <= W:
         input_pixels(x, row, H, W, h, w, v, step, n, True)
     else:
         input_pixels(x, row, H, W, h, w, v, step, n, False)
 
 
-cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs, int over) noexcept nogil:
-    # y = A' m A, outputs x outputs values; m comes in steps, without the frequencies of infinity where the tile hangs
-    # `over` (see `needed_tiles`)
+cdef void input_square(const real* x, Py_ssize_t row, Py_ssize_t H, Py_ssize_t W, Py_ssize_t h, Py_ssize_t w,
+                       vec* v, Py_ssize_t step, int n) noexcept nogil:
+    # v = B' d B of the n x n pixels from (h, w) on, zero outside; rows are `row` numbers apart, v goes in steps.  The
+    # compiler must know n, but not each caller needs code of its own for that.
+    if n == 6:
+        input_values(x, row, H, W, h, w, v, step, 6)
+    else:
+        input_values(x, row, H, W, h, w, v, step, 8)
+
+
+cdef inline void output_values(const vec* m, Py_ssize_t step, vec* y, int n, int outputs, int over) noexcept nogil:
     cdef vec half[40]
     cdef vec line[8]
     cdef int i, j
@@ -183,6 +190,20 @@ cdef inline void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int
         output_line(line, &half[j], n, n, outputs)
     for i in range(outputs):
         output_line(&half[i * n], &y[i * outputs], 1, n, outputs)
+
+
+cdef void output_square(const vec* m, Py_ssize_t step, vec* y, int n, int outputs, int over) noexcept nogil:
+    # y = A' m A, outputs x outputs values; m comes in steps, without the frequencies of infinity where the tile hangs
+    # `over` (see `needed_tiles`)
+    if n == 6:
+        if outputs == 4:
+            output_values(m, step, y, 6, 4, over)
+        else:
+            output_values(m, step, y, 6, 3, 0)
+    elif outputs == 4:
+        output_values(m, step, y, 8, 4, over)
+    else:
+        output_values(m, step, y, 8, 5, 0)
 
 
 cdef inline Py_ssize_t odd_step(Py_ssize_t vectors) noexcept nogil:
@@ -201,8 +222,8 @@ cdef inline int infinite(int frequency, int n) noexcept nogil:
     return (frequency // n == n - 1) + 2 * (frequency % n == n - 1)
 
 
-cdef inline void needed_tiles(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t count, Py_ssize_t* tiles,
-                              Py_ssize_t* counts) noexcept nogil:
+cdef void needed_tiles(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t count, Py_ssize_t* tiles,
+                       Py_ssize_t* counts) noexcept nogil:
     # of so many tiles from `first` on those, counted from there, that need the frequencies of each of four kinds
     cdef Py_ssize_t t
     cdef int kind, over
@@ -217,23 +238,25 @@ cdef inline void needed_tiles(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t first, Py_s
 
 
 cdef long long winograd_scratch(const void* args) noexcept nogil:
-    # v, m and the tables of `winograd_tiles`: tiles of four kinds, channels of v and u, rows of u and m
+    # v, m and the tables of `winograd`: tiles of four kinds, channels of v and u, rows of u and m
     cdef const Winograd* a = <const Winograd*> args
     cdef long long vectors = odd_step(a.C * a.chunk) + odd_step(a.K * a.chunk)
     return ((a.taps + 3) * (a.taps + 3) * vectors * sizeof(vec)
             + sizeof(Py_ssize_t) * (4 * a.chunk + 2 * a.C + 2 * a.K))
 
 
-cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratch, int n) noexcept nogil:
+cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # The scalars are transformed weights, a row for each output channel; the vectors are transformed pixels, a
     # column for each tile.  Of the rows, those of a group lie side by side: so the weights, which are too many for the
     # nearer caches, are read in the order of memory.
+    cdef const Winograd* a = <const Winograd*> args
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
     cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
     cdef Py_ssize_t u_step = groups_of(a.K) * a.C * LANES
     cdef Py_ssize_t v_step = odd_step(a.C * count), m_step = odd_step(a.K * count)
+    cdef int n = a.taps + 3, shape = 0, kind
     cdef vec* v = <vec*> scratch              # (n * n, C, count)
     cdef vec* m = v + n * n * v_step          # (n * n, K, count)
     cdef Py_ssize_t* cols = <Py_ssize_t*> (m + n * n * m_step)
@@ -245,13 +268,15 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     cdef vec bias, total, lost = VEC_ZERO
     cdef vec square[16]
     cdef Tile product
-    cdef int kind
     for c in range(a.C):
         x = <const real*> a.x + (block * a.C + c) * a.H * a.W * LANES
         for t in range(count):
             p = (first + t) // across * 4
             q = (first + t) % across * 4
-            input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, v_step, n)
+            if n == 6:  # here and below, values of squares that are frequent stay in registers
+                input_values(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, v_step, 6)
+            else:
+                input_square(x, a.W * LANES, a.H, a.W, p - a.top, q - a.left, v + c * count + t, v_step, n)
         inner[c] = c * count * LANES
         inner[a.C + c] = c * LANES
     for k in range(a.K):
@@ -270,19 +295,24 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
     for i in range(n * n):
         kind = infinite(<int> i, n)
         if counts[kind]:
-            product.cols = counts[kind]
+            if product.cols != counts[kind]:
+                product.cols = counts[kind]
+                shape = best_tile(a.K, counts[kind], 2, 16)
             product.vector_col = product.out_col = cols + kind * count
             product.vector = <const real*> (v + i * v_step)
             product.scalar = <const real*> a.u + i * u_step
             product.out = <real*> (m + i * m_step)
-            run_tiles(&product, 0, a.K, best_tile(a.K, product.cols, 2, 16))
+            run_tiles(&product, 0, a.K, shape)
     for k in range(a.K):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
         bias = VEC_ZERO
         if a.bias != NULL:
             bias = vec_all((<const real*> a.bias)[k])
         for t in range(count):
-            output_square(m + k * count + t, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
+            if n == 6:
+                output_values(m + k * count + t, m_step, square, 6, 4, hangs_over(first + t, a.P, a.Q))
+            else:
+                output_square(m + k * count + t, m_step, square, n, 4, hangs_over(first + t, a.P, a.Q))
             total = sum_of_tile(square)
             lost += not_finite(total)
             m[k * count + t] = total  # over a product that nobody needs any more
@@ -296,11 +326,3 @@ cdef inline void winograd_tiles(const Winograd* a, Py_ssize_t task, char* scratc
                     (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j]
     if vec_sum(lost) != 0:
         mend_tiles(a, block, first, count, m)
-
-
-cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    cdef const Winograd* a = <const Winograd*> args
-    if a.taps == 3:
-        winograd_tiles(a, task, scratch, 6)
-    else:
-        winograd_tiles(a, task, scratch, 8)

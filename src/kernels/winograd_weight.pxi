@@ -45,7 +45,7 @@ cdef inline Sides sides_of(const WinogradWeight* a) noexcept nogil:
 
 
 cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
-    # the arrays of `weight_gradient`
+    # the arrays of `winograd_weight`
     cdef const WinogradWeight* a = <const WinogradWeight*> args
     cdef Sides s = sides_of(a)
     cdef long long vectors = s.row_step + s.col_step + s.sets * s.sum_step
@@ -53,8 +53,8 @@ cdef long long winograd_weight_scratch(const void* args) noexcept nogil:
             + (2 * s.groups + a.chunk * (4 + 8 * LANES)) * sizeof(Py_ssize_t))
 
 
-cdef inline void channel_square(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t tile,
-                                bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
+cdef void channel_square(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t tile,
+                         bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
     # the transform of one tile of a channel of x or dy; it goes in steps
     cdef Py_ssize_t across = (a.Q + 3) // 4, p = tile // across * 4, q = tile % across * 4
     if of_dy:
@@ -65,8 +65,8 @@ cdef inline void channel_square(const WinogradWeight* a, Py_ssize_t block, Py_ss
                      p - a.top, q - a.left, out, step, n)
 
 
-cdef inline void turned_squares(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t channels,
-                                Py_ssize_t tile, bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
+cdef void turned_squares(const WinogradWeight* a, Py_ssize_t block, Py_ssize_t channel, Py_ssize_t channels,
+                         Py_ssize_t tile, bint of_dy, vec* out, Py_ssize_t step, int n) noexcept nogil:
     # the transforms of one tile of so many channels, in lanes: a vector for each image
     cdef Py_ssize_t l, f
     for l in range(LANES):
@@ -79,8 +79,8 @@ cdef inline void turned_squares(const WinogradWeight* a, Py_ssize_t block, Py_ss
         vec_turn(out + f * step)
 
 
-cdef inline void sum_terms(const Py_ssize_t* tiles, Py_ssize_t count, Py_ssize_t first, Py_ssize_t images,
-                           Py_ssize_t* terms, Py_ssize_t more) noexcept nogil:
+cdef void sum_terms(const Py_ssize_t* tiles, Py_ssize_t count, Py_ssize_t first, Py_ssize_t images,
+                    Py_ssize_t* terms, Py_ssize_t more) noexcept nogil:
     # where the vectors of so many tiles and, from `first` on, images lie and, in `more` numbers, the scalars
     cdef Py_ssize_t t, l
     for t in range(count):
@@ -89,8 +89,9 @@ cdef inline void sum_terms(const Py_ssize_t* tiles, Py_ssize_t count, Py_ssize_t
             terms[more + t * images + l] = tiles[t] * LANES + first + l
 
 
-cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char* scratch,
-                                 int n) noexcept nogil:
+cdef void winograd_weight(const void* args, Py_ssize_t block, char* scratch) noexcept nogil:
+    cdef const WinogradWeight* a = <const WinogradWeight*> args
+    cdef int n = a.taps + 3, shape, kind, f
     cdef Sides s = sides_of(a)
     cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
     cdef Py_ssize_t first, count, row, rows, col, groups, g, t, i, each = min(SET, LANES)
@@ -105,7 +106,6 @@ cdef inline void weight_gradient(const WinogradWeight* a, Py_ssize_t block, char
     cdef Py_ssize_t* terms = tiles + 4 * a.chunk      # of a kind of frequency and a set: of vectors, of scalars
     cdef Py_ssize_t counts[4]
     cdef Tile product
-    cdef int shape, kind, f
     memset(&product, 0, sizeof(product))
     product.outer = 1
     product.vector_col = table
@@ -200,8 +200,8 @@ cdef inline bint is_lost(const real* x, int count) noexcept nogil:
     return total - total != 0
 
 
-cdef inline void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_ssize_t p,
-                                 Py_ssize_t q, vec* u, Py_ssize_t step, int n) noexcept nogil:
+cdef void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_ssize_t p, Py_ssize_t q, vec* u,
+                          Py_ssize_t step, int n) noexcept nogil:
     # u = G g G' of the 4 x 4 gradients from (p, q) on, zero outside; u goes in steps
     cdef vec g[16]
     cdef const real* here
@@ -212,15 +212,10 @@ cdef inline void gradient_square(const real* dy, Py_ssize_t P, Py_ssize_t Q, Py_
             if p + i >= P or q + j >= Q:
                 here = NOTHING
             g[4 * i + j] = (<const vec*> here)[0]
-    filter_square(g, u, step, n, 4)
-
-
-cdef void winograd_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    cdef const WinogradWeight* a = <const WinogradWeight*> args
-    if a.taps == 3:
-        weight_gradient(a, task, scratch, 6)
+    if n == 6:
+        filter_square(g, u, step, 6, 4)
     else:
-        weight_gradient(a, task, scratch, 8)
+        filter_square(g, u, step, 8, 4)
 
 
 cdef Py_ssize_t weight_part(Py_ssize_t C, Py_ssize_t K, Py_ssize_t taps) noexcept nogil:
