@@ -227,6 +227,7 @@ cdef void needed_tiles(Py_ssize_t P, Py_ssize_t Q, Py_ssize_t first, Py_ssize_t 
     # of so many tiles from `first` on those, counted from there, that need the frequencies of each of four kinds
     cdef Py_ssize_t t
     cdef int kind, over
+    memset(tiles, 0, 4 * count * sizeof(tiles[0]))  # what is left of a list is multiplied too
     for kind in range(4):
         counts[kind] = 0
     for t in range(count):
