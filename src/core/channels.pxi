@@ -138,10 +138,11 @@ def winograd_weights(w, u, int itemsize, Py_ssize_t K, Py_ssize_t C, int taps, /
     cdef Table* table = single_table(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef WinogradFilter f
-    cdef Py_ssize_t groups = (K + table.lanes - 1) // table.lanes
+    cdef Py_ssize_t groups
     if taps != 3 and taps != 5:
         raise ValueError(f"taps: expected 3 or 5, got {taps}")
     f.w = held.pointer(w, (K, C, taps, taps), itemsize)
+    groups = (K + table.lanes - 1) // table.lanes
     f.u = held.pointer(u, ((taps + 3) * (taps + 3), groups, C, table.lanes), itemsize, True)
     f.K, f.C, f.w_k, f.w_c, f.rotate, f.taps = K, C, C * taps * taps, taps * taps, False, taps
     run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 10.0 * K * C * taps * taps)

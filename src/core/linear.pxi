@@ -62,10 +62,10 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
     a.N = a.blocks = blocks_of(images, table)
     a.live = a.images = images
     a.C, a.K, a.channels, a.vectors, a.first = C, K, CHANNEL_CUT, FEATURE_CUT, 0
-    a.step, a.x_step = K * table.lanes * itemsize, C * table.lanes * itemsize
     a.dy = held.pointer(dy, (a.N, table.lanes, K), itemsize)
     a.x = held.pointer(x, (images, C), itemsize)
     a.dw = whole = held.pointer(dw, (K, C), itemsize, True)
+    a.step, a.x_step = K * table.lanes * itemsize, C * table.lanes * itemsize
     a.by_block = recording() and K <= table.lanes
     if a.by_block:
         part = Memory(K * C * itemsize)
