@@ -187,6 +187,9 @@ def test_weights_bytes_of_networks_are_near_their_weights(plan: Plan) -> None:
     net = lenet()
     parameters = sum(parameter.data.nbytes for parameter in net.parameters())
     assert 2 * parameters <= plan.weights_bytes < 2.2 * parameters
+    used = {id(array) for node in plan.graph.nodes for array in node.weights.values()}
+    travel = {id(array) for node in plan._saved.nodes for array in node.weights.values()}
+    assert travel <= used  # no copy of its own
     assert repr(plan) == (
         f"Plan((1, 28, 28) -> (10,), max_batch=40, {plan.weights_bytes} bytes of weights, "
         f"{plan.arena_bytes} of scratch memory a thread)"

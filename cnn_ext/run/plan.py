@@ -67,13 +67,13 @@ class Plan:
         self.max_batch = check.whole(max_batch, "max_batch", 1)
         self.task = meaning_of(graph, outputs)
         graph = lowered(simplify(frozen(graph)))
-        graph.task = self.task
-        self._saved = graph
-        self.graph = graph = fused(graph)
         graph.nodes = [
             node.replaced(weights={key: constant(array) for key, array in node.weights.items()})
             for node in graph.nodes
         ]  # whoever has the arrays may change them
+        graph.task = self.task
+        self._saved = graph
+        self.graph = graph = fused(graph)
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._single = (1, *self.input_shape)
         self._lanes: int = _core.lanes(FLOAT.itemsize)
