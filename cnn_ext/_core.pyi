@@ -46,7 +46,9 @@ class RecordingError(RuntimeError): ...
 class Steps:
     @property
     def memory(self) -> int: ...
-    def run(self, streams: Sequence[_Array], images: int, scale: float) -> None: ...
+    def run(
+        self, streams: Sequence[_Array], images: int, scale: float, share: Any = None
+    ) -> None: ...
 
 @final
 class Recorder(Steps): ...
@@ -148,13 +150,16 @@ def batch_norm_statistics(
 def batch_norm_merge(
     parts: _Array,
     mean: _Array,
-    var: _Array,
+    squares: _Array,
     itemsize: int,
     N: int,
     C: int,
     pixels: int,
     images: int,
     /,
+) -> None: ...
+def batch_norm_variance(
+    squares: _Array, var: _Array, itemsize: int, C: int, pixels: int, images: int, /
 ) -> None: ...
 def batch_norm(
     x: _Array,

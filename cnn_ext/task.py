@@ -155,6 +155,11 @@ class Task:
         targets : ndarray
             As the task takes them.
         """
+        counts = self.hits(outputs, targets)
+        return None if counts is None else counts[0] / counts[1]
+
+    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[int, int] | None:
+        """How many predictions are right, as for `right`, and how many there are."""
         if self.kind == "numbers":
             return None
         predicted = self.predictions(outputs)
@@ -162,7 +167,7 @@ class Task:
             true = targets if numbered(targets, outputs.shape) else targets.argmax(axis=1)
         else:
             true = targets.reshape(predicted.shape) > 0.5
-        return float(np.mean(predicted == true))
+        return int(np.count_nonzero(predicted == true)), predicted.size
 
     def classified(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predictions, and the probability of each: of the class, or of each label.

@@ -136,6 +136,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
         ("batch_norm_statistics", [new(), new(), size, N, 4, 16, 5], [1]),
         ("batch_norm_merge", [new(), new(), new(), size, N, 4, 16, 5], [1, 2]),
+        ("batch_norm_variance", [new(), new(), size, 4, 16, 5], [1]),
         ("batch_norm", [*(new() for _ in range(6)), size, N, 4, 16, 0.1, (0.0, 1.0)], [5]),
         ("batch_norm_sums", [*(new() for _ in range(5)), size, N, 4, 16, 0.1, 5], [4]),
         ("batch_norm_input", [*(new() for _ in range(7)), size, N, 4, 16, 0.1, 5], [6]),

@@ -54,18 +54,28 @@ NETS: dict[str, tuple[Callable[[], Module], tuple[int, ...], Callable[[Any], Any
 }  # fmt: skip
 
 
-def trained(name: str) -> str:
-    """The hash of the weights after 200 steps."""
-    make, shape, rule, augment = NETS[name]
+def images_of(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and classes for a network."""
     rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 256, (IMAGES, *shape), np.uint8), rng.integers(0, 10, IMAGES)
-    net = make()
-    trainer = Trainer(net, optimizer=rule(net.parameters()), seed=2)
-    trainer.fit(x, y, EPOCHS, BATCH, schedule="cosine", augment=augment, progress=False)
+    return rng.integers(0, 256, (IMAGES, *NETS[name][1]), np.uint8), rng.integers(0, 10, IMAGES)
+
+
+def hash_of(net: Module) -> str:
+    """Of all weights and buffers."""
     found = hashlib.sha256()
     for array in net.state_dict().values():
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:16]
+
+
+def trained(name: str) -> str:
+    """The hash of the weights after 200 steps."""
+    make, _, rule, augment = NETS[name]
+    x, y = images_of(name)
+    net = make()
+    trainer = Trainer(net, optimizer=rule(net.parameters()), seed=2)
+    trainer.fit(x, y, EPOCHS, BATCH, schedule="cosine", augment=augment, progress=False)
+    return hash_of(net)
 
 
 if __name__ == "__main__":

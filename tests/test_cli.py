@@ -139,7 +139,7 @@ def test_predict(folder):
         assert line == f"{answer['picture']}: {best[0]} {100 * found[0]:.2f} %"
 
 
-@pytest.mark.parametrize("views", ["mirror", "mirror+translate"])
+@pytest.mark.parametrize("views", ["mirror", "translate", "mirror+translate"])
 def test_views_are_averaged(folder, views):
     done = run("evaluate", "model.safetensors", "--views", views, "--json", cwd=folder)
     net, data = cnn_ext.load(folder / "model.safetensors"), datasets.digits()

@@ -28,8 +28,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     class Spy(_training.Trainer):
-        def __init__(self, net: Any, loss: Any, optimizer: Any, *more: Any) -> None:
-            super().__init__(net, loss, optimizer, *more)
+        def __init__(self, net: Any, loss: Any, optimizer: Any, *more: Any, **last: Any) -> None:
+            super().__init__(net, loss, optimizer, *more, **last)
             seen.update(net=net, loss=loss, optimizer=optimizer, more=more, trainer=self)
 
         def fit(self, *given: Any, **options: Any) -> Any:

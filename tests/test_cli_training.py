@@ -198,7 +198,6 @@ def test_a_training_that_was_killed_goes_on_bit_for_bit(folder: Path, capsys: An
     ("words", "status", "message"),
     [
         ("--resume", 2, "argument --resume: needs --checkpoint"),
-        ("--resume --checkpoint none", 1, "none: "),
         ("--resume --checkpoint broken", 1, "broken: "),
         ("--checkpoint model.safetensors", 2, "argument --checkpoint: expected another file"),
         ("--checkpoint model.toml", 2, "argument --checkpoint: expected another file"),

@@ -48,9 +48,10 @@ def sizes(x: np.ndarray) -> tuple[int, int, int, int]:
 def moments(x: np.ndarray, images: int) -> tuple[np.ndarray, np.ndarray]:
     size, N, channels, pixels = sizes(x)
     parts = empty((N, 2, channels), x.dtype)
-    mean, var = empty((channels,), x.dtype), empty((channels,), x.dtype)
+    mean, squares, var = (empty((channels,), x.dtype) for _ in range(3))
     _core.batch_norm_statistics(x, parts, size, N, channels, pixels, images)
-    _core.batch_norm_merge(parts, mean, var, size, N, channels, pixels, images)
+    _core.batch_norm_merge(parts, mean, squares, size, N, channels, pixels, images)
+    _core.batch_norm_variance(squares, var, size, channels, pixels, images)
     return mean, var
 
 

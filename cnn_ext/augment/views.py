@@ -16,8 +16,10 @@ Views = list[tuple[float, Compose]]  # with what each weighs
 
 _MIRROR = RandomHorizontalFlip(1.0)
 _UP, _DOWN = Shift(-1, -1, "reflect"), Shift(1, 1, "reflect")
+_STEPS = (0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)
 NAMED: dict[str, list[tuple[float, list[Transform]]]] = {
     "mirror": [(0.5, []), (0.5, [_MIRROR])],
+    "translate": [(0.2, [Shift(*by)] if any(by) else []) for by in _STEPS],
     "mirror+translate": [
         (0.25, []), (0.25, [_MIRROR]), (0.125, [_UP]), (0.125, [_UP, _MIRROR]), (0.125, [_DOWN]),
         (0.125, [_DOWN, _MIRROR]),

@@ -10,6 +10,7 @@ import numpy as np
 from ..architectures import whiten
 from ..data.dataset import Dataset, stratified_split
 from ..layers import Normalize, Sequential
+from ..run.share import Group
 from ..task import Task
 from ..training import losses
 from ..training.callbacks import EarlyStopping
@@ -46,6 +47,8 @@ class Training:
     arguments : Namespace
         With the options of `add_training`.
     data : Dataset
+    group : Group, optional
+        Of the processes that train together.
 
     Raises
     ------
@@ -53,7 +56,9 @@ class Training:
         If options and data do not fit together.
     """
 
-    def __init__(self, arguments: argparse.Namespace, data: Dataset) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, data: Dataset, group: Group | None = None
+    ) -> None:
         self.arguments = arguments
         there = np.bincount(data.y_train, minlength=len(data.classes)) > 0
         if there.sum() < 2:
@@ -75,6 +80,7 @@ class Training:
             arguments.threads,
             Task("classes", classes=data.classes),
             arguments.average,
+            group=group,
         )
         net.input_shape = self.shape
         if arguments.lr is None:

@@ -22,6 +22,20 @@ class Batch(NamedTuple):
     targets: Any
     weights: np.ndarray | None
 
+    def part(self, chosen: slice) -> Batch:
+        """Some of them."""
+        weights = None if self.weights is None else self.weights[chosen]
+        images, targets = (_some(each, chosen) for each in (self.images, self.targets))
+        return Batch(self.indices[chosen], images, targets, weights)
+
+
+def _some(rows: Any, chosen: slice) -> Any:
+    if isinstance(rows, dict):
+        return {name: part[chosen] for name, part in rows.items()}
+    if isinstance(rows, tuple):
+        return tuple(part[chosen] for part in rows)
+    return rows[chosen]
+
 
 class LabelledSet:
     """Images and their targets, or a part of them.

@@ -74,9 +74,10 @@ class BatchNorm(Operator):
         a = node.attributes
         if a["training"]:
             parts = empty((x.blocks, 2, C), x.dtype)
-            mean, var = empty((C,), x.dtype), empty((C,), x.dtype)
+            mean, squares, var = (empty((C,), x.dtype) for _ in range(3))
             _core.batch_norm_statistics(x.data, parts, item, *sizes, x.images)
-            _core.batch_norm_merge(parts, mean, var, item, *sizes, x.images)
+            _core.batch_norm_merge(parts, mean, squares, item, *sizes, x.images)
+            _core.batch_norm_variance(squares, var, item, *sizes[1:], x.images)
             run.observe(node, mean, var)
         else:
             mean, var = run.weight(node, "mean"), run.weight(node, "var")

@@ -22,6 +22,7 @@ from ..ops.loss import Kernel, total, weight_lanes
 from ..parameter import Kept, Parameter
 from ..scale import scale_of
 from .by_batch import ByBatch, settle, whole_of
+from .share import Share
 
 ENOUGH_BLOCKS = 4  # to keep threads busy; of fewer, a large block is shared by the threads
 SMALL_BLOCK = 100e6  # multiply-adds that are not worth sharing
@@ -168,6 +169,7 @@ class Program:
         batches: Sequence[np.ndarray],
         targets: Sequence[Any],
         weights: np.ndarray | None = None,
+        share: Share | None = None,
     ) -> tuple[list[float], list[np.ndarray]]:
         """Costs and outputs of a batch; the gradients go to the parameters.
 
@@ -178,6 +180,8 @@ class Program:
             As the costs take them.
         weights : ndarray, shape (N,), optional
             Of the images, which multiply their costs and gradients.
+        share : Share, optional
+            The images are those of this rank; costs and gradients are those of the whole batch.
 
         Returns
         -------
@@ -187,23 +191,27 @@ class Program:
         """
         assert self.costs is not None
         images, dtype = len(batches[0]), self.dtype
+        total_images = images if share is None else share.images
         checked = self.check(batches)
         lanes, scales = [], []
         for (kernel, _), shape, target in zip(self.costs, self.outputs, targets, strict=True):
             lanes.append(kernel.to_lanes(target, (images, *shape), dtype))
-            scales.append(kernel.scale((images, *shape)))
+            scales.append(kernel.scale((total_images, *shape)))
             # the same for all of them: every cost is a mean over images
             relative = scales[-1] / kernel.scale((self.lanes, *shape))
         blocks = lanes[0].blocks
         rows = self._rows(blocks)
         parts = [empty((blocks, self.lanes), dtype) for _ in rows]
-        self._run.begin(images)
+        self._run.begin(total_images)
         statistics = [array for _, mean, var in self._observed for array in (mean, var)]
         streams = [*checked, *(target.data for target in lanes)]
         streams += [weight_lanes(weights, images, dtype), *rows, *parts]
-        self._recorder.run([*streams, *self._sums, *statistics], images, relative)
-        settle(self.graph, self._observed, images)
+        self._recorder.run([*streams, *self._sums, *statistics], images, relative, share)
+        settle(self.graph, self._observed, total_images)
         for parameter, result in zip(self.parameters, self._sums, strict=True):
             parameter.grad = result
-        costs = [total(part, images) * scale for part, scale in zip(parts, scales, strict=True)]
+        if share is not None:
+            parts = [share.whole(part.reshape(-1)[:images]) for part in parts]
+        pairs = zip(parts, scales, strict=True)
+        costs = [total(part, total_images) * scale for part, scale in pairs]
         return costs, [row[:images] for row in rows]

@@ -35,7 +35,7 @@ def summed(optimizer: Optimizer, sums: Sums, images: int) -> Sums:
     return found
 
 
-def share(optimizer: Optimizer, sums: Sums, images: int) -> None:
+def give_mean(optimizer: Optimizer, sums: Sums, images: int) -> None:
     """Give each parameter the mean gradient of so many images."""
     for parameter, total in zip(optimizer.parameters, sums, strict=True):
         parameter.grad = None if total is None else total / total.dtype.type(images)

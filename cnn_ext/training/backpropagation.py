@@ -14,6 +14,7 @@ from ..lanes import Lanes
 from ..layers import Module
 from ..layers.running import start
 from ..ops.loss import one_hot
+from ..run.share import Share
 from ..task import Task, kind_for, numbered
 from .losses import Loss
 
@@ -139,7 +140,9 @@ class Backpropagation:
                 )
         self.heads[None].examples = targets
 
-    def __call__(self, x: Any, y: Any, weights: np.ndarray | None = None) -> tuple[float, Any]:
+    def __call__(
+        self, x: Any, y: Any, weights: np.ndarray | None = None, share: Share | None = None
+    ) -> tuple[float, Any]:
         """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
 
         Parameters
@@ -149,19 +152,28 @@ class Backpropagation:
             A dictionary or a tuple of them for several outputs, which come in the same form.
         weights : ndarray, shape (N,), optional
             Of the images, which multiply their costs and gradients.
+        share : Share, optional
+            The images are those of this rank; cost and gradients are those of the whole batch.
         """
         begun = start(self.net, None, inputs_of(x))
         heads = list(self.heads.values())
         kernels = [head.kernel for head in heads]
-        if begun.pays and None not in kernels:
+        if share is not None and None in kernels:
+            raise ValueError("group: a loss of your own cannot be shared by several processes")
+        if (begun.pays or share is not None) and None not in kernels:
             costs = tuple((kernel, h.weight) for kernel, h in zip(kernels, heads, strict=True))
             self._check(begun.trace.form)
             program = begun.program(costs)
             if program is not None:
                 shapes = [(begun.images, *shape) for shape in program.outputs]
                 tasks, targets = self._targets(y, shapes, begun.dtype)
-                values, rows = program.train(begun.batches, targets, weights)
+                values, rows = program.train(begun.batches, targets, weights, share)
                 return self._done(tasks, values), self._formed(rows)
+        if share is not None:
+            raise ValueError(
+                "group: a network that is not recorded, with layers of your own on arrays, cannot "
+                "be shared by several processes"
+            )
         tape, outputs = begun.forward(back=True)
         self._check(tape.form)
         tasks, targets = self._targets(y, tape.shapes, begun.dtype)

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
+from ..data.labelled import LabelledSet
 from ..data.weights import sample_weights
 from ..lanes import Lanes
 from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from ..optim.average import average_of
 from ..parameter import Kept, at_once
+from ..run.share import Group, Share, shared
 from ..task import Task
 from .backpropagation import inputs_of
 from .evaluator import Evaluator
@@ -46,8 +48,9 @@ class Descent(Evaluator):
         loss_weights: Mapping[Any, float] | Sequence[float] | None,
         optimizer: str | Optimizer | None,
         average: float | ExponentialMovingAverage | None,
+        group: Group | None,
     ) -> None:
-        super().__init__(net, loss, num_threads, task, loss_weights)
+        super().__init__(net, loss, num_threads, task, loss_weights, group)
         self.optimizer = optimizer_of(optimizer, net)
         self._check_optimizer()
         self.average = average_of(average, net)
@@ -120,21 +123,34 @@ class Descent(Evaluator):
         self._check_learns()
         self._factor = 1.0
         weights = None
+        first = inputs_of(x)[0]
+        images = first.shape[0] if isinstance(first, Lanes) else len(first)
         if sample_weight is not None:
-            first = inputs_of(x)[0]
-            images = first.shape[0] if isinstance(first, Lanes) else len(first)
             weights = sample_weights(sample_weight, images)
+        share = self._share(images)
+        if share is not None:
+            batch = LabelledSet(x, y, several=self._backpropagate.several, sample_weight=weights)
+            own = np.arange(images)[share.part]
+            x, y = batch[own], batch.y[own]
+            weights = None if weights is None else weights[own]
         self._left = self._resumed = None
         try:
             with self._threads(), _core.Restored([(self, "_stepping")]):
                 self._stepping = True
-                cost, _ = self._gradients(x, y, weights)
+                cost, _ = self._gradients(x, y, weights, share)
                 self._move()
         finally:
             self._settle()
         return cost
 
-    def _gradients(self, x: Any, y: Any, weights: np.ndarray | None) -> tuple[float, Any]:
+    def _share(self, images: int) -> Share | None:
+        # this rank's part of a batch
+        dtype = self.optimizer.parameters[0].data.dtype
+        return shared(self.group, images, _core.lanes(dtype.itemsize))
+
+    def _gradients(
+        self, x: Any, y: Any, weights: np.ndarray | None, share: Share | None = None
+    ) -> tuple[float, Any]:
         # the cost and the outputs; the gradients stay with the parameters
         self._settle()
         self.net.train()
@@ -146,7 +162,7 @@ class Descent(Evaluator):
             [layer.draws.count for layer in self._dropouts],
             [buffer.data.copy() for buffer in self._buffers],
         )
-        cost, outputs = self._backpropagate(x, y, weights)
+        cost, outputs = self._backpropagate(x, y, weights, share)
         if not math.isfinite(cost):
             self._restore(self._good)
             raise CostError(f"the cost is {cost}")

@@ -14,11 +14,12 @@ import numpy as np
 from .. import _check as check
 from .. import ops
 from .._dispatch import threads
-from ..data.batching import batches, read, source_of
+from ..data.batching import batches, gather, read, source_of
 from ..data.labelled import LabelledSet, refuse_no_images
 from ..data.stream import Stream
 from ..layers import Module
 from ..layers.running import evaluation_mode, first_numbers
+from ..run.share import Group, Share, shared
 from ..scale import far_from_unit
 from ..task import Task, kind_for, task_of
 from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
@@ -36,6 +37,7 @@ class Evaluator:
         num_threads: int | None,
         task: str | Task | None,
         loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
+        group: Group | None = None,
     ) -> None:
         if not isinstance(net, Module):
             raise TypeError(f"net: expected a Module, got {type(net).__name__}")
@@ -44,6 +46,7 @@ class Evaluator:
             raise ValueError(f"net: expected one number type, got {dtypes}; astype converts all")
         self.net = net
         self.num_threads = num_threads
+        self.group = None if group is None or group.size == 1 else group
         with self._threads():  # an error now rather than later
             pass
         self._evaluated: Task | None = None
@@ -201,22 +204,27 @@ class Evaluator:
         ----------
         x : array, or anything that `fit` takes
         batch_size : int
-        views : "mirror", "mirror+translate" or sequence of transforms, optional
-            Give the mean over several views of each image: it and its mirror image; those two,
-            which weigh twice as much, and both moved by (-1, -1) and (1, 1) pixels; or what
-            transforms, or lists of them, make of it (see `augment`).
+        views : "mirror", "translate", "mirror+translate" or sequence of transforms, optional
+            Give the mean over several views of each image: it and its mirror image; it and what a
+            move by one pixel in each direction makes of it; it and its mirror image, which weigh
+            twice as much, and both moved by (-1, -1) and (1, 1) pixels; or what transforms, or
+            lists of them, make of it (see `augment`).
         """
         inputs = [source_of(part) for part in inputs_of(x)]
         for part in inputs:
             refuse_no_images(part, "x")
-        order = tee(batches(len(inputs[0]), batch_size), len(inputs))
+        share = shared(self.group, len(inputs[0]), 1)
+        own = slice(0, len(inputs[0])) if share is None else share.part
+        numbers = (own.start + each for each in batches(own.stop - own.start, batch_size))
+        order = tee(numbers, len(inputs))
         sets = [read(part, each) for part, each in zip(inputs, order, strict=True)]
         found = (([images for _, images in each], each[0][0]) for each in zip(*sets, strict=True))
         parts = self._answers(found, len(inputs), views)
         if not parts:
+            none = [gather(part, np.zeros(0, np.intp)) for part in inputs]
             with self._threads(), self._weights(), evaluation_mode(self.net):
-                parts = [self.net(*map(np.asarray, inputs))]
-        return self._whole(parts, views)
+                parts = [self.net(*none)]
+        return self._whole(parts, views, share)
 
     def _answers(
         self, found: Iterator[tuple[list[np.ndarray], np.ndarray]], inputs: int, views: Any
@@ -226,8 +234,10 @@ class Evaluator:
         with self._threads(), self._weights(), evaluation_mode(self.net):
             return [answer(images, indices) for images, indices in found]
 
-    def _whole(self, parts: list[Any], views: Any) -> Any:
+    def _whole(self, parts: list[Any], views: Any, share: Share | None = None) -> Any:
         outputs = joined(parts)
+        if share is not None:
+            outputs = each_of(outputs, share.whole)
         if views is not None and self.task.outputs == "log_probabilities":
             return ops.log_softmax(outputs)  # means of logarithms have no sum of 1
         return outputs
@@ -286,6 +296,15 @@ def _over(views: Any, net: Module, inputs: int) -> Callable[[list[np.ndarray], n
     if inputs > 1:
         raise ValueError("views: expected None for a network with several inputs")
     return lambda images, indices: mean_over(chosen, net, images[0], indices)
+
+
+def each_of(rows: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """What a function makes of an array, or of each in a dictionary or a tuple."""
+    if isinstance(rows, dict):
+        return {name: function(part) for name, part in rows.items()}
+    if isinstance(rows, tuple):
+        return tuple(map(function, rows))
+    return function(rows)
 
 
 def joined(parts: list[Any]) -> Any:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 
+def _writes(trainer: Trainer) -> bool:
+    # of several processes that train together, one does
+    return trainer.group is None or trainer.group.rank == 0
+
+
 class _LineLogger(Callback):
     """What writes a line for each epoch, which is in the file when the next epoch begins.
 
@@ -35,9 +40,11 @@ class _LineLogger(Callback):
             raise TypeError(f"path: expected a path, got {type(path).__name__}") from None
         self.append = append
         self._lines = ""  # of this training
+        self._path: Path | None = None  # where this process writes
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self._lines = ""
+        self._path = self.path if _writes(trainer) else None
         with self._open("a" if self.append else "w") as file:
             if file.tell() == 0:
                 file.write(self._header(trainer))
@@ -61,7 +68,7 @@ class _LineLogger(Callback):
         self._lines = state["lines"]
 
     def _open(self, mode: str) -> IO[str]:
-        return self.path.open(mode, encoding="utf-8", newline="")
+        return open(self._path or os.devnull, mode, encoding="utf-8", newline="")
 
     def _header(self, trainer: Trainer) -> str:
         return ""
@@ -142,9 +149,12 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self._close()
-        self._writer = _tensorboard_writer()(self.folder)
+        if _writes(trainer):
+            self._writer = _tensorboard_writer()(self.folder)
 
     def on_epoch_end(self, trainer: Trainer, epoch: Epoch) -> None:
+        if self._writer is None:
+            return
         for name, value in epoch.figures().items():
             if name != "number" and value is not None:
                 self._writer.add_scalar(name, value, trainer.epochs_begun)

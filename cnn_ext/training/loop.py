@@ -17,13 +17,15 @@ from .. import _core
 from ..data.labelled import Batch, LabelledSet
 from ..data.stream import Stream
 from ..parameter import at_once
-from .accumulation import share, summed
+from ..run.share import Share, agreed, of_first, totals
+from .accumulation import give_mean, summed
 from .callbacks import Moments
 from .descent import CostError
 from .history import Epoch, History
 from .place import Place
 from .progress import Progress, duration
 from .schedules import Pace
+from .shares import with_shares
 
 if TYPE_CHECKING:
     from ..augment import Compose
@@ -71,7 +73,9 @@ class Run:
         self.training, self.validation, self.transforms = training, validation, transforms
         self.moments, self.pace = moments, pace
         self.batch_size, self.accumulate = batch_size, accumulate
-        self.shuffle, self.progress = shuffle, progress
+        self.group = trainer.group
+        self.shuffle = shuffle
+        self.progress = progress and (self.group is None or self.group.rank == 0)
         self.checkpoint, self.every = checkpoint, every
         self.metrics = metrics
         self.batches = training.count(batch_size)  # in an epoch
@@ -160,7 +164,7 @@ class Run:
         # one pass over the images, and what follows it; "time" if there was none for all of it
         trainer, number, rng = self.trainer, self.place.epoch, self.trainer._rng
         if self.place.moment == "epoch_begin":
-            if self.pace.over():
+            if self._over():
                 return self._out_of_time()
             self._tell(self.moments.epoch_begin, number)
         order = self.training.batches(self.batch_size, rng if self.shuffle else None)
@@ -186,13 +190,13 @@ class Run:
             self._since = time.perf_counter()
             if self.place.moment == "batch_end":
                 self._tell(self.moments.batch_end, done, self.place.cost)
-            taken = self._taken(islice(order, done, None))
-            for batch in reading.enter_context(closing(taken)):
-                if self.trainer.stop_training:
+            taken = with_shares(islice(order, done, None), self.trainer._share, self._taken)
+            for batch, share in reading.enter_context(closing(taken)):
+                if agreed(self.group, self.trainer.stop_training):
                     raise KeyboardInterrupt
                 if self.pace.seconds is not None and self._cut():
                     break
-                self._batch(batch)
+                self._batch(batch, share)
                 bar.advance(f"cost {self.place.costs / self.place.seen:.4f}")
                 if self.every != "epoch":
                     self._save_step(int(self.every))
@@ -211,10 +215,13 @@ class Run:
     def _cut(self) -> bool:
         # whether the time is over before this step
         begins = self.place.batches % self.accumulate == 0
-        if self.place.batches and begins and self.pace.over():
+        if self.place.batches and begins and self._over():
             self._out_of_time()
             return True
         return False
+
+    def _over(self) -> bool:
+        return self.pace.seconds is not None and agreed(self.group, self.pace.over())
 
     def _out_of_time(self) -> str:
         self._leave()  # where more time goes on, before the epoch ends as it is
@@ -238,7 +245,7 @@ class Run:
     def _classes(self, images: np.ndarray) -> int:
         return self.trainer.net.output_shape(images.shape[1:])[0]
 
-    def _batch(self, batch: Batch) -> None:
+    def _batch(self, batch: Batch, share: Share | None) -> None:
         # the gradients of a batch, the step that they or several of them make, and its figures
         trainer = self.trainer
         number = self.place.batches + 1
@@ -246,15 +253,19 @@ class Run:
             if self.place.moment != "batch_begin":
                 self.place = self.place._replace(moment="batch_begin", told=0)
             self._tell(self.moments.batch_begin, number)
-        before, count = self.place, len(batch.indices)
+        before, count = self.place, len(batch.indices) if share is None else share.images
         done = before.batches // self.accumulate / self.steps
-        trainer._factor = self.pace.factor(before.epoch - 1 + done)
+        factor = self.pace.factor(before.epoch - 1 + done)
+        trainer._factor = factor if self.pace.seconds is None else of_first(self.group, factor)
         rate = trainer.optimizer.lr * trainer._factor
-        trainer._look_at(batch.images, "x")
+        if len(batch.indices):
+            trainer._look_at(batch.images, "x")
         trainer._stepping = True
         with trainer._threads():
             try:
-                cost, outputs = trainer._gradients(batch.images, batch.targets, batch.weights)
+                cost, outputs = trainer._gradients(
+                    batch.images, batch.targets, batch.weights, share
+                )
             except CostError as error:
                 raise CostError(
                     f"{error} in epoch {before.epoch}, batch {number} of {self.batches}, learning "
@@ -262,7 +273,9 @@ class Run:
                 ) from None
             part, right = None, before.right
             if not trainer._backpropagate.several:
-                part = trainer.task.right(outputs, np.asarray(batch.targets))
+                hits = trainer.task.hits(outputs, np.asarray(batch.targets))
+                hits = totals(self.group, hits)
+                part = None if hits is None else hits[0] / hits[1]
             moves = number % self.accumulate == 0 or number == self.batches
             sums, images_of_step = before.sums, before.summed + count
             if sums or not moves:
@@ -275,7 +288,7 @@ class Run:
             )  # fmt: skip
             if moves:
                 if sums:
-                    share(trainer.optimizer, sums, images_of_step)
+                    give_mean(trainer.optimizer, sums, images_of_step)
                 trainer._move()
             at_once([(setattr, self, "place", self.after), (setattr, trainer, "_before", None)])
         trainer._stepping = False
@@ -305,7 +318,7 @@ class Run:
         for callback in islice(self.moments.callbacks, self.place.told, None):
             self.place = self.place._replace(told=self.place.told + 1, calling=True)
             says = callback.on_epoch_end(self.trainer, record)
-            stops = isinstance(says, (bool, np.bool_)) and bool(says)
+            stops = agreed(self.group, isinstance(says, (bool, np.bool_)) and bool(says))
             reason = callback.reason if stops else self.place.reason
             self.place = self.place._replace(calling=False, reason=reason)
 

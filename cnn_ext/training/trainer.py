@@ -13,6 +13,7 @@ from ..data.labelled import LabelledSet
 from ..data.stream import Stream, divided, set_of
 from ..layers import Module
 from ..optim import ExponentialMovingAverage, Optimizer
+from ..run.share import Group, agreed
 from ..task import Task, task_of
 from .backpropagation import inputs_of
 from .callbacks import Callback, EarlyStopping, Moments, stopping_of
@@ -65,6 +66,10 @@ class Trainer(Descent):
         `outputs` and `predict` of the trainer then take the averages; ``net`` keeps its own
         weights, also after `fit`, until ``trainer.average.copy_to()``, which belongs before the
         network is saved.
+    group : Group, optional
+        Several processes, each of which has an equal trainer and calls it in the same way, train
+        one network together: each takes its part of every batch, and all have the same weights, to
+        the last bit those that one process would have.  See `distributed`.
 
     Attributes
     ----------
@@ -94,8 +99,9 @@ class Trainer(Descent):
         task: str | Task | None = None,
         average: float | ExponentialMovingAverage | None = None,
         loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
+        group: Group | None = None,
     ) -> None:
-        super().__init__(net, loss, num_threads, task, loss_weights, optimizer, average)
+        super().__init__(net, loss, num_threads, task, loss_weights, optimizer, average, group)
         self._kind_is_given = task_of(task).kind is not None
         # of the division into two parts, which nothing that is drawn in between may change
         try:
@@ -262,6 +268,10 @@ class Trainer(Descent):
             from .checkpoint import expect_same
 
             expect_same(run, self._resumed)
+        if self.group is not None:
+            from .ranks import expect_equal  # which most trainings do without
+
+            expect_equal(run)
         return run.go()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -269,7 +279,8 @@ class Trainer(Descent):
 
         It may be called between two steps: in callbacks, and before, after and between calls of
         `fit`.  After one that Ctrl-C, `stop_training` or `max_seconds` ended, the file has the
-        training as it was then, whatever has been changed since.
+        training as it was then, whatever has been changed since.  Of a group all ranks call it, and
+        rank 0 writes.
 
         Parameters
         ----------
@@ -291,7 +302,14 @@ class Trainer(Descent):
 
         if self._stepping:
             raise RuntimeError("save: expected a call between two steps, got one within a step")
-        save(self, path)
+        error = None
+        if self.group is None or self.group.rank == 0:
+            try:
+                save(self, path)
+            except Exception as raised:
+                error = raised
+        if agreed(self.group, error is not None):
+            raise error or OSError(f"rank 0 could not write {os.fspath(path)}")
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         """Become what the trainer was that was saved; the next `fit` goes on where it was.

@@ -27,19 +27,33 @@ def batch_norm_statistics(x, parts, int itemsize, Py_ssize_t N, Py_ssize_t C, Py
         4.0 * N * C * pixels * table.lanes, 0, LIVE)
 
 
-def batch_norm_merge(parts, mean, var, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images, /):
-    """The mean and the biased variance over all images of what `batch_norm_statistics` tells of the blocks."""
+def batch_norm_merge(parts, mean, squares, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, images, /):
+    """What `batch_norm_statistics` tells of the blocks, over all images."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef BatchMerge a
     channel_cut(table, N, C, pixels)
     live_lanes(images, N, table)
     a.N, a.first, a.blocks, a.step, a.images = N, 0, N, 2 * C * itemsize, images
-    a.C, a.pixels, a.chunk = C, pixels, SUM_CHUNK
+    a.C, a.pixels, a.chunk, a.each = C, pixels, SUM_CHUNK, table.lanes
     a.parts = held.pointer(parts, (N, 2, C), itemsize)
     a.mean = held.pointer(mean, (C,), itemsize, True)
-    a.var = held.pointer(var, (C,), itemsize, True)
+    a.squares = held.pointer(squares, (C,), itemsize, True)
     run(table.batch_norm_merge, &a, sizeof(a), 1, 2, cuts(C, SUM_CHUNK), 8.0 * N * C, 0, REDUCES | BATCH)
+
+
+def batch_norm_variance(squares, var, int itemsize, Py_ssize_t C, Py_ssize_t pixels, Py_ssize_t images, /):
+    """The biased variance of so many numbers, from the sum of squared deviations; var may be squares."""
+    cdef Table* table = table_of(itemsize)
+    cdef Arrays held = Arrays.__new__(Arrays)
+    cdef BatchVariance a
+    channel_cut(table, 1, C, pixels)
+    within_reach(&images, 1)
+    at_least(0, &images, 1)
+    a.images, a.C, a.pixels = images, C, pixels
+    a.squares = held.pointer(squares, (C,), itemsize)
+    a.var = held.pointer(var, (C,), itemsize, True)
+    run(table.batch_norm_variance, &a, sizeof(a), 1, 1, 1, C, 0, BATCH)
 
 
 def batch_norm(x, mean, var, weight, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels,

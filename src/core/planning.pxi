@@ -31,6 +31,7 @@ cdef int plan(Recorder made, results) except -1:
                 stream.plain &= (step.marks & LIVE and j < 2 and step.marks & FIRST_PLAIN << j
                                  and step.offset[j] == 0)
     put_in_order(made)
+    lay_out_sums(made)
     free(made.lives.life)
     made.lives.life, made.lives.count = NULL, 0
     made.done = True

@@ -48,10 +48,13 @@ cdef struct Step:
     Py_ssize_t stride[MOST_POINTERS]  # bytes from part to part
     Py_ssize_t tasks, scratch
     double work
+    bint late                  # of a reduction, or on whole memory: nobody reads its results in the run
+    Py_ssize_t sums, each_sum  # of a reduction: where its results lie in those of a piece, bytes of each
 
 cdef struct Segment:
     int first, reductions, wholes, end  # where the steps of each kind begin
     double work                # of a block
+    Py_ssize_t sums[2]         # bytes of the reductions of a piece, and of the late ones
 
 cdef struct Stream:
     uintptr_t address
@@ -72,6 +75,8 @@ cdef struct Run:
     double scale
     int threads
     pool_team* team            # NULL if they are one
+    Py_ssize_t at, total       # the number of the first block, and how many images the whole batch has
+    char* sums                 # where reductions write, if they are of a piece
 
 cdef struct Wave:              # blocks that threads share
     void* steps
@@ -146,13 +151,13 @@ cdef class Steps:
         """Bytes that a run of one block on one thread needs."""
         return self.arena_size + self.scratch_size + self.shared_size + self.parts_size + self.kept_size
 
-    def run(self, streams, Py_ssize_t images, double scale):
+    def run(self, streams, Py_ssize_t images, double scale, share=None):
         """All steps for the blocks of `images` images.
 
         `streams` are the arrays that replace those of the recording, in that order, with a part for
         each block, or one in all for what belongs to the whole batch; `scale` multiplies the gradient
         of the loss.  Threads share the blocks or, if there are fewer, the tasks of each step that is
-        worth it.
+        worth it.  `share` says which images of a batch of several processes these are (`run.share`).
         """
         cdef Py_ssize_t N
         cdef Py_buffer views[STREAMS]
@@ -172,7 +177,7 @@ cdef class Steps:
                                    | (PyBUF_WRITABLE if self.streams[s].written else 0))
                 held += 1
                 self.check_stream(s, &views[s], N, images)
-            self.run_segments(views, N, images, scale)
+            self.run_segments(views, N, images, scale, share)
         finally:
             for s in range(held):
                 PyBuffer_Release(&views[s])
@@ -199,7 +204,8 @@ cdef class Steps:
             raise ValueError(f"stream {s}: {view.len} bytes are too few for {images} images")
         return 0
 
-    cdef int run_segments(self, const Py_buffer* views, Py_ssize_t N, Py_ssize_t images, double scale) except -1:
+    cdef int run_segments(self, const Py_buffer* views, Py_ssize_t N, Py_ssize_t images, double scale,
+                          share) except -1:
         cdef Run r
         cdef int s
         cdef cpu_mode mode = 0
@@ -207,13 +213,14 @@ cdef class Steps:
         cdef Py_ssize_t waves
         cdef Memory memory
         r.views, r.N, r.images, r.scale, r.wave = views, N, images, scale, min(N, WAVE)
+        r.at, r.total, r.sums = 0, images, NULL
         r.each, r.slots = others + scratch, r.wave
         waves = (N - 1) // WAVE
         while waves:
             r.slots += 1
             waves //= 2
         r.threads = get_num_threads() if self.work * N >= SHARED_WORK else 1
-        cdef Trial* trial = &self.trials[N] if N < min(r.threads, TRIALS) else NULL
+        cdef Trial* trial = &self.trials[N] if N < min(r.threads, TRIALS) and share is None else NULL
         if trial != NULL:
             r.threads = better(trial, r.threads)
         cdef long long started = pool_clock() if trial != NULL else 0
@@ -231,9 +238,12 @@ cdef class Steps:
                 mode = flush_denormals()
                 for s in range(self.befores):
                     self.run_step(&self.steps[s], 0, r.memory, &r, r.threads)
-                for s in range(self.last + 1):
-                    self.run_segment(&self.segments[s], &r)
+                if share is None:
+                    for s in range(self.last + 1):
+                        self.run_segment(&self.segments[s], &r)
                 put_back(mode)
+            if share is not None:
+                run_shared(self, &r, share)
             if trial != NULL:
                 tried(trial, r.threads, pool_clock() - started)
         finally:
@@ -303,6 +313,8 @@ cdef class Steps:
                 (<char**> args)[j] = r.parts + step.offset[j] + (n - r.first) * step.stride[j]
             elif home == KEPT:
                 (<char**> args)[j] = r.kept + step.offset[j] + n * step.stride[j]
+            if r.sums != NULL and j >= step.inputs:
+                (<char**> args)[j] = r.sums + step.sums + (j - step.inputs) * step.each_sum
         if step.marks & LIVE:
             number[0] = min(self.images, r.images - n * self.images)
             number += 1
@@ -316,10 +328,10 @@ cdef class Steps:
             number[0] = step.stride[1]
             number += 1
         if step.marks & NUMBERED:
-            number[0] = n * self.images
+            number[0] = (r.at + n) * self.images
             number += 1
         if step.marks & BATCH:
-            number[0] = r.images
+            number[0] = r.total
         if loop == self.table.loss:
             (<Loss*> args).scale = (<Loss*> args).scale * r.scale
         if sharing > 1 and step.tasks > 1 and work >= (

@@ -200,12 +200,19 @@ cdef struct BatchStatistics:
 
 
 cdef struct BatchMerge:
-    # The same of the whole batch, and the variance, from parts that lie as those of `BlockSum`.
+    # The same of the whole batch, from parts that lie as those of `BlockSum`.
     const void* parts
     void* mean
-    void* var
+    void* squares
     Py_ssize_t N, first, blocks, step, images
-    Py_ssize_t C, pixels, chunk
+    Py_ssize_t C, pixels, chunk, each  # the last: images of a part
+
+
+cdef struct BatchVariance:
+    # var = squares / (images * pixels)
+    const void* squares
+    void* var
+    Py_ssize_t images, C, pixels
 
 
 cdef struct BatchNorm:
@@ -402,6 +409,7 @@ cdef struct Table:
     kernel max_pool, max_pool_back, avg_pool, avg_pool_back
     kernel affine, prelu, prelu_slope
     kernel elementwise, softmax, softmax_back, loss, block_sum, descend, squares, pack, unpack, peak
-    kernel batch_norm_statistics, batch_norm_merge, batch_norm, batch_norm_sums, batch_norm_input
+    kernel batch_norm_statistics, batch_norm_merge, batch_norm_variance, batch_norm, batch_norm_sums
+    kernel batch_norm_input
     kernel group_norm, group_norm_input, group_norm_sums, dropout
     kernel channel_conv, channel_winograd, pool_pairs, depthwise, embed, move, fill, border

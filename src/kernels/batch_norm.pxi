@@ -159,7 +159,7 @@ cdef void batch_norm_merge(const void* args, Py_ssize_t task, char* scratch) noe
     cdef const BatchMerge* a = <const BatchMerge*> args
     cdef Py_ssize_t i = task * a.chunk, end = min(a.C, (task + 1) * a.chunk), n, k, wave
     cdef bint last = a.first + a.N >= a.blocks, begun
-    cdef double each = <double> LANES * a.pixels, all = <double> a.images * a.pixels
+    cdef double each = <double> a.each * a.pixels, all = <double> a.images * a.pixels
     cdef Level[LEVELS] level
     cdef Level here
     cdef real* part
@@ -193,12 +193,20 @@ cdef void batch_norm_merge(const void* args, Py_ssize_t task, char* scratch) noe
             d += 1
         if last:
             vec_store_part(<real*> a.mean + i, here.mean, rest)
-            vec_store_part(<real*> a.var + i, here.squares / vec_all(<real> max(all, 1.0)), rest)
+            vec_store_part(<real*> a.squares + i, here.squares, rest)
         else:
             part = <real*> (<char*> part + (WAVE + d) * a.step)
             vec_store_part(part, here.mean, rest)
             vec_store_part(part + a.C, here.squares, rest)
         i += rest
+
+
+cdef void batch_norm_variance(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const BatchVariance* a = <const BatchVariance*> args
+    cdef real count = <real> max(<double> a.images * a.pixels, 1.0)
+    cdef Py_ssize_t c
+    for c in range(a.C):
+        (<real*> a.var)[c] = (<const real*> a.squares)[c] / count
 
 
 cdef inline real one_by_deviation(real var, double eps) noexcept nogil:

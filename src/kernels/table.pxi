@@ -110,6 +110,7 @@ TABLE.descend = descend
 TABLE.squares = squares
 TABLE.batch_norm_statistics = batch_norm_statistics
 TABLE.batch_norm_merge = batch_norm_merge
+TABLE.batch_norm_variance = batch_norm_variance
 TABLE.batch_norm = batch_norm
 TABLE.batch_norm_sums = batch_norm_sums
 TABLE.batch_norm_input = batch_norm_input

@@ -1,0 +1,73 @@
+"""`score`: the answers of a plan for more images than one process should take, by Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._dispatch import threads
+from ..run.plan import Plan
+
+
+def score(images: Any, plan: Plan) -> Any:
+    """The outputs of a plan for a Dask array or bag, when Dask computes them.
+
+    However the images are divided, each has the answer that `plan` gives here, bit for bit.  The
+    plan travels once to each worker.  A worker computes each of its tasks on one thread, and has
+    as many tasks at once as it has threads.
+
+    Parameters
+    ----------
+    images : dask.array.Array, shape (N, *plan.input_shape), or dask.bag.Bag
+        A bag of single images.
+    plan : Plan
+
+    Returns
+    -------
+    dask.array.Array of float32, shape (N, *plan.output_shape), or dask.bag.Bag of ndarray
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed.
+    TypeError, ValueError
+        If they are no images for the plan.
+    """
+    try:
+        import dask.array
+        import dask.bag
+        from dask import delayed
+    except ImportError as error:
+        raise ImportError(f"score needs Dask: pip install 'cnn_ext[dask]' ({error})") from None
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan: expected a Plan, got {type(plan).__name__}")
+    there = delayed(plan, traverse=False)  # one key of the graph: a worker keeps what it received
+    if isinstance(images, dask.bag.Bag):
+        return images.map_partitions(_bag_answers, there)
+    if not isinstance(images, dask.array.Array):
+        raise TypeError(
+            f"images: expected a dask.array or a dask.bag, got {type(images).__name__}; a plan "
+            "takes arrays itself"
+        )
+    if images.shape[1:] != plan.input_shape:
+        shape = ", ".join(["N", *map(str, plan.input_shape)])
+        raise ValueError(f"images: expected shape ({shape}), got {images.shape}")
+    whole = images.rechunk({axis: -1 for axis in range(1, images.ndim)})
+    parts = [delayed(_answers)(part, there) for part in whole.to_delayed().reshape(-1)]
+    rows = [
+        dask.array.from_delayed(part, (count, *plan.output_shape), np.float32)
+        for part, count in zip(parts, whole.chunks[0], strict=True)
+    ]
+    return dask.array.concatenate(rows)
+
+
+def _answers(images: np.ndarray, plan: Plan) -> np.ndarray:
+    with threads(1):
+        return plan(images)
+
+
+def _bag_answers(images: Sequence[np.ndarray], plan: Plan) -> list[np.ndarray]:
+    images = list(images)
+    return list(_answers(np.stack(images), plan)) if images else []
