@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..augment import mean_over, views_of
 from ..data._reading import Array
 from ..data.folders import pictures
 from ..data.pictures import Mode, read_image
+from ..distributed import on_workers
 from ..run.plan import Plan
 from ..task import Task
 from ._files import MODES, image_shape, load_model
@@ -55,6 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_views(parser)
     add_outputs(parser)
     add_threads(parser)
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="let the workers of this Dask scheduler read the pictures, which they must see under "
+        "the same names, and answer; each task on one thread (default: this process)",
+    )
     add_json(parser)
 
 
@@ -63,9 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     input_shape = image_shape(net)
     if input_shape is None:
         raise ValueError(f"{arguments.model}: no input_shape (C, H, W) in the metadata")
-    channels, height, width = input_shape
-    if channels not in MODES:
-        raise ValueError(f"{arguments.model}: takes {channels} channels, pictures have 1 or 3")
+    if input_shape[0] not in MODES:
+        raise ValueError(
+            f"{arguments.model}: takes {input_shape[0]} channels, pictures have 1 or 3"
+        )
     shape = net.output_shape(input_shape)
     if task.kind == "pictures" or (len(shape) > 1 and task.kind != "numbers"):
         raise ValueError(f"{arguments.model}: its outputs, {shape}, are pictures, not classes")
@@ -75,33 +84,45 @@ def run(arguments: argparse.Namespace) -> int:
     plan = net.compile(input_shape, BATCH, arguments.outputs)
     if plan.task.outputs is None and plan.task.kind != "numbers":
         raise UsageError(f"{arguments.model} does not say what its outputs are: give --outputs")
+    parts = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
+    answer = partial(_answers, views=arguments.views)
+    found: Iterable[list[Any]] = (answer(part, plan, arguments.threads) for part in parts)
+    if arguments.dask is not None:
+        whole = [[path.absolute() for path in part] for part in parts]
+        found = on_workers(arguments.dask, answer, whole, plan)
     guess = _guesses(plan.task, shape, arguments.top)
-    ask = _over_views(plan, arguments.views) if arguments.views else plan
     answers: list[dict[str, Any]] = []
-    failed = False
-    for start in range(0, len(paths), BATCH):
-        images, read = [], []
-        for path in paths[start : start + BATCH]:
-            answer: dict[str, Any] = {"picture": str(path)}
-            answers.append(answer)
-            try:
-                images.append(_read(path, (height, width), MODES[channels]))
-                read.append(answer)
-            except (OSError, ValueError) as error:
-                answer["error"] = " ".join(message_of(error).split())
-                say(f"cnn-ext predict: {answer['error']}")
-                failed = True
-        if not images:
-            continue
-        with threads(arguments.threads):
-            outputs = [ask(image) for image in images]  # of which each has its own depth
-        for answer, row in zip(read, outputs, strict=True):
-            answer.update(guess(row))
+    for part, rows in zip(parts, found, strict=True):
+        for path, row in zip(part, rows, strict=True):
+            answers.append({"picture": str(path)})
+            if isinstance(row, str):
+                answers[-1]["error"] = row
+                say(f"cnn-ext predict: {row}")
+                continue
+            answers[-1].update(guess(row))
             if not arguments.json:
-                print(f"{answer['picture']}: {_text(answer)}")
+                print(f"{path}: {_text(answers[-1])}")
     if arguments.json:
         print(json.dumps(answers, allow_nan=False))
-    return int(failed)
+    return int(any("error" in answer for answer in answers))
+
+
+def _answers(
+    paths: Sequence[Path], plan: Plan, thread_count: int | None = 1, views: str | None = None
+) -> list[Any]:
+    """The outputs for each picture, or why it cannot be read."""
+    channels, *size = plan.input_shape
+    ask = _over_views(plan, views) if views else plan
+    found: list[Any] = []
+    with threads(thread_count):
+        for path in paths:  # of which each has its own depth
+            try:
+                image = _read(path, (size[0], size[1]), MODES[channels])
+            except (OSError, ValueError) as error:
+                found.append(" ".join(message_of(error).split()))
+            else:
+                found.append(ask(image))
+    return found
 
 
 def _guesses(

@@ -6,6 +6,6 @@ it needs Dask (``pip install 'cnn_ext[dask]'``).
 """
 
 from .mpi import TIMEOUT, GroupError, World, launched, world
-from .scoring import score
+from .scoring import on_workers, score
 
-__all__ = ["TIMEOUT", "GroupError", "World", "launched", "score", "world"]
+__all__ = ["TIMEOUT", "GroupError", "World", "launched", "on_workers", "score", "world"]

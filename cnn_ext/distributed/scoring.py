@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def score(images: Any, plan: Plan) -> Any:
         import dask.bag
         from dask import delayed
     except ImportError as error:
-        raise ImportError(f"score needs Dask: pip install 'cnn_ext[dask]' ({error})") from None
+        raise _missing("score", error) from None
     if not isinstance(plan, Plan):
         raise TypeError(f"plan: expected a Plan, got {type(plan).__name__}")
     there = delayed(plan, traverse=False)  # one key of the graph: a worker keeps what it received
@@ -61,6 +61,42 @@ def score(images: Any, plan: Plan) -> Any:
         for part, count in zip(parts, whole.chunks[0], strict=True)
     ]
     return dask.array.concatenate(rows)
+
+
+def on_workers(
+    address: str, function: Callable[..., Any], parts: Sequence[Any], plan: Plan
+) -> Iterator[Any]:
+    """What ``function(part, plan=plan)`` gives for each part, in order, by the workers of Dask.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    function : function
+        That the workers can import.
+    parts : sequence
+    plan : Plan
+        Travels once to each worker.
+
+    Raises
+    ------
+    ImportError
+        If dask.distributed is not installed.
+    OSError
+        If there is no scheduler.
+    """
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise _missing("--dask", error) from None
+    with Client(address) as client:
+        there = client.scatter(plan, broadcast=True, hash=False)
+        for future in client.map(function, parts, plan=there, pure=False):
+            yield future.result()
+
+
+def _missing(who: str, error: Exception) -> ImportError:
+    return ImportError(f"{who} needs Dask: pip install 'cnn_ext[dask]' ({error})")
 
 
 def _answers(images: np.ndarray, plan: Plan) -> np.ndarray:
