@@ -6,6 +6,8 @@ import atexit
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from .. import _check as check
 from .._dispatch import get_num_threads, set_num_threads
 
 TIMEOUT = 300.0  # seconds
-GRACE = 3.0  # seconds in which a rank answers when the others ask who is there
+GRACE = 3.0  # seconds, of these, in which a rank answers when the others ask who is there
 EAGER = 0.002  # seconds for which a rank that waits looks again at once
 LONGEST = 0.002  # seconds that it sleeps between two looks after that
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")  # that launchers set
@@ -85,46 +87,65 @@ class World:
         GroupError
             If a rank does not answer in time.
         """
+        return self.begin_allgather(array)()
+
+    def begin_allgather(self, array: np.ndarray) -> Callable[[], list[np.ndarray]]:
+        """Begin what `allgather` does; the function waits until it is done.
+
+        The array must stay as it is until then.
+        """
         own = np.ascontiguousarray(array)
         found = np.empty((self.size, *own.shape), own.dtype)
-        byte = self._mpi.BYTE
-        self._wait(lambda: self._comm.Iallgather([own, own.nbytes, byte],
-                                                 [found, own.nbytes, byte]))  # fmt: skip
-        return list(found)
+        sent, taken = ([each, own.nbytes, self._mpi.BYTE] for each in (own, found))
+        request = self._begun(lambda: self._comm.Iallgather(sent, taken))
+
+        def wait() -> list[np.ndarray]:
+            self._wait(request)
+            return list(found)
+
+        return wait
 
     def barrier(self) -> None:
         """Wait until all ranks are here; GroupError as in `allgather`."""
-        self._wait(self._comm.Ibarrier)
+        self._wait(self._begun(self._comm.Ibarrier))
 
     def leave(self) -> None:
         """End all ranks when this process ends: it cannot go on, and they cannot without it."""
         self._left = True
 
-    def _wait(self, begin: Any) -> None:
+    def _begun(self, begin: Callable[[], Any]) -> Any:
         if self._left:
             raise GroupError(f"rank {self.rank} has left the group")
-        try:
-            request = begin()
-            began = time.monotonic()
+        with self._leaving():
+            return begin()
+
+    def _wait(self, request: Any) -> None:
+        began, grace = time.monotonic(), min(GRACE, self.timeout / 2)
+        with self._leaving():
             while not request.Test():
                 waited = time.monotonic() - began
-                if waited > self.timeout:
-                    raise GroupError(self._silent())
+                if waited > self.timeout - grace:
+                    raise GroupError(self._silent(grace))
                 time.sleep(0 if waited < EAGER else min(LONGEST, waited / 20))
+
+    @contextmanager
+    def _leaving(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             self._left = True  # what others have sent or wait for fits no call to come
             if isinstance(error, self._mpi.Exception):
                 raise GroupError(f"rank {self.rank}: {error}") from error
             raise
 
-    def _silent(self) -> str:
+    def _silent(self, grace: float) -> str:
         # who does not answer, in words
         others = [rank for rank in range(self.size) if rank != self.rank]
         mine, theirs = np.zeros(1, np.uint8), np.zeros((self.size, 1), np.uint8)
         sent = [self._roll.Isend([mine, self._mpi.BYTE], rank) for rank in others]
         asked = [self._roll.Irecv([theirs[rank], self._mpi.BYTE], rank) for rank in others]
         missing, began = dict(zip(others, asked, strict=True)), time.monotonic()
-        while missing and time.monotonic() - began < GRACE:
+        while missing and time.monotonic() - began < grace:
             missing = {rank: request for rank, request in missing.items() if not request.Test()}
             time.sleep(LONGEST)
         del sent

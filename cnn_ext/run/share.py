@@ -2,6 +2,7 @@
 
 A *group* is what connects the processes: it has `rank`, the number of this one, `size`, how many
 there are, ``allgather(array)``, which gives a list of the arrays of all ranks, and ``barrier()``.
+It may have ``begin_allgather(array)``, which gives a function that waits for that list.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ class Share:
 
     def send(self, numbers: Any) -> Callable[[], Sequence[np.ndarray]]:
         """Begin to gather memory of one size from all ranks; the function waits for it."""
-        gathered = self.group.allgather(np.frombuffer(numbers, np.uint8))
+        array = np.frombuffer(numbers, np.uint8)
+        begin = getattr(self.group, "begin_allgather", None)
+        if begin is not None:
+            return begin(array)
+        gathered = self.group.allgather(array)
         return lambda: gathered
 
     def whole(self, rows: np.ndarray) -> np.ndarray:
