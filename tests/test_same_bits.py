@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from same_bits import trained
 
-from cnn_ext import _dispatch
+from cnn_ext import _core, _dispatch
+from cnn_ext.layers import running
 
 #: what `same_bits.py` prints; changed on purpose alone, whenever a sum gets another order
 HASHES = {
@@ -31,3 +33,14 @@ def test_two_hundred_steps(isa: str, threads: int) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert dict(zip(HASHES, done.stdout.split(), strict=True)) == HASHES
+
+
+@pytest.mark.skipif(_dispatch.ISA not in FUSED, reason="the hashes are those of multiply-adds")
+@pytest.mark.parametrize("name", HASHES)
+def test_kernel_by_kernel_instead_of_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("it was recorded")
+
+    monkeypatch.setattr(running, "worth_it", lambda *_: False)
+    monkeypatch.setattr(_core, "record", refused)
+    assert trained(name) == HASHES[name]
