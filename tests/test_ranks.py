@@ -250,9 +250,32 @@ class Liar(ThreadGroup):
 def test_what_a_group_gives_is_checked() -> None:
     x, y = points()
     share = Share(Liar(Meeting(1), 0), len(x), LANES)
-    net = small()
     with pytest.raises(ValueError, match="share: expected"):
-        Trainer(net)._backpropagate(x, y, None, share)
+        Trainer(small())._backpropagate(x, y, None, share)
+
+
+BLOCKS = -(-70 // LANES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(starts=()), dict(starts=(0,)), dict(starts=(BLOCKS, 0)), dict(starts=(0, BLOCKS + 1)),
+        dict(starts=(1, BLOCKS)), dict(starts=(0, -1, BLOCKS), rank=1), dict(rank=1), dict(rank=-1),
+        dict(images=0, starts=(0, 0)), dict(images=-5, starts=(0, 0)), dict(images=69),
+        dict(images=2**70), dict(starts=(0, 2**70)), dict(starts="ab"), dict(starts=None),
+        dict(send=lambda numbers: lambda: []), dict(send=lambda numbers: lambda: [b""]),
+        dict(send=lambda numbers: lambda: [None]), dict(send=lambda numbers: None),
+    ],
+)  # fmt: skip
+def test_shares_that_make_no_sense_are_errors(change: dict[str, Any]) -> None:
+    x, y = points()
+    share = Share(ThreadGroup(Meeting(1), 0), len(x), LANES)
+    for name, value in change.items():
+        setattr(share, name, value)
+    trainer = Trainer(small())
+    with pytest.raises((ValueError, TypeError, ArithmeticError)):
+        trainer._backpropagate(x, y, None, share)
 
 
 # --------------------------------------------------------------------------------- what differs

@@ -172,7 +172,7 @@ cdef int run_shared(Steps made, Run* r, share) except -1:
     cdef int rank = share.rank, s, late, most = 0
     cdef cpu_mode mode
     cdef int ranks = <int> len(starts) - 1
-    if not 0 <= rank < ranks or sorted(starts) != list(starts) or starts[0] != 0 or (
+    if not 0 <= rank < ranks or share.images < 1 or sorted(starts) != list(starts) or starts[0] != 0 or (
             starts[ranks] != (share.images + made.images - 1) // made.images) or (
             r.N != starts[rank + 1] - starts[rank]):
         raise ValueError(f"share: {starts} are not the blocks of {share.images} images")
@@ -240,7 +240,7 @@ cdef int finish(Steps made, int s, int late, const Run* r, tuple starts, int mos
     cdef Piece* pieces
     cdef Py_buffer view
     cdef cpu_mode mode
-    if handle is None:
+    if not size:
         return 0
     found = tuple(handle())
     if len(found) != ranks:
