@@ -219,9 +219,9 @@ def test_weights_follow_their_images_into_each_batch_and_part() -> None:
     trainer = Trainer(net(), optimizer="adam")
     inner = trainer._gradients
 
-    def noting(images: Any, targets: Any, weights: Any) -> Any:
+    def noting(images: Any, targets: Any, weights: Any, *more: Any) -> Any:
         step.append((images, weights))
-        return inner(images, targets, weights)
+        return inner(images, targets, weights, *more)
 
     trainer._gradients = noting  # type: ignore[method-assign]
     x, weights = X.copy(), np.arange(N) + 1.0
