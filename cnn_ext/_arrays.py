@@ -1,7 +1,11 @@
-"""Array-likes of other packages as plain NumPy arrays; what would lose its meaning is refused."""
+"""Array-likes of other packages as plain NumPy arrays, and arrays in dictionaries and tuples.
+
+What would lose its meaning is refused.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,3 +50,13 @@ def plain_array(x: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name}: expected an array of numbers: {error}") from None
     except (RuntimeError, TypeError) as error:
         raise TypeError(f"{name}: expected an array of numbers: {error}") from error
+
+
+def each_of(function: Callable[..., Any], *given: Any) -> Any:
+    """What a function makes of arrays, or of those in dictionaries or tuples of one form."""
+    first = given[0]
+    if isinstance(first, dict):
+        return {name: function(*(each[name] for each in given)) for name in first}
+    if isinstance(first, tuple):
+        return tuple(map(function, *given))
+    return function(*given)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import each_of
 from .compose import Compose
 from .config import augmentation
 from .geometry import RandomHorizontalFlip, Shift
@@ -65,10 +66,10 @@ def mean_over(
     total: Any = None
     for number, (weight, view) in enumerate(views):
         outputs = net(view(images, 0, number, indices))
-        part = _each(
+        part = each_of(
             lambda output, weight=weight: _flat(output) * output.dtype.type(weight), outputs
         )
-        total = part if total is None else _each(np.add, total, part)
+        total = part if total is None else each_of(np.add, total, part)
     return total
 
 
@@ -79,12 +80,3 @@ def _flat(output: np.ndarray) -> np.ndarray:
             "with the images"
         )
     return output
-
-
-def _each(function: Callable[..., Any], *outputs: Any) -> Any:
-    first = outputs[0]
-    if isinstance(first, dict):
-        return {name: function(*(output[name] for output in outputs)) for name in first}
-    if isinstance(first, tuple):
-        return tuple(map(function, *outputs))
-    return function(*outputs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import plain_array, refuse_wrapped
+from .._arrays import each_of, plain_array, refuse_wrapped
 from .batching import batches, gather, read, source_of
 from .weights import sample_weights
 
@@ -25,16 +25,10 @@ class Batch(NamedTuple):
     def part(self, chosen: slice) -> Batch:
         """Some of them."""
         weights = None if self.weights is None else self.weights[chosen]
-        images, targets = (_some(each, chosen) for each in (self.images, self.targets))
+        images, targets = (
+            each_of(lambda rows: rows[chosen], each) for each in (self.images, self.targets)
+        )
         return Batch(self.indices[chosen], images, targets, weights)
-
-
-def _some(rows: Any, chosen: slice) -> Any:
-    if isinstance(rows, dict):
-        return {name: part[chosen] for name, part in rows.items()}
-    if isinstance(rows, tuple):
-        return tuple(part[chosen] for part in rows)
-    return rows[chosen]
 
 
 class LabelledSet:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _check as check
 from .. import ops
+from .._arrays import each_of
 from .._dispatch import threads
 from ..data.batching import batches, gather, read, source_of
 from ..data.labelled import LabelledSet, refuse_no_images
@@ -237,7 +238,7 @@ class Evaluator:
     def _whole(self, parts: list[Any], views: Any, share: Share | None = None) -> Any:
         outputs = joined(parts)
         if share is not None:
-            outputs = each_of(outputs, share.whole)
+            outputs = each_of(share.whole, outputs)
         if views is not None and self.task.outputs == "log_probabilities":
             return ops.log_softmax(outputs)  # means of logarithms have no sum of 1
         return outputs
@@ -298,23 +299,9 @@ def _over(views: Any, net: Module, inputs: int) -> Callable[[list[np.ndarray], n
     return lambda images, indices: mean_over(chosen, net, images[0], indices)
 
 
-def each_of(rows: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """What a function makes of an array, or of each in a dictionary or a tuple."""
-    if isinstance(rows, dict):
-        return {name: function(part) for name, part in rows.items()}
-    if isinstance(rows, tuple):
-        return tuple(map(function, rows))
-    return function(rows)
-
-
 def joined(parts: list[Any]) -> Any:
     """Arrays of batches one behind the other, or dictionaries or tuples of them."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {name: np.concatenate([part[name] for part in parts]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(map(np.concatenate, zip(*parts, strict=True)))
-    return np.concatenate(parts)
+    return each_of(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def named(losses: Any) -> list[tuple[Any, Any]]:
