@@ -1,12 +1,14 @@
 """Folders of one's own pictures: `cnn-ext train` at its defaults beside a good PyTorch script.
 
-    python benchmarks/own_pictures.py [--seeds 3] [--threads 2] [--sets NAME ...] [--json FILE]
+    python benchmarks/own_pictures.py [--seeds 3] [--threads 2] [--sets NAME ...] [--count N]
+        [--json FILE]
 
 The sets are drawn (`tests/picture_sets.py`): 240 to 500 pictures to learn from, 1,000 for the test;
 "photographs" are crops of five pictures of scikit-image, those for the test from other parts of
 them.  The script has the same kind of network and as many epochs, batch normalisation, normalised
 inputs, AdamW with one cycle, shifts by a few pixels, and the best weights by the same validation
-part.  Each run is a process of its own; seconds are those of training.  One run of the script:
+part, the last ones if there are too few pictures to keep one.  Each run is a process of its own;
+seconds are those of training.  One run of the script:
 
     python benchmarks/own_pictures.py torch FOLDER SEED THREADS
 """
@@ -122,11 +124,12 @@ def torch_run(folder: Path, seed: int, threads: int) -> dict[str, float]:
             schedule.step()
         net.eval()
         with torch.inference_mode():
-            cost = loss(net(x_val), y_val).item()
-        if cost < best:
+            cost = loss(net(x_val), y_val).item() if len(val) else -1.0
+        if cost < best or not len(val):
             best = cost
             kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     seconds = time.perf_counter() - started
+    assert kept is not None
     net.load_state_dict(kept)
     with torch.inference_mode():
         outputs = torch.cat([net(images) for images in x_test.split(256)])
@@ -162,9 +165,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", nargs="+", choices=COUNTS, default=list(COUNTS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--count", type=int, help="pictures to learn from in each set")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     options = parser.parse_args()
+    if options.count:
+        COUNTS.update(dict.fromkeys(COUNTS, options.count))
     runs = {"cnn_ext": cnn_ext_run, "PyTorch": torch_process}
     if not find_spec("torch"):
         print("PyTorch is left out: torch not installed")

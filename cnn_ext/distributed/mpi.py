@@ -79,6 +79,7 @@ class World:
         self._roll = MPI.COMM_WORLD.Dup()  # where ranks ask who is there
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         self._left = False
+        self._under_way: dict[int, Any] = {}  # memory that MPI may still read or write
         here = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
         set_num_threads(min(get_num_threads(), max(1, (os.cpu_count() or 1) // here.Get_size())))
         here.Free()
@@ -103,9 +104,11 @@ class World:
         found = np.empty((self.size, *own.shape), own.dtype)
         sent, taken = ([each, own.nbytes, self._mpi.BYTE] for each in (own, found))
         request = self._begun(lambda: self._comm.Iallgather(sent, taken))
+        self._under_way[id(request)] = request, own, found
 
         def wait() -> list[np.ndarray]:
             self._wait(request)
+            self._under_way.pop(id(request), None)
             return list(found)
 
         return wait
@@ -156,7 +159,7 @@ class World:
         while missing and time.monotonic() - began < grace:
             missing = {rank: request for rank, request in missing.items() if not request.Test()}
             time.sleep(LONGEST)
-        del sent
+        self._under_way[-1] = sent, asked, mine, theirs
         if not missing:
             return f"ranks wait for different things after {self.timeout:g} s, rank {self.rank} too"
         names = ", ".join(map(str, missing))
