@@ -1,6 +1,6 @@
 """A client of Flower (https://flower.ai): trains on images of its own, and sends weights alone.
 
-    flwr run  # with a ServerApp of yours; Digits(number, clients).to_client() is a client for it
+``Digits(number, clients).to_client()`` is what a ClientApp of Flower returns.
 
 Needs ``pip install flwr``.
 """

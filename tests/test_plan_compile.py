@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import sys
 import tracemalloc
 from typing import Any
 
@@ -17,7 +18,7 @@ from test_plan import WIDE, chain, lenet, linear, rng
 from test_plan_graphs import LANES, assert_same_bits, draw_images
 
 import cnn_ext
-from cnn_ext import Conv2d, Flatten, Linear, ReLU, Sequential
+from cnn_ext import Conv2d, Flatten, Linear, ReLU, Sequential, ops
 from cnn_ext.graph import Graph
 from cnn_ext.run.plan import Plan
 
@@ -167,6 +168,14 @@ def test_copies_answer_alike(again: Any, name: str) -> None:
 
 
 # ---------------------------------------------------------------------------------- memory
+
+
+def test_numbers_whose_byte_order_is_spelled_out(plan: Plan) -> None:
+    x = np.random.default_rng(0).random((20, 1, 28, 28), np.float32)
+    spelled = x.view(x.dtype.newbyteorder("<" if sys.byteorder == "little" else ">"))
+    assert_array_equal(plan(spelled), plan(x))
+    assert_array_equal(plan(spelled[0], out=np.empty(10, np.float32)), plan(x[0]))
+    assert_array_equal(ops.relu(spelled), ops.relu(x))
 
 
 def test_weights_bytes_are_those_of_all_arrays() -> None:

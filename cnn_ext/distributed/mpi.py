@@ -18,8 +18,8 @@ from .._dispatch import get_num_threads, set_num_threads
 TIMEOUT = 300.0  # seconds
 GRACE = 3.0  # seconds, of these, in which a rank answers when the others ask who is there
 EAGER = 0.002  # seconds for which a rank that waits looks again at once
-LAST_WORDS = 0.5  # seconds in which the launcher reads what a rank has said before it ends all
 LONGEST = 0.002  # seconds that it sleeps between two looks after that
+LAST_WORDS = 0.5  # seconds in which the launcher reads what a rank has said before it ends all
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")  # that launchers set
 
 

@@ -3,9 +3,11 @@
 cdef char kind_of(const Py_buffer* view) noexcept:
     # the letter of its items, 'f', 'd', 'B', ...; 0 if they are no single number of this machine
     cdef const char* text = view.format
+    cdef int one = 1
+    cdef char native = c'<' if (<const char*> &one)[0] else c'>'
     if text == NULL:
         return c'B'
-    if text[0] == c'@' or text[0] == c'=':
+    if text[0] == c'@' or text[0] == c'=' or text[0] == native:
         text += 1
     return text[0] if text[0] and not text[1] else 0
 
