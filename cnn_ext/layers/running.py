@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
-from ..lanes import Lanes
+from ..lanes import Lanes, contiguous
 from ..run.by_batch import ByBatch
+from ..run.large import one_by_one
 from ..run.program import Program, worth_it
 from ..scale import as_numbers, scale_of
 from .tracing import Trace, formed, run_traced, trace_of
@@ -49,6 +50,19 @@ class Begun(NamedTuple):
             return False
         lanes = _core.lanes(self.dtype.itemsize)
         return worth_it(len(first), lanes, self.trace.multiply_adds)
+
+    @property
+    def is_few_and_large(self) -> bool:
+        """Whether one image at a time takes less time and memory than a block."""
+        if isinstance(self.batches[0], Lanes):
+            return False
+        few = _core.lanes(self.dtype.itemsize) // 4
+        return 0 < self.images <= few and self.trace.is_large
+
+    def one_by_one(self) -> np.ndarray | None:
+        """The output of large images, if they can be done one at a time."""
+        graph = self.trace.graph
+        return None if graph is None else one_by_one(graph, contiguous(self.batches[0]))
 
     def program(self, costs: Any = None) -> Program | None:
         """The recorded program for such images, if there can be one."""
@@ -96,7 +110,11 @@ def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[
 def run(module: Module, function: Callable[..., Any], inputs: Sequence[Any]) -> Any:
     """What `function(module, x, ...)` makes of arrays, or of batches in lanes."""
     begun = start(module, function, inputs)
-    if not module.training and begun.pays:
+    if not module.training and begun.is_few_and_large:
+        found = begun.one_by_one()
+        if found is not None:
+            return formed(begun.trace.form, [found])
+    elif not module.training and begun.pays:
         program = begun.program()
         if program is not None:
             return formed(begun.trace.form, program(*begun.batches))

@@ -10,13 +10,14 @@ import numpy as np
 
 from .. import _core
 from ..graph.graph import Graph
-from ..graph.layout import Packed
+from ..graph.layout import FLOAT, Packed
 from ..graph.node import Node, Shape
 from ..graph.operator import OPERATORS
 from ..graph.rewrite import clips_behind_pools, fused
 from ..graph.value import Value
 from ..parameter import Kept
 from ..run.by_batch import EAGER_ROOM, ByBatch
+from ..run.large import too_large
 from ..run.program import Program
 
 if TYPE_CHECKING:
@@ -289,6 +290,14 @@ class Trace:
     def multiply_adds(self) -> int:
         """Those of one image."""
         return 0 if self.graph is None else self.graph.multiply_adds()
+
+    @functools.cached_property
+    def is_large(self) -> bool:
+        """Whether it is answered one image at a time: from one input to one output, in float32."""
+        graph = self.graph
+        if graph is None or graph.dtype != FLOAT or len(graph.inputs) > 1 or len(graph.outputs) > 1:
+            return False
+        return too_large(graph)
 
 
 def trace_of(

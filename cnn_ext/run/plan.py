@@ -21,10 +21,9 @@ from ..scale import as_numbers, scale_of
 from ..task import meaning_of
 from .by_batch import ByBatch
 from .by_image import ByImage
-from .rules import most_at_once
+from .large import CACHES, recorded, too_large
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
-CACHES = 12_000_000  # bytes of a block that are too many: then one image at a time is faster
 BYTE = np.dtype(np.uint8)
 
 
@@ -83,8 +82,7 @@ class Plan:
         types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
         self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
         self._by_batch: dict[Any, Any] | None = None
-        most, _ = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
-        if max_batch >= self._least and FLOAT.itemsize * self._lanes * most <= 2 * CACHES:
+        if max_batch >= self._least and not too_large(graph):
             self._packed[ByBatch] = Packed(BATCH_ROOM)
             for node in graph.nodes:
                 if OPERATORS[node.op].packed_for_both(graph, node):
@@ -98,25 +96,14 @@ class Plan:
             except NoRoom:  # one image at a time is faster
                 del self._packed[ByBatch]
 
-    def _example(self, images: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        x = np.zeros((images, *self.input_shape), dtype)
-        return x, np.empty((images, *self.output_shape), FLOAT)
-
-    def _recorded(self, way: Any, images: int, dtype: np.dtype) -> Any:
+    def _recorded(self, way: Any, images: int, dtype: np.dtype) -> _core.Steps:
         # the calls of kernels for so many images of numbers or bytes
-        x, out = self._example(images, dtype)
-        calls = way(self.graph, packed=self._packed[way])
+        packed = self._packed[way]
+        calls = way(self.graph, packed=packed)
         if way is ByBatch:
             calls.prepare()
             calls = partial(self._in_lanes, calls)
-        weights = [array for node in self.graph.nodes for array in node.weights.values()]
-        weights += [array for arrays in self._packed[way].values() for array in arrays]
-
-        def forward() -> tuple[()]:
-            calls(x, out)
-            return ()
-
-        return _core.record(forward, [x, out], weights, FLOAT.itemsize, images)
+        return recorded(self.graph, calls, packed, images, dtype)
 
     def _in_lanes(self, run: ByBatch, x: np.ndarray, out: np.ndarray) -> None:
         # from plain images to plain outputs
