@@ -85,6 +85,14 @@ def tile_flags(wide: bool) -> list[str]:
     return ["-fno-schedule-insns", *(f"-fno-{copy}" for copy in copies)]
 
 
+# What the stub of a number type defines and includes.
+MACROS_OF = {
+    "f32": ([], "table.pxi"),
+    "f64": ([("CNN_EXT_DOUBLE", "1")], "table.pxi"),
+    "i8": ([], "bytes.pxi"),
+}
+
+
 def kernel_extensions():
     """One stub for each instruction set and number type: all include the same loops."""
     STUBS.mkdir(parents=True, exist_ok=True)
@@ -92,11 +100,13 @@ def kernel_extensions():
     for isa in ISAS:
         if isa.machines and (machine not in isa.machines or MSVC):
             continue
-        for name, macros in (("f32", []), ("f64", [("CNN_EXT_DOUBLE", "1")])):
+        for name in isa.kinds:
+            macros, table = MACROS_OF[name]
+            exact = [] if MSVC or name != "i8" else ["-ffp-contract=off"]  # the same bytes of all
             wide = name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
             stub = STUBS / f"_kernels_{isa.name}_{name}.pyx"
             text = (
-                '"""The kernels for one instruction set and number type."""\ninclude "table.pxi"\n'
+                f'"""The kernels for one instruction set and number type."""\ninclude "{table}"\n'
             )
             if not stub.exists() or stub.read_text() != text:
                 stub.write_text(text)
@@ -105,7 +115,7 @@ def kernel_extensions():
                 [str(stub)],
                 include_dirs=["src/kernels"],
                 define_macros=[("CYTHON_INLINE", INLINE), *macros, *MACROS],
-                extra_compile_args=[*COMPILE, BEST, *tile_flags(wide), *isa.flags],
+                extra_compile_args=[*COMPILE, BEST, *tile_flags(wide), *isa.flags, *exact],
                 extra_link_args=LINK,
                 py_limited_api=LIMITED,
                 depends=[str(path) for path in sorted(Path("src/kernels").iterdir())],
@@ -169,6 +179,7 @@ extensions = [
         py_limited_api=LIMITED,
         depends=[
             "src/kernels/args.pxi",
+            "src/kernels/bytes_args.pxi",
             "src/kernels/functions.h",
             "src/kernels/hash.h",
             *map(str, sorted(Path("src/core").iterdir())),

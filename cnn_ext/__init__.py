@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .head import new_head
     from .io import load, load_weights, save
     from .optim import SGD, Adam, AdamW, ExponentialMovingAverage, Muon, Optimizer, RMSprop
+    from .quantization import quantize
     from .run.plan import Plan
     from .task import Task
     from .training import losses, metrics, schedules
@@ -78,6 +79,7 @@ __all__ = [
     "onnx",
     "ops",
     "optim",
+    "quantize",
     "release_memory",
     "save",
     "schedules",
@@ -106,6 +108,7 @@ _AT_FIRST_USE = {
     "CostError": "training.descent",
     "Trainer": "training.trainer",
     "Plan": "run.plan",
+    "quantize": "quantization",
     "Task": "task",
     "new_head": "head",
     "datasets": "data.datasets",

@@ -18,6 +18,8 @@ SAVED: Final[dict[str, str]]  # "x" or "y"
 LOSSES: Final[dict[str, int]]
 
 def use_tables(float32: CapsuleType, float64: CapsuleType, /) -> None: ...
+def use_bytes(table: CapsuleType, /) -> None: ...
+def ints() -> int: ...
 def lanes(itemsize: int, /) -> int: ...
 def set_num_threads(threads: int, /) -> None: ...
 def set_cpus(cpus: int, /) -> None: ...
@@ -529,3 +531,56 @@ def mix(
     W: int,
     /,
 ) -> None: ...
+
+# networks of bytes
+
+_Limits: TypeAlias = tuple[float, float, int]
+
+def byte_conv(
+    x: _Array,
+    w: _Array,
+    terms: _Array,
+    y: _Array,
+    tables: _Tables,
+    K: int,
+    limits: _Limits | None = None,
+    clip: _Clip = None,
+    /,
+) -> int: ...
+def byte_window(
+    op: str,
+    x: _Array,
+    w: _Array | None,
+    terms: _Array | None,
+    y: _Array,
+    shape: Iterable[int],
+    steps: Iterable[int],
+    zero_x: int,
+    scale: float,
+    limits: _Limits,
+    counts: int = 0,
+    /,
+) -> int: ...
+def byte_add(
+    a_: _Array,
+    b_: _Array,
+    y: _Array,
+    sizes: Iterable[int],
+    steps: Iterable[int],
+    zeros: tuple[int, int],
+    scales: tuple[float, float],
+    limits: _Limits,
+    /,
+) -> int: ...
+def byte_cast(
+    x: _Array,
+    y: _Array,
+    places: _Array,
+    sizes: Iterable[int],
+    steps: Iterable[int],
+    scale: float,
+    limits: _Limits,
+    back: bool,
+    /,
+) -> int: ...
+def byte_fill(y: _Array, value: int, /) -> int: ...

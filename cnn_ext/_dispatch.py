@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 import operator
@@ -45,15 +46,21 @@ _core = _compiled("_core")
 
 def supported_isas() -> list[str]:
     """Names of the instruction sets that this CPU, operating system and build offer, best first."""
-    return [isa.name for isa in ISAS if isa.needs <= _cpu.features() and _is_built(isa)]
+    return [isa.name for isa in _usable("f32")]
 
 
-def _is_built(isa: Isa) -> bool:
-    return any(find_spec(f"cnn_ext._kernels_{isa.name}_{dtype}") for dtype in ("f32", "f64"))
+def _usable(kind: str) -> list[Isa]:
+    # what has kernels for numbers of that kind, best first
+    features = _cpu.features()
+    return [
+        isa for isa in ISAS
+        if kind in isa.kinds and isa.needs <= features
+        and find_spec(f"cnn_ext._kernels_{isa.name}_{kind}")
+    ]  # fmt: skip
 
 
-def _kernels(name: str, dtype: str) -> ModuleType:
-    return _compiled(f"_kernels_{name}_{dtype}")
+def _table(name: str, kind: str) -> object:
+    return _compiled(f"_kernels_{name}_{kind}").table
 
 
 def choose_isa() -> str:
@@ -64,12 +71,35 @@ def choose_isa() -> str:
     """
     supported = supported_isas() or [ISAS[-1].name]  # which every CPU has
     name = os.environ.get("CNN_EXT_CPU") or supported[0]
-    if name not in supported:
+    beside = {isa.name: isa.beside for isa in _usable("i8") if isa.beside}
+    if name not in (*supported, *beside):
         known = "unknown" if name not in [isa.name for isa in ISAS] else "not supported here"
         raise ImportError(
-            f"CNN_EXT_CPU={name!r} is {known}; this machine can use: {', '.join(supported)}"
+            f"CNN_EXT_CPU={name!r} is {known}; this machine can use: "
+            f"{', '.join([*supported, *beside])}"
         )
-    _core.use_tables(_kernels(name, "f32").table, _kernels(name, "f64").table)
+    name = beside.get(name, name)
+    _core.use_tables(_table(name, "f32"), _table(name, "f64"))
+    return name
+
+
+@functools.cache
+def bytes_isa() -> str:
+    """Load the kernels for networks of bytes, when the first is compiled; their instruction set.
+
+    The best that goes with those for other numbers, or the one that CNN_EXT_CPU names.
+
+    Raises ImportError if they are not built.
+    """
+    names = [isa.name for isa in ISAS]
+    usable = [
+        isa
+        for isa in _usable("i8")
+        if isa.beside == ISA or names.index(isa.name) >= names.index(ISA)
+    ]
+    wanted = [isa for isa in usable if isa.name == os.environ.get("CNN_EXT_CPU")]
+    name = next((isa.name for isa in (*wanted, *usable)), ISAS[-1].name)
+    _core.use_bytes(_table(name, "i8"))
     return name
 
 

@@ -1,7 +1,8 @@
 """The instruction sets that the kernels are compiled for, best first.  Read by `setup.py` too.
 
 `flags` go to GCC and Clang, `needs` are the CPU features (names of `_cpu.features()`) without which
-the compiled module must not be imported.
+the compiled module must not be imported.  `kinds` are the numbers of its modules: "f32", "f64", and
+"i8" for networks of bytes, which have instructions of their own; those of `beside` go with them.
 """
 
 from __future__ import annotations
@@ -16,24 +17,39 @@ class Isa(NamedTuple):
     machines: tuple[str, ...]
     flags: tuple[str, ...]
     needs: frozenset[str]
+    kinds: tuple[str, ...] = ("f32", "f64")
+    beside: str = ""
 
 
 _X86 = ("x86_64", "amd64")
+_AVX512 = (
+    "-mavx512f",
+    "-mavx512dq",
+    "-mavx512vl",
+    "-mavx512bw",
+    "-mfma",
+    "-mprefer-vector-width=512",
+)
+_NEEDS_AVX512 = frozenset({"avx512f", "avx512dq", "avx512vl", "avx512bw", "fma"})
 
 ISAS = (
+    Isa("avx512", _X86, _AVX512, _NEEDS_AVX512),
     Isa(
-        "avx512",
+        "avx512_vnni",
         _X86,
-        (
-            "-mavx512f",
-            "-mavx512dq",
-            "-mavx512vl",
-            "-mavx512bw",
-            "-mfma",
-            "-mprefer-vector-width=512",
-        ),
-        frozenset({"avx512f", "avx512dq", "avx512vl", "avx512bw", "fma"}),
+        (*_AVX512, "-mavx512vnni"),
+        _NEEDS_AVX512 | {"avx512_vnni"},
+        ("i8",),
+        "avx512",
     ),
-    Isa("avx2", _X86, ("-mavx2", "-mfma"), frozenset({"avx2", "fma"})),
-    Isa("base", (), (), frozenset()),
+    Isa(
+        "avx_vnni",
+        _X86,
+        ("-mavx2", "-mfma", "-mavxvnni"),
+        frozenset({"avx2", "fma", "avx_vnni"}),
+        ("i8",),
+        "avx2",
+    ),
+    Isa("avx2", _X86, ("-mavx2", "-mfma"), frozenset({"avx2", "fma"}), ("f32", "f64", "i8")),
+    Isa("base", (), (), frozenset(), ("f32", "f64", "i8")),
 )

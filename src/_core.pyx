@@ -19,6 +19,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 include "kernels/args.pxi"
+include "kernels/bytes_args.pxi"
 
 cdef extern from "core/system.h":
     enum: HAVE_THREADS
@@ -170,4 +171,5 @@ include "core/elementwise.pxi"
 include "core/optimizers.pxi"
 include "core/by_channel.pxi"
 include "core/channels.pxi"
+include "core/bytes.pxi"
 include "core/augment.pxi"

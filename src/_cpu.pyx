@@ -5,17 +5,18 @@ from libc.string cimport memset
 cdef extern from *:
     """
     #include <stdint.h>
+    #include <string.h>
     #if defined(__x86_64__) || defined(_M_X64)
     #ifdef _MSC_VER
     #include <immintrin.h>
     #include <intrin.h>
-    static void cpuid(uint32_t leaf, uint32_t out[4]) { __cpuidex((int *)out, (int)leaf, 0); }
+    static void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4]) { __cpuidex((int *)out, (int)leaf, (int)sub); }
     static uint64_t saved_state(void) { return _xgetbv(0); }
     #else
     #include <cpuid.h>
-    static void cpuid(uint32_t leaf, uint32_t out[4])
+    static void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4])
     {
-        __cpuid_count(leaf, 0, out[0], out[1], out[2], out[3]);
+        __cpuid_count(leaf, sub, out[0], out[1], out[2], out[3]);
     }
     static uint64_t saved_state(void)
     {
@@ -24,47 +25,56 @@ cdef extern from *:
         return ((uint64_t)high << 32) | low;
     }
     #endif
-    /* ecx of leaf 1 and ebx of leaf 7, less what the operating system does not save */
-    static void read_features(uint32_t *leaf1, uint32_t *leaf7)
+    /* ecx of leaf 1, ebx and ecx of leaf 7, eax of its second part, less what the operating system does not save */
+    static void read_features(uint32_t found[4])
     {
-        uint32_t r[4];
+        uint32_t r[4], parts;
         uint64_t saved;
-        *leaf1 = *leaf7 = 0;
-        cpuid(0, r);
+        memset(found, 0, 4 * sizeof *found);
+        cpuid(0, 0, r);
         if (r[0] < 7) return;
-        cpuid(1, r);
+        cpuid(1, 0, r);
         if (!(r[2] & (1u << 27))) return; /* no OSXSAVE */
         saved = saved_state();
         if ((saved & 0x6) != 0x6) return; /* upper halves of ymm are not saved */
-        *leaf1 = r[2];
-        cpuid(7, r);
-        *leaf7 = r[1];
-        if ((saved & 0xe0) != 0xe0)       /* nor are zmm and mask registers */
-            *leaf7 &= ~((1u << 16) | (1u << 17) | (1u << 30) | (1u << 31));
+        found[0] = r[2];
+        cpuid(7, 0, r);
+        parts = r[0];
+        found[1] = r[1];
+        found[2] = r[2];
+        if (parts >= 1) {
+            cpuid(7, 1, r);
+            found[3] = r[0];
+        }
+        if ((saved & 0xe0) != 0xe0) {     /* nor are zmm and mask registers */
+            found[1] &= ~((1u << 16) | (1u << 17) | (1u << 30) | (1u << 31));
+            found[2] &= ~(1u << 11);
+        }
     }
     static void read_name(char name[49])
     {
         uint32_t r[4];
-        cpuid(0x80000000u, r);
+        cpuid(0x80000000u, 0, r);
         if (r[0] < 0x80000004u) return;
-        for (uint32_t i = 0; i < 3; i++) cpuid(0x80000002u + i, (uint32_t *)(name + 16 * i));
+        for (uint32_t i = 0; i < 3; i++) cpuid(0x80000002u + i, 0, (uint32_t *)(name + 16 * i));
     }
     #else
-    static void read_features(uint32_t *leaf1, uint32_t *leaf7) { *leaf1 = *leaf7 = 0; }
+    static void read_features(uint32_t found[4]) { memset(found, 0, 4 * sizeof *found); }
     static void read_name(char name[49]) { (void)name; }
     #endif
     """
     ctypedef unsigned int uint32_t
-    void read_features(uint32_t* leaf1, uint32_t* leaf7)
+    void read_features(uint32_t* found)
     void read_name(char* name)
 
 
 def features():
     """Names of the vector features that may be used, a frozenset."""
-    cdef uint32_t leaf1, leaf7
-    read_features(&leaf1, &leaf7)
-    bits = {"fma": leaf1 >> 12, "avx2": leaf7 >> 5, "avx512f": leaf7 >> 16, "avx512dq": leaf7 >> 17,
-            "avx512bw": leaf7 >> 30, "avx512vl": leaf7 >> 31}
+    cdef uint32_t found[4]
+    read_features(found)
+    bits = {"fma": found[0] >> 12, "avx2": found[1] >> 5, "avx512f": found[1] >> 16, "avx512dq": found[1] >> 17,
+            "avx512bw": found[1] >> 30, "avx512vl": found[1] >> 31, "avx512_vnni": found[2] >> 11,
+            "avx_vnni": found[3] >> 4}
     return frozenset({name for name, bit in bits.items() if bit & 1})
 
 

@@ -124,6 +124,10 @@ class Operator:
         """
         raise ValueError(f"{self.name} has no kernels for one image")
 
+    def takes_bytes(self, node: Node) -> bool:
+        """Whether `image` also knows inputs that are `Bytes`."""
+        return False
+
     def keeps_zero(self, node: Node) -> bool:
         """Whether zeros become zeros in `image`, so that a border of them stays one."""
         return False

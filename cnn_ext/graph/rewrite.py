@@ -133,6 +133,21 @@ def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
     return rebuilt(graph, nodes.values(), {})
 
 
+def bytes_fused(graph: Graph) -> Graph:
+    """The graph with results put on the grid of bytes by the node that makes them, if it can."""
+    uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
+    for node in graph.nodes:
+        before = nodes.get(node.inputs[0])
+        if node.op != "fake_quantize" or before is None or uses[before.output] > 1:
+            continue
+        if before.attributes.get("quantize", ()) is None:
+            grid = node.attributes["scale"], int(node.attributes["zero_point"])
+            del nodes[before.output]
+            attributes = {**before.attributes, "quantize": grid}
+            nodes[node.output] = before.replaced(output=node.output, attributes=attributes)
+    return rebuilt(graph, nodes.values(), {})
+
+
 def clips_behind_pools(graph: Graph) -> Graph:
     """The graph with a clip before max pooling behind it, where there are fewer numbers.
 
@@ -167,9 +182,14 @@ def _merged(before: Node, node: Node, shape: Shape, alone: bool) -> Node | None:
         return node.replaced(inputs=before.inputs, attributes=bounds)
     if before.op == node.op == "gather" and alone:
         return _gathered(before, node)
-    if before.op in SCALED and node.op in ("add", "mul") and alone and "weight" in before.weights:
+    if before.op in SCALED and node.op in ("add", "mul") and alone and _takes_factors(before):
         return None if before.attributes.get("clip") else _folded(before, node, shape)
     return None
+
+
+def _takes_factors(node: Node) -> bool:
+    # weights on the grid of bytes would leave it
+    return "weight" in node.weights and "weight_scale" not in node.weights
 
 
 def _gathered(before: Node, node: Node) -> Node | None:

@@ -18,7 +18,7 @@ from .module import Module
 
 MOST_PLACES = 2**24  # in all gathers together
 REFUSED = ("dropout", "opaque")  # operators that a description cannot hold
-FIXED = ("constant",)  # weights that are not learned
+FIXED = ("constant", "weight_scale")  # weights that are not learned
 ENDINGS = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
 
 

@@ -1,7 +1,8 @@
 """The operators of networks, a file for each family; together they are `OPERATORS`.
 
 `conv2d_c` is the C text of convolutions and linear layers, `packing` the order of their weights for
-one image, `c_text` what C texts have in common.
+one image, `bytes` what one image whose activations are bytes goes through, `c_text` what C texts
+have in common.
 """
 
 from ..graph.operator import OPERATORS, Operator
@@ -18,6 +19,7 @@ from . import (
     opaque,
     pool,
     prelu,
+    quantize,
     softmax,
 )
 
@@ -36,5 +38,6 @@ __all__ = [
     "opaque",
     "pool",
     "prelu",
+    "quantize",
     "softmax",
 ]

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.bytes import Bytes
 from ..graph.layout import FLOAT, NO_BORDER, SIZE, Placed, constant, room
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
 from ..parameter import Kept
+from .bytes import add as add_bytes
+from .bytes import numbers_of
 from .c_text import check_rows, clip, function
 from .elementwise import apply
 from .movement import gathered
@@ -155,7 +158,7 @@ class WithConstant(Binary):
 class Add(WithConstant):
     """The gradient goes to both.  With a clip, which leaves zero as it is, for answers alone."""
 
-    attributes = {"clip": None}
+    attributes = {"clip": None, "quantize": None}
     reads = ""
 
     def shape(self, node: Node, *shapes: Shape) -> Shape:
@@ -163,6 +166,14 @@ class Add(WithConstant):
         if not low <= 0 <= high:  # zeros around a sum stay zeros
             raise ValueError(f"clip: expected bounds with 0 between them, got {low, high}")
         return super().shape(node, *shapes)
+
+    def takes_bytes(self, node: Node) -> bool:
+        return node.attributes["quantize"] is not None and not node.weights
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
+        if all(isinstance(x, Bytes) for x in inputs) and inputs[0].shape == inputs[-1].shape:
+            return add_bytes(run, node, *inputs)
+        return super().image(run, node, *(numbers_of(run, x) for x in inputs))
 
     def kernel(self, node: Node) -> tuple[str, tuple[float, ...]]:
         clip = node.attributes["clip"]

@@ -12,12 +12,15 @@ import numpy as np
 from .. import _check as check
 from .. import _core
 from ..graph import windows
+from ..graph.bytes import Bytes
 from ..graph.graph import Graph
 from ..graph.layout import FLOAT, NO_BORDER, SIZE, Border, Placed, constant
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
 from . import conv2d_c
+from .bytes import conv2d as conv2d_of_bytes
+from .bytes import has_byte_weights
 from .packing import block_places, filters, in_blocks, parts, winograd_blocks
 
 
@@ -89,6 +92,13 @@ def bias_fits(node: Node, count: int) -> None:
         raise ValueError(f"bias: expected shape ({count},), got {bias.shape}")
 
 
+def scale_fits(node: Node, count: int) -> None:
+    """Raise ValueError if weights that are bytes have no scale above 0 for each output."""
+    scale = node.weight("weight_scale")
+    if scale is not None and not (scale.shape == (count,) and (scale > 0).all()):
+        raise ValueError(f"weight_scale: expected {count} numbers above 0, got {scale.shape}")
+
+
 def sizes_of(node: Node, x_shape: Shape) -> ConvSizes:
     """The sizes of a convolution in a graph; sequences (C, L) are images of one row."""
     a = node.attributes
@@ -121,8 +131,10 @@ class Conv2d(Operator):
     degrees, done by the forward kernel.
     """
 
-    attributes = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "clip": None}
-    weights = ("weight", "bias")
+    attributes = {
+        "stride": 1, "padding": 0, "dilation": 1, "groups": 1, "clip": None, "quantize": None,
+    }  # fmt: skip
+    weights = ("weight", "bias", "weight_scale")
     example = {"weight": (64, 64, 3, 3), "bias": (64,), "padding": 1}
     reads = "x"
     c_goes_on = True
@@ -131,6 +143,7 @@ class Conv2d(Operator):
         (x,) = shapes
         sizes = sizes_of(node, x)
         bias_fits(node, sizes.output[0])
+        scale_fits(node, sizes.output[0])
         a = node.attributes
         kernel, stride = (sizes.R, sizes.S), (sizes.step_h, sizes.step_w)
         gaps = sizes.gap_h, sizes.gap_w
@@ -184,8 +197,13 @@ class Conv2d(Operator):
         made: str = graph.add("reshape", y, shape=(K, Q))
         return made
 
-    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+    def takes_bytes(self, node: Node) -> bool:
+        return has_byte_weights(node)
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
+        if isinstance(x, Bytes):
+            return conv2d_of_bytes(run, node, x)
         shape = run.graph.shapes[node.output]
         if winograd_pays(run.graph, node):
             return self._winograd(run, node, x)

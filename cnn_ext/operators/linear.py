@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import _core
+from ..graph.bytes import Bytes
 from ..graph.layout import SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, contiguous, empty
-from .conv2d import bias_fits
+from .bytes import has_byte_weights
+from .bytes import linear as linear_of_bytes
+from .conv2d import bias_fits, scale_fits
 from .conv2d_c import clipped, dense
 from .packing import block_places, in_blocks
 
@@ -23,8 +26,8 @@ class Linear(Operator):
     Gradients: ``dx = dy weight``, ``dweight = dy' x``, ``dbias = sum of dy``.
     """
 
-    attributes = {"clip": None}
-    weights = ("weight", "bias")
+    attributes = {"clip": None, "quantize": None}
+    weights = ("weight", "bias", "weight_scale")
     example = {"x": (1024,), "weight": (256, 1024), "bias": (256,)}
     reads = "x"
     c_goes_on = True
@@ -39,6 +42,7 @@ class Linear(Operator):
             got = x[0] if len(x) == 1 else x
             raise ValueError(f"x: expected {C} features, got {got}")
         bias_fits(node, K)
+        scale_fits(node, K)
         return (K,)
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:
@@ -75,8 +79,13 @@ class Linear(Operator):
         _core.linear_input(dy.data, run.weight(node, "weight"), dx.data, size, dy.blocks, C, K)
         return (dx,)
 
-    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+    def takes_bytes(self, node: Node) -> bool:
+        return has_byte_weights(node)
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
+        if isinstance(x, Bytes):
+            return linear_of_bytes(run, node, x)
         weight, grid = node.weights["weight"], run.packed.grid
         w, bias = in_blocks(run, node.output, lambda: weight, node.weights.get("bias"))
         y: Placed = run.make(run.graph.shapes[node.output])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.bytes import Bytes
 from ..graph.layout import FLOAT, SIZE, Placed, places
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
@@ -226,8 +227,12 @@ class Reshape(Operator):
     ) -> Sequence[Any]:
         return (dy.reshape(*run.graph.shapes[node.inputs[0]]),)
 
-    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
-        return inputs[0].as_shape(run.graph.shapes[node.output], run.packed)
+    def takes_bytes(self, node: Node) -> bool:
+        return True
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
+        (x,), shape = inputs, run.graph.shapes[node.output]
+        return x._replace(shape=shape) if isinstance(x, Bytes) else x.as_shape(shape, run.packed)
 
     def onnx(self, model: Any, node: Node, *inputs: str) -> str:
         return str(model.reshape(inputs[0], tuple(node.attributes["shape"])))

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 from .. import _check as check
 from .. import _core
 from ..graph import windows
+from ..graph.bytes import Bytes, Grid
 from ..graph.layout import NO_BORDER, SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes
+from .bytes import as_image, window
 from .c_text import Image, check_rows, function
 
 MOST_TAPS = {4: 2**23, 8: 2**52}  # that numbers of so many bytes can count
@@ -75,6 +77,15 @@ def pool_sizes(
         counts.append(found)
     P, Q = counts
     return PoolSizes(*x_shape[1:], *size, P, Q, *steps, *gaps, top, left, bottom, right)
+
+
+def window_of_bytes(run: Any, node: Node, op: str, x: Bytes, grid: Grid, counts: int = 0) -> Bytes:
+    """The windows of a pooling over bytes, "max" or "mean"."""
+    x, border = as_image(run, x), run.border[node.output]
+    s = sizes_of(node, x.shape)
+    sizes = s.R, s.S, s.step_h, s.step_w, s.gap_h, s.gap_w, s.top, s.left
+    shape = run.graph.shapes[node.output]
+    return window(run, op, x, shape, sizes, grid, border=border, counts=counts)
 
 
 def sizes_of(node: Node, x_shape: Shape) -> PoolSizes:
@@ -162,8 +173,13 @@ class MaxPool(Pool):
         _core.max_pool2d_input(dy.data, run.kept().data, dx.data, dy.dtype.itemsize, core)
         return (dx,)
 
-    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+    def takes_bytes(self, node: Node) -> bool:
+        return True
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
+        if isinstance(x, Bytes):
+            return window_of_bytes(run, node, "max", x, x.grid)
         if x.lanes != 1 or not is_pairs(node) or x.data.size <= x.plane * x.shape[0]:
             return self.channels(run, node, x, None)
         y: Placed = run.make(run.graph.shapes[node.output], lanes=1)
@@ -217,6 +233,7 @@ class AvgPool(Pool):
 
     attributes = {
         "kernel": ..., "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
+        "quantize": None,
     }  # fmt: skip
     form = "AveragePool"
 
@@ -238,7 +255,17 @@ class AvgPool(Pool):
         _core.avg_pool2d_input(dy.data, dx.data, dy.dtype.itemsize, core, count)
         return (dx,)
 
-    def image(self, run: Any, node: Node, *inputs: Placed) -> Placed:
+    def takes_bytes(self, node: Node) -> bool:
+        s = node.attributes  # what counts is either the pixels inside, or all of every window
+        return s["quantize"] is not None and not (s["count_include_pad"] and s["ceil_mode"])
+
+    def image(self, run: Any, node: Node, *inputs: Any) -> Any:
+        if isinstance(inputs[0], Bytes):
+            R, S = node.attributes["kernel"]
+            counts = R * S if node.attributes["count_include_pad"] else 0
+            return window_of_bytes(
+                run, node, "mean", inputs[0], Grid(*node.attributes["quantize"]), counts
+            )
         return self.channels(run, node, inputs[0], bool(node.attributes["count_include_pad"]))
 
     def c(self, writer: Any, node: Node, inputs: Sequence[str], y: str, after: str) -> None:

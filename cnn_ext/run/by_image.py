@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..graph.bytes import Grid
 from ..graph.graph import Graph
 from ..graph.layout import (
     FLOAT,
@@ -31,6 +32,7 @@ from ..graph.layout import (
 )
 from ..graph.node import Node, Shape
 from ..graph.operator import OPERATORS
+from ..operators.bytes import numbers_of, to_bytes
 from ..scale import scale_of
 from .rules import borders, check_memory, in_order
 
@@ -66,7 +68,7 @@ class ByImage:
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
         graph = self.graph
-        last = in_order(graph, self._input(x), self._step)
+        last = numbers_of(self, in_order(graph, self._input(x), self._step))
         with _named(f"the output of {graph.output_shape}"):
             C, H, W = image(last.shape)
             if last.lanes == self.lanes > 1 < H * W and last.border == NO_BORDER:
@@ -79,9 +81,14 @@ class ByImage:
             whole = self.packed.grid(0, (out.size, 1))
             self.kernels.move(last.data, out, SIZE, last.at(self.packed), whole, 1)
 
-    def _step(self, node: Node, inputs: list[Placed]) -> Placed:
+    def _step(self, node: Node, inputs: list[Any]) -> Any:
+        operator, wanted = OPERATORS[node.op], node.attributes.get("quantize")
         with _named(self.graph.said(node)):
-            value: Placed = OPERATORS[node.op].image(self, node, *inputs)
+            if not operator.takes_bytes(node):
+                inputs = [numbers_of(self, x) for x in inputs]
+            value = operator.image(self, node, *inputs)
+            if wanted is not None and isinstance(value, Placed):
+                value = to_bytes(self, value, Grid(*wanted), self.border[node.output])
         return value
 
     def _input(self, x: np.ndarray) -> Placed:

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 from .. import _check as check
 from .. import _core
 from .._arrays import plain_array
+from .._dispatch import bytes_isa
 from ..graph.graph import Graph
 from ..graph.layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
 from ..graph.operator import OPERATORS
-from ..graph.rewrite import frozen, fused, lowered, simplify
+from ..graph.rewrite import bytes_fused, frozen, fused, lowered, simplify
 from ..lanes import Lanes, contiguous
 from ..scale import as_numbers, scale_of
 from ..task import meaning_of
@@ -54,6 +55,9 @@ class Plan:
     max_batch : int
     task : Task
         What the network is for and what its outputs are, as far as it is known.
+    precision : str
+        "float32", or "int8" for a network that `quantize` made: then convolutions and linear layers
+        work on bytes, one image at a time.
     weights_bytes : int
         Memory of the weights that the plan keeps.
     arena_bytes : int
@@ -72,7 +76,14 @@ class Plan:
         ]  # whoever has the arrays may change them
         graph.task = self.task
         self._saved = graph
-        self.graph = graph = fused(graph)
+        graph = bytes_fused(fused(graph))
+        of_bytes = any(
+            node.op == "fake_quantize" or node.attributes.get("quantize") for node in graph.nodes
+        )
+        self.precision = "int8" if of_bytes else "float32"
+        if of_bytes:
+            bytes_isa()
+        self.graph = graph
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._single = (1, *self.input_shape)
         self._lanes: int = _core.lanes(FLOAT.itemsize)
@@ -82,7 +93,7 @@ class Plan:
         types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
         self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
         self._by_batch: dict[Any, Any] | None = None
-        if max_batch >= self._least and not too_large(graph):
+        if max_batch >= self._least and self.precision == "float32" and not too_large(graph):
             self._packed[ByBatch] = Packed(BATCH_ROOM)
             for node in graph.nodes:
                 if OPERATORS[node.op].packed_for_both(graph, node):

@@ -13,6 +13,10 @@
 static inline mask above(vec x, real least) { return vec_above(x, vec_all(least)); }
 static inline mask below(vec x, real most) { return vec_above(vec_all(most), x); }
 static inline mask between(real low, vec x, real high) { return above(x, low) & below(x, high); }
+/* The nearest whole number, the even one of two that are as near, of numbers up to half of this: added and taken away
+ * again, it leaves no fraction. */
+#define FRACTIONLESS (REAL_BYTES == 8 ? R(6755399441055744.0) : R(12582912.0))
+static inline vec vec_nearest(vec x) { return x + FRACTIONLESS - FRACTIONLESS; }
 /* where 0 < x p + q < 1, but for rounding */
 static inline mask on_slope(vec x, real p, real q)
 {

@@ -1,0 +1,234 @@
+"""Convolutions, windows and sums of one image whose activations are bytes.
+
+With ``x = (q - zero) scale`` and weights ``w = u scale[k]``, whole numbers q and u, a sum of
+products is ``scale scale[k] (sum of q u - zero sum of u)``: whole numbers but for one factor (Jacob
+et al. 2018, section 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..graph.bytes import MOST_TAPS, Bytes, Grid, byte_room
+from ..graph.layout import FLOAT, NO_BORDER, Border, Placed, constant, image, room
+from ..graph.node import Node, Shape
+
+
+def has_byte_weights(node: Node) -> bool:
+    """Whether the weights are multiples of a scale of each output channel, from -128 to 127."""
+    if "weight_scale" not in node.weights:
+        return False
+    shape = node.weights["weight"].shape
+    return len(shape) in (2, 4) and math.prod(shape[1:]) <= MOST_TAPS
+
+
+def whole_weights(node: Node) -> np.ndarray:
+    """The weights as whole numbers, int8, in their own shape."""
+    weight, scale = node.weight("weight"), node.weight("weight_scale")
+    assert weight is not None and scale is not None
+    steps = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
+    return np.clip(steps, -128, 127).astype(np.int8)
+
+
+def make(run: Any, shape: Shape, grid: Grid, border: Border = NO_BORDER) -> Bytes:
+    """Room for an activation, with zeros in its border."""
+    C, H, W = image(shape)
+    top, bottom, left, right = border
+    row = (left + W + right) * C
+    data = byte_room((top + H + bottom) * row)
+    if border != NO_BORDER:
+        run.kernels.byte_fill(data, grid.zero_point)
+    return Bytes(data, shape, (C, H, W), grid, top * row + left * C, row, border)
+
+
+def to_bytes(run: Any, x: Placed, grid: Grid, border: Border = NO_BORDER) -> Bytes:
+    """The nearest bytes of numbers."""
+    y = make(run, x.shape, grid, border)
+    places, steps = x.at(run.packed), (y.first, y.row)
+    run.kernels.byte_cast(x.data, y.data, places, y.body, steps, grid.scale, grid.limits(), False)
+    return y
+
+
+def to_numbers(run: Any, x: Bytes) -> Placed:
+    """What bytes stand for, as plain numbers."""
+    C, H, W = x.body
+    data = room(C * H * W + 2 * run.lanes)
+    places, steps = run.packed.grid(0, (C * H * W, 1)), (x.first, x.row)
+    grid = x.grid
+    run.kernels.byte_cast(x.data, data, places, x.body, steps, grid.scale, grid.limits(), True)
+    plain = Placed(data, x.body, None, 1, 0, H * W, W)
+    return plain.as_shape(x.shape, run.packed)
+
+
+def numbers_of(run: Any, x: Bytes | Placed) -> Placed:
+    """An activation as numbers, whatever it is."""
+    return to_numbers(run, x) if isinstance(x, Bytes) else x
+
+
+def as_image(run: Any, x: Bytes, border: Border = NO_BORDER) -> Bytes:
+    """`x` as an image of its shape, within such a border or more."""
+    if image(x.shape) != x.body:
+        return to_bytes(run, to_numbers(run, x), x.grid, border)
+    enough = all(has >= needs for has, needs in zip(x.border, border, strict=True))
+    if enough:
+        return x
+    return window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid, border=border)
+
+
+def conv2d(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
+    """A convolution; numbers, unless the node says of which grid its results are."""
+    a = node.attributes
+    K, C_group, R, S = node.weights["weight"].shape
+    groups, shape = a["groups"], run.graph.shapes[node.output]
+    x = as_image(run, x, a["padding"])
+    C = x.body[0]
+    if groups == C == K and C > 1 and a["quantize"] is not None:
+        return _depthwise(run, node, x)
+    (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
+    top, _, left, _ = a["padding"]
+    _, P, Q = shape
+    y, y_pixels = _results(run, node, shape)
+    grid = run.packed.grid
+    first = x.first - top * x.row - left * C
+    for g in range(groups):
+        axes, width = [(R, gap_h * x.row), (S, gap_w * C)], C_group
+        if gap_w == 1 and groups == 1:  # the bytes of a row of taps lie side by side
+            axes, width = axes[:1], S * C
+        own = slice(g * K // groups, (g + 1) * K // groups)
+        tables = (
+            grid(first + g * C_group, (P, step_h * x.row), (Q, step_w * C)),
+            y_pixels if own.start == 0 else y_pixels + own.start,
+            grid(0, *axes, (-(-width // 4), 4)),
+        )
+        rows = whole_weights(node)[own].transpose(0, 2, 3, 1).reshape(K // groups, -1, width)
+        _sums(run, node, f"{node.output} {g}", rows, own, x, y, tables)
+    return y
+
+
+def linear(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
+    """A linear layer, likewise; its features may lie as the bytes of an image."""
+    K, F = node.weights["weight"].shape
+    if x.border != NO_BORDER:
+        x = window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid)
+    y, y_pixels = _results(run, node, (K,))
+    grid = run.packed.grid
+    tables = grid(x.first, (1, 1)), y_pixels, grid(0, (-(-F // 4), 4))
+    rows = whole_weights(node).reshape(K, *x.body).transpose(0, 2, 3, 1).reshape(K, 1, F)
+    _sums(run, node, node.output, rows, slice(0, K), x, y, tables)
+    return y
+
+
+def _results(run: Any, node: Node, shape: Shape) -> tuple[Any, np.ndarray]:
+    # room for the results, and where its pixels lie: bytes, or numbers in whole vectors
+    K, P, Q = image(shape)
+    grid, wanted = run.packed.grid, node.attributes["quantize"]
+    if wanted is not None:
+        y = make(run, shape, Grid(*wanted), run.border[node.output])
+        return y, grid(y.first, (P, y.row), (Q, K))
+    groups, ints = node.attributes.get("groups", 1), _core.ints()
+    pitch = K - K // groups + -(-(K // groups) // ints) * ints  # the last group ends with a vector
+    table = grid(0, (K, 1), (P * Q, pitch))
+    return Placed(room(P * Q * pitch), shape, table), grid(0, (P * Q, pitch))
+
+
+def _sums(
+    run: Any, node: Node, name: str, rows: np.ndarray, own: slice, x: Bytes, y: Any, tables: Any
+) -> None:
+    # weights (K, rows, bytes side by side), four bytes a tap
+    if name not in run.packed:
+        ints = _core.ints()
+        K, count, width = rows.shape
+        blocks, taps = -(-K // ints), -(-width // 4)
+        padded = np.zeros((blocks * ints, count, taps * 4), np.int8)
+        padded[:K, :, :width] = rows
+        order = padded.reshape(blocks, ints, count * taps, 4).transpose(0, 2, 1, 3)
+        total = rows.reshape(K, -1).sum(axis=1, dtype=np.int32)
+        terms = _terms(node, own, -x.grid.zero_point * total, x.grid)
+        run.packed[name] = [constant(np.ascontiguousarray(order).view(np.uint8)), terms]
+    w, terms = run.packed[name]
+    limits, clip = _limits(node)
+    run.kernels.byte_conv(x.data, w, terms, y.data, tables, rows.shape[0], limits, clip)
+
+
+def _terms(node: Node, own: slice, start: np.ndarray, grid: Grid) -> np.ndarray:
+    # start, scale and bias of the channels, in whole vectors
+    wanted, scale, bias = (
+        node.attributes["quantize"],
+        node.weight("weight_scale"),
+        node.weight("bias"),
+    )
+    assert scale is not None
+    K, ints = len(start), _core.ints()
+    unit = 1.0 if wanted is None else wanted[0]
+    terms = np.zeros((3, -(-K // ints) * ints), FLOAT)
+    terms[0, :K] = start.astype(np.int32).view(FLOAT)
+    terms[1, :K] = scale[own].astype(np.float64) * grid.scale / unit
+    terms[2, :K] = 0.0 if bias is None else bias[own].astype(np.float64) / unit
+    return constant(terms.view(np.uint8)).view(FLOAT)  # bits, also where they are no number
+
+
+def _limits(node: Node) -> tuple[Any, Any]:
+    clip, wanted = node.attributes["clip"], node.attributes["quantize"]
+    if wanted is None:
+        return None, clip
+    return Grid(*wanted).limits(clip), None
+
+
+def _depthwise(run: Any, node: Node, x: Bytes) -> Bytes:
+    a = node.attributes
+    R, S = node.weights["weight"].shape[2:]
+    if node.output not in run.packed:
+        C = x.body[0]
+        w = whole_weights(node).reshape(C, R * S).T
+        terms = _terms(node, slice(0, C), np.zeros(C), x.grid)
+        run.packed[node.output] = [constant(np.ascontiguousarray(w).view(np.uint8)), terms]
+    w, terms = run.packed[node.output]
+    shape, (top, _, left, _) = run.graph.shapes[node.output], a["padding"]
+    sizes = R, S, *a["stride"], *a["dilation"], top, left
+    return window(
+        run, "sum", x, shape, sizes, Grid(*a["quantize"]), a["clip"], run.border[node.output],
+        (w, terms),
+    )  # fmt: skip
+
+
+def window(
+    run: Any,
+    op: str,
+    x: Bytes,
+    shape: Shape,
+    sizes: tuple[int, ...],
+    grid: Grid,
+    clip: Any = None,
+    border: Border = NO_BORDER,
+    weights: tuple[Any, Any] = (None, None),
+    counts: int = 0,
+) -> Bytes:
+    """Maxima, means or sums of windows; `sizes` are R, S, strides, dilations, top and left."""
+    y = make(run, shape, grid, border)
+    R, S, *others = sizes
+    run.kernels.byte_window(
+        op, x.data, *weights, y.data, (*x.body, *y.body[1:], R, S, *others),
+        (x.first, x.row, y.first, y.row), x.grid.zero_point, x.grid.scale / grid.scale,
+        grid.limits(clip), counts,
+    )  # fmt: skip
+    return y
+
+
+def add(run: Any, node: Node, first: Bytes, second: Bytes) -> Bytes:
+    """The sum of two images of one shape."""
+    a = node.attributes
+    grid = Grid(*a["quantize"])
+    first, second = as_image(run, first), as_image(run, second)
+    y = make(run, run.graph.shapes[node.output], grid, run.border[node.output])
+    C, H, W = y.body
+    steps = first.first, first.row, second.first, second.row, y.first, y.row
+    zeros = first.grid.zero_point, second.grid.zero_point
+    scales = first.grid.scale / grid.scale, second.grid.scale / grid.scale
+    run.kernels.byte_add(
+        first.data, second.data, y.data, (H, W * C), steps, zeros, scales, grid.limits(a["clip"])
+    )
+    return y

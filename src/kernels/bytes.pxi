@@ -1,0 +1,284 @@
+# Networks of bytes: all kernels of one instruction set, gathered into a table of functions.
+#
+# Sums are integers, so they are the same in any order.  What makes a byte of one is a product, a sum and a rounding,
+# compiled without multiply-adds: all instruction sets agree.
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport rintf
+from libc.string cimport memset
+
+cdef extern from "dot.h" nogil:
+    ctypedef int ints
+    ctypedef float floats
+    enum: INTS
+    enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7
+    int best_byte_tile(Py_ssize_t pixels, Py_ssize_t vectors)
+    ints ints_all(const unsigned char*)
+    ints ints_at(const void*)
+    ints ints_dot(ints, ints, ints)
+    ints ints_of_bytes(const unsigned char*, int)
+    floats ints_numbers(ints)
+    floats numbers_at(const float*)
+    ints numbers_rounded(floats, float, float)
+    floats numbers_clipped(floats, float, float)
+    floats numbers_same(float)
+    void numbers_store(float*, floats)
+    ints ints_larger(ints, ints)
+    ints ints_same(int)
+    ints ints_signed(ints)
+    void bytes_store(unsigned char*, ints, int)
+
+include "bytes_args.pxi"
+
+
+cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last, Py_ssize_t block, Py_ssize_t end,
+                           int pixels, int vectors) noexcept nogil:
+    # All tiles of the pixels first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
+    # computes its last pixel or block again.
+    cdef ints acc[12][8]
+    cdef ints held[8]
+    cdef ints here
+    cdef floats number, scale, bias
+    cdef const unsigned char* at[12]
+    cdef const char* w[8]
+    cdef const float* terms[8]
+    cdef const Py_ssize_t* x_tap = a.x_tap
+    cdef Py_ssize_t apart = a.blocks * INTS, pixel, b, t, k, taps = a.taps
+    cdef const Py_ssize_t* y_pixel = a.y_pixel
+    cdef void* y = a.y
+    cdef float low = a.low, high = a.high
+    cdef ints zero = ints_same(a.zero)
+    cdef bint as_numbers = a.as_numbers
+    cdef int i, j, n
+    while True:
+        pixel = first
+        for j in range(vectors):
+            b = min(block + j, end - 1)
+            w[j] = <const char*> a.w + b * taps * (4 * INTS)
+            terms[j] = <const float*> a.terms + b * INTS
+        while True:
+            for i in range(pixels):
+                at[i] = <const unsigned char*> a.x + a.x_pixel[min(pixel + i, last - 1)]
+            for j in range(vectors):
+                here = ints_at(terms[j])
+                for i in range(pixels):
+                    acc[i][j] = here
+            t = 0
+            while True:
+                if vectors <= pixels:
+                    for j in range(vectors):
+                        held[j] = ints_at(w[j] + t * (4 * INTS))
+                    for i in range(pixels):
+                        here = ints_all(at[i] + x_tap[t])
+                        for j in range(vectors):
+                            acc[i][j] = ints_dot(acc[i][j], here, held[j])
+                else:
+                    for i in range(pixels):
+                        held[i] = ints_all(at[i] + x_tap[t])
+                    for j in range(vectors):
+                        here = ints_at(w[j] + t * (4 * INTS))
+                        for i in range(pixels):
+                            acc[i][j] = ints_dot(acc[i][j], held[i], here)
+                t += 1
+                if t >= taps:
+                    break
+            for j in range(vectors):
+                b = min(block + j, end - 1) * INTS
+                scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
+                n = <int> min(<Py_ssize_t> INTS, a.K - b)
+                if as_numbers:
+                    for i in range(pixels):
+                        k = y_pixel[min(pixel + i, last - 1)] + b
+                        number = ints_numbers(acc[i][j]) * scale + bias
+                        numbers_store(<float*> y + k, numbers_clipped(number, low, high))
+                else:
+                    for i in range(pixels):
+                        k = y_pixel[min(pixel + i, last - 1)] + b
+                        number = ints_numbers(acc[i][j]) * scale + bias
+                        bytes_store(<unsigned char*> y + k, numbers_rounded(number, low, high) + zero, n)
+            pixel += pixels
+            if pixel >= last:
+                break
+        block += vectors
+        if block >= end:
+            break
+
+
+cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # a task is some pixels of some blocks of output channels
+    cdef const ByteConv* a = <const ByteConv*> args
+    cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
+    cdef Py_ssize_t first = task % cuts * a.pixel_cut, block = task // cuts * a.block_cut
+    cdef Py_ssize_t last = min(first + a.pixel_cut, a.pixels), end = min(block + a.block_cut, a.blocks)
+    cdef int shape = best_byte_tile(last - first, end - block)
+    if shape == 0:
+        byte_tile(a, first, last, block, end, PIX0, VEC0)
+    elif shape == 1:
+        byte_tile(a, first, last, block, end, PIX1, VEC1)
+    elif shape == 2:
+        byte_tile(a, first, last, block, end, PIX2, VEC2)
+    elif shape == 3:
+        byte_tile(a, first, last, block, end, PIX3, VEC3)
+    elif shape == 4:
+        byte_tile(a, first, last, block, end, PIX4, VEC4)
+    elif shape == 5:
+        byte_tile(a, first, last, block, end, PIX5, VEC5)
+    elif shape == 6:
+        byte_tile(a, first, last, block, end, PIX6, VEC6)
+    else:
+        byte_tile(a, first, last, block, end, PIX7, VEC7)
+
+
+cdef inline void window(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_t c, int n) noexcept nogil:
+    # n <= INTS channels of one pixel
+    cdef const unsigned char* x = <const unsigned char*> a.x + a.x_first + c
+    cdef unsigned char* y = <unsigned char*> a.y + a.y_first + p * a.y_row + q * a.C + c
+    cdef ints total = ints_same(0), here
+    cdef floats number
+    cdef Py_ssize_t r, s, h, v, inside = 0
+    cdef bint is_max = a.op == BYTE_MAX
+    for r in range(a.R):
+        h = p * a.step_h + r * a.gap_h - a.top
+        if <size_t> h >= <size_t> a.H:
+            continue
+        for s in range(a.S):
+            v = q * a.step_w + s * a.gap_w - a.left
+            if <size_t> v >= <size_t> a.W:
+                continue
+            here = ints_of_bytes(x + h * a.x_row + v * a.C, n)
+            inside += 1
+            if is_max:
+                total = ints_larger(total, here)
+            else:
+                total = total + here
+    if is_max:
+        bytes_store(y, total, n)
+        return
+    total = total - ints_same(<int> (inside * a.zero_x))
+    number = ints_numbers(total) * numbers_same(a.scale / <float> (a.counts if a.counts else inside))
+    bytes_store(y, numbers_rounded(number, a.low, a.high) + a.zero, n)
+
+
+cdef inline void depthwise(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_t c, int n) noexcept nogil:
+    # n <= INTS channels of one pixel; weights are signed
+    cdef const unsigned char* x = <const unsigned char*> a.x + a.x_first + c
+    cdef const unsigned char* w = <const unsigned char*> a.w + c
+    cdef const float* terms = <const float*> a.terms + c // INTS * INTS
+    cdef unsigned char* y = <unsigned char*> a.y + a.y_first + p * a.y_row + q * a.C + c
+    cdef Py_ssize_t r, s, h, v, apart = (a.C + INTS - 1) // INTS * INTS
+    cdef ints total = ints_same(0), zero = ints_same(a.zero_x)
+    cdef floats number
+    for r in range(a.R):
+        h = p * a.step_h + r * a.gap_h - a.top
+        if <size_t> h >= <size_t> a.H:
+            continue
+        for s in range(a.S):
+            v = q * a.step_w + s * a.gap_w - a.left
+            if <size_t> v < <size_t> a.W:
+                total = total + ((ints_of_bytes(x + h * a.x_row + v * a.C, n) - zero)
+                                 * ints_signed(ints_of_bytes(w + (r * a.S + s) * a.C, n)))
+    number = ints_numbers(total) * numbers_at(terms + apart)
+    number = number + numbers_at(terms + 2 * apart)
+    bytes_store(y, numbers_rounded(number, a.low, a.high) + a.zero, n)
+
+
+cdef void byte_window(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # a task is a row of pixels
+    cdef const ByteWindow* a = <const ByteWindow*> args
+    cdef Py_ssize_t q, c
+    for q in range(a.Q):
+        c = 0
+        while a.C - c >= INTS:
+            if a.op == BYTE_SUM:
+                depthwise(a, task, q, c, INTS)
+            else:
+                window(a, task, q, c, INTS)
+            c += INTS
+        if c < a.C:
+            if a.op == BYTE_SUM:
+                depthwise(a, task, q, c, <int> (a.C - c))
+            else:
+                window(a, task, q, c, <int> (a.C - c))
+
+
+cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    # a task is a row
+    cdef const ByteAdd* a = <const ByteAdd*> args
+    cdef const unsigned char* first = <const unsigned char*> a.a + a.a_first + task * a.a_row
+    cdef const unsigned char* second = <const unsigned char*> a.b + a.b_first + task * a.b_row
+    cdef unsigned char* y = <unsigned char*> a.y + a.y_first + task * a.y_row
+    cdef floats x
+    cdef Py_ssize_t i = 0
+    cdef int n
+    while i < a.count:
+        n = <int> min(<Py_ssize_t> INTS, a.count - i)
+        x = ints_numbers(ints_of_bytes(first + i, n) - ints_same(a.zero_a)) * numbers_same(a.scale_a)
+        x = x + ints_numbers(ints_of_bytes(second + i, n) - ints_same(a.zero_b)) * numbers_same(a.scale_b)
+        bytes_store(y + i, numbers_rounded(x, a.low, a.high) + a.zero, n)
+        i += INTS
+
+
+cdef inline void row_to_bytes(const ByteCast* a, const float* x, unsigned char* y) noexcept nogil:
+    # a row of one channel that lies side by side in x
+    cdef unsigned char few[INTS]
+    cdef floats scale = numbers_same(a.scale)
+    cdef Py_ssize_t w = 0
+    cdef int i, n
+    while a.W >= INTS and w < a.W:
+        w = min(w, a.W - INTS)  # the last vector overlaps
+        if a.C == 1:
+            bytes_store(y + w, numbers_rounded(numbers_at(x + w) / scale, a.low, a.high) + a.zero, INTS)
+        else:
+            bytes_store(few, numbers_rounded(numbers_at(x + w) / scale, a.low, a.high) + a.zero, INTS)
+            for i in range(INTS):
+                y[(w + i) * a.C] = few[i]
+        w += INTS
+    while w < a.W:
+        y[w * a.C] = one_to_byte(a, x[w])
+        w += 1
+
+
+cdef inline unsigned char one_to_byte(const ByteCast* a, float v) noexcept nogil:
+    v = v / a.scale
+    v = a.high if v > a.high else v if v > a.low else a.low
+    return <unsigned char> (<int> rintf(v) + a.zero)
+
+
+cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const ByteCast* a = <const ByteCast*> args
+    cdef const unsigned char* x = <const unsigned char*> a.x
+    cdef const float* numbers = <const float*> a.x
+    cdef unsigned char* y = <unsigned char*> a.y
+    cdef Py_ssize_t c, h, w, at
+    cdef const Py_ssize_t* place
+    for h in range(a.H):
+        for c in range(a.C):
+            place = a.places + (c * a.H + h) * a.W
+            at = a.first + h * a.row + c
+            if a.back:
+                for w in range(a.W):
+                    (<float*> a.y)[place[w]] = <float> (<int> x[at + w * a.C] - a.zero) * a.scale
+            elif a.as_they_are:
+                for w in range(a.W):
+                    y[at + w * a.C] = x[place[w]]
+            elif place[a.W - 1] - place[0] == a.W - 1:
+                row_to_bytes(a, numbers + place[0], y + at)
+            else:
+                for w in range(a.W):
+                    y[at + w * a.C] = one_to_byte(a, numbers[place[w]])
+
+
+cdef void byte_fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const ByteFill* a = <const ByteFill*> args
+    memset(a.y, a.value, a.count)
+
+
+cdef ByteTable TABLE
+TABLE.ints = INTS
+TABLE.conv = byte_conv
+TABLE.window = byte_window
+TABLE.add = byte_add
+TABLE.cast = byte_cast
+TABLE.fill = byte_fill
+
+table = PyCapsule_New(&TABLE, "cnn_ext.bytes", NULL)

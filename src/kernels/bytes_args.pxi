@@ -1,0 +1,71 @@
+# The arguments of the kernels of bytes, shared by their callers (core/bytes.pxi) and the loops (bytes.pxi).
+#
+# One image at a time; its pixels hold their channels side by side, (height, width, C), maybe within a border.  An
+# unsigned byte q stands for the number (q - zero) * scale; weights are signed bytes.  `first` and `row` say where the
+# first pixel of an image lies, and how far its rows are apart.
+
+cdef struct ByteConv:
+    # y[pixel, k] = scale[k] (start[k] + sum over taps of four bytes of x times four of w) + bias[k]: as a byte that is
+    # rounded, between low and high, plus zero; or as a number, between low and high.  w lies in (blocks of INTS
+    # channels, taps, INTS, 4), `terms` in (start, scale, bias; blocks; INTS), where start holds integers.
+    const void* x
+    const void* w
+    const void* terms
+    void* y
+    const Py_ssize_t* x_pixel
+    const Py_ssize_t* y_pixel
+    const Py_ssize_t* x_tap
+    Py_ssize_t pixels, taps, blocks, K, pixel_cut, block_cut  # the cuts: of a task
+    int as_numbers, zero
+    float low, high
+
+
+cdef enum:
+    BYTE_MAX, BYTE_MEAN, BYTE_SUM
+
+cdef struct ByteWindow:
+    # y[p, q, c] of a window of R x S pixels of channel c alone: the maximum; scale times the sum of x - zero_x, by the
+    # number of pixels inside (or of all, if `counts` is above 0: that many); or the sum with weights (taps, C), scale
+    # and bias of its own, as for ByteConv.  Pixels outside are left out.
+    const void* x
+    const void* w
+    const void* terms
+    void* y
+    Py_ssize_t C, H, W, P, Q, R, S, step_h, step_w, gap_h, gap_w, top, left, x_first, x_row, y_first, y_row
+    int op, counts, zero_x, zero
+    float scale, low, high
+
+
+cdef struct ByteAdd:
+    # y = scale_a (a - zero_a) + scale_b (b - zero_b), rounded, between low and high, plus zero
+    const void* a
+    const void* b
+    void* y
+    Py_ssize_t rows, count, a_first, a_row, b_first, b_row, y_first, y_row
+    int zero_a, zero_b, zero
+    float scale_a, scale_b, low, high
+
+
+cdef struct ByteCast:
+    # A number x[places[c, h, w]] to y[first + h * row + w * C + c] and, if `back`, a byte of x there to y[places[...]];
+    # bytes that come in may be taken as they are.
+    const void* x
+    void* y
+    const Py_ssize_t* places
+    Py_ssize_t C, H, W, first, row
+    int back, as_they_are, zero
+    float scale, low, high
+
+
+cdef struct ByteFill:
+    const void* x  # NULL
+    void* y
+    Py_ssize_t count
+    int value
+
+
+ctypedef void (*byte_kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
+
+cdef struct ByteTable:
+    int ints
+    byte_kernel conv, window, add, cast, fill

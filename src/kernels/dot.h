@@ -1,0 +1,192 @@
+/* Vectors of 32-bit integers for products of bytes: INTS of them, as wide as the instruction set.
+ *
+ * `ints_dot` adds to each integer the products of four unsigned bytes and four signed ones.  That is exact, so every
+ * instruction set gives the same numbers.  A compiler without vector types gets one integer: slow and right.
+ */
+#ifndef CNN_EXT_DOT_H
+#define CNN_EXT_DOT_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(CNN_EXT_SCALAR)
+#if defined(__AVX512F__)
+#define INTS_BYTES 64
+#elif defined(__AVX2__)
+#define INTS_BYTES 32
+#else
+#define INTS_BYTES 16
+#endif
+typedef int32_t ints __attribute__((vector_size(INTS_BYTES), aligned(4), may_alias));
+typedef float floats __attribute__((vector_size(INTS_BYTES), aligned(4), may_alias));
+#define ints_numbers(v) __builtin_convertvector(v, floats)
+#define numbers_ints(v) __builtin_convertvector(v, ints)
+static inline floats numbers_select(ints m, floats a, floats b) { return (floats)(((ints)a & m) | ((ints)b & ~m)); }
+#else
+#define INTS_BYTES 4
+typedef int32_t ints;
+typedef float floats;
+#define ints_numbers(v) ((float)(v))
+#define numbers_ints(v) ((int32_t)(v))
+static inline floats numbers_select(ints m, floats a, floats b) { return m ? a : b; }
+#endif
+#define INTS (INTS_BYTES / 4)
+
+#if INTS_BYTES > 4 && defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+/* the four bytes at p in every integer */
+static inline ints ints_all(const unsigned char *p)
+{
+    int32_t v;
+    memcpy(&v, p, 4);
+#if INTS_BYTES == 64
+    return (ints)_mm512_set1_epi32(v);
+#elif INTS_BYTES == 32
+    return (ints)_mm256_set1_epi32(v);
+#elif INTS_BYTES == 16 && defined(__SSE2__)
+    return (ints)_mm_set1_epi32(v);
+#else
+    return v - (ints){0};
+#endif
+}
+
+static inline ints ints_dot(ints acc, ints x, ints w)
+{
+#if INTS_BYTES == 64 && defined(__AVX512VNNI__)
+    return (ints)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
+#elif INTS_BYTES == 32 && defined(__AVXVNNI__)
+    return (ints)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)x, (__m256i)w);
+#elif INTS_BYTES == 32
+    /* even and odd bytes as numbers of 16 bits, which no sum of two products fills */
+    const __m256i low = _mm256_set1_epi16(255), a = (__m256i)x, b = (__m256i)w;
+    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(a, low), _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8));
+    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
+    return acc + ((ints)even + (ints)odd);
+#elif INTS_BYTES == 16 && defined(__SSE2__)
+    const __m128i low = _mm_set1_epi16(255), a = (__m128i)x, b = (__m128i)w;
+    const __m128i even = _mm_madd_epi16(_mm_and_si128(a, low), _mm_srai_epi16(_mm_slli_epi16(b, 8), 8));
+    const __m128i odd = _mm_madd_epi16(_mm_srli_epi16(a, 8), _mm_srai_epi16(b, 8));
+    return acc + ((ints)even + (ints)odd);
+#else
+    acc += (x & 255) * ((w << 24) >> 24);
+    acc += ((x >> 8) & 255) * ((w << 16) >> 24);
+    acc += ((x >> 16) & 255) * ((w << 8) >> 24);
+    return acc + ((x >> 24) & 255) * (w >> 24);
+#endif
+}
+
+/* rounded to the nearest integer, to the even one of two that are as near: a number that is added and taken away again
+ * leaves no fraction.  For numbers up to 2^22; NaN becomes `low`. */
+static inline ints numbers_rounded(floats v, float low, float high)
+{
+#if INTS_BYTES == 64
+    const __m512 most = _mm512_min_ps(_mm512_max_ps((__m512)v, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+    return (ints)_mm512_cvtps_epi32(most);
+#elif INTS_BYTES == 32
+    const __m256 most = _mm256_min_ps(_mm256_max_ps((__m256)v, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+    return (ints)_mm256_cvtps_epi32(most);
+#else
+    const floats least = low - (floats){0}, most = high - (floats){0}, whole = 12582912.0f - (floats){0};
+    v = numbers_select((ints)(v > least), v, least);
+    v = numbers_select((ints)(v < most), v, most);
+    return numbers_ints(v + whole - whole);
+#endif
+}
+
+static inline floats numbers_clipped(floats v, float low, float high)
+{
+    const floats least = low - (floats){0}, most = high - (floats){0};
+    v = numbers_select((ints)(least > v), least, v);
+    return numbers_select((ints)(v > most), most, v);
+}
+#if INTS_BYTES > 4
+static inline ints ints_larger(ints a, ints b) { return (b & (b > a)) | (a & ~(b > a)); }
+#else
+static inline ints ints_larger(ints a, ints b) { return b > a ? b : a; }
+#endif
+static inline ints ints_same(int32_t v) { return v - (ints){0}; }
+static inline floats numbers_same(float v) { return v - (floats){0}; }
+/* of the lowest eight bits, as a signed number */
+static inline ints ints_signed(ints v) { return (v << 24) >> 24; }
+static inline floats numbers_at(const void *p) { return *(const floats *)p; }
+static inline ints ints_at(const void *p) { return *(const ints *)p; }
+static inline void numbers_store(float *p, floats v) { *(floats *)p = v; }
+
+/* the first n integers, 0 to 255 each, as bytes */
+static inline void bytes_store(unsigned char *p, ints v, int n)
+{
+#if INTS_BYTES == 64
+    _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), _mm512_cvtepi32_epi8((__m512i)v));
+#else
+#if INTS_BYTES == 32
+    __m128i b = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    b = _mm_packus_epi16(b, b);
+    if (n == INTS) {
+        _mm_storel_epi64((__m128i *)p, b);
+        return;
+    }
+#elif INTS_BYTES == 16 && defined(__SSE2__)
+    __m128i b = _mm_packs_epi32((__m128i)v, (__m128i)v);
+    b = _mm_packus_epi16(b, b);
+#else
+    unsigned char b[INTS];
+    int32_t each[INTS];
+    memcpy(each, &v, sizeof v);
+    for (int i = 0; i < INTS; i++) b[i] = (unsigned char)each[i];
+#endif
+    if (n == INTS) memcpy(p, &b, INTS);
+    else memcpy(p, &b, (size_t)n);
+#endif
+}
+/* n bytes as integers, the others 0 */
+static inline ints ints_of_bytes(const unsigned char *p, int n)
+{
+#if INTS_BYTES == 64
+    return (ints)_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
+#else
+    unsigned char b[INTS] = {0};
+    int32_t each[INTS];
+    ints v;
+    if (n == INTS) memcpy(b, p, INTS);
+    else memcpy(b, p, (size_t)n);
+    for (int i = 0; i < INTS; i++) each[i] = b[i];
+    memcpy(&v, each, sizeof v);
+    return v;
+#endif
+}
+
+/* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands. */
+#if INTS_BYTES == 64
+enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 12, VEC2 = 2, PIX3 = 12, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 4, PIX6 = 4, VEC6 = 2, PIX7 = 8, VEC7 = 1 };
+#elif defined(__AVXVNNI__)
+enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 2, PIX1 = 12, VEC1 = 1, PIX2 = 4, VEC2 = 3, PIX3 = 8, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 2, PIX6 = 2, VEC6 = 4, PIX7 = 4, VEC7 = 1 };
+#else
+enum { BYTE_SHAPES = 8, PIX0 = 4, VEC0 = 2, PIX1 = 8, VEC1 = 1, PIX2 = 2, VEC2 = 4, PIX3 = 4, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 2, PIX6 = 2, VEC6 = 2, PIX7 = 1, VEC7 = 4 };
+#endif
+static const int TILE_PIXELS[BYTE_SHAPES] = {PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7};
+static const int TILE_VECTORS[BYTE_SHAPES] = {VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7};
+
+/* The tile that covers so many pixels and vectors with the least work; fewer than ten sums wait for the last product. */
+static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors)
+{
+    ptrdiff_t least = PTRDIFF_MAX;
+    int best = 0;
+#ifdef __GNUC__
+#pragma GCC unroll 8
+#endif
+    for (int i = 0; i < BYTE_SHAPES; i++) {
+        const int P = TILE_PIXELS[i], V = TILE_VECTORS[i], sums = P * V > 10 ? P * V : 10;
+        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (2 * sums + P + V + 2);
+        if (cost < least) {
+            least = cost;
+            best = i;
+        }
+    }
+    return best;
+}
+#endif
