@@ -15,13 +15,15 @@ import numpy as np
 
 from .. import _core
 from .._files import atomic_write
+from ..graph.bytes import Grid
 from ..graph.graph import Graph
 from ..graph.layout import MOST
 from ..graph.node import Node, Shape
-from ..graph.rewrite import lowered
-from ..operators import OPERATORS
+from ..graph.rewrite import bytes_fused, fused, lowered
+from ..operators import OPERATORS, bytes_c
 from ..operators.c_text import Image, number, pad, unary
 from ..operators.elementwise import Elementwise
+from ..operators.quantize import grid_of
 from ..run.rules import most_at_once
 from ..scale import AS_THEY_ARE
 from ..task import Task, meaning_of
@@ -88,6 +90,8 @@ def names_of(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path
 def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str]:
     """The text of the C file and that of its header, whose file is called `header`."""
     graph = lowered(graph)
+    if any(node.op == "fake_quantize" for node in graph.nodes):
+        graph = bytes_fused(fused(graph))
     writer = Writer(graph)
     functions = [text.replace("NAME", key, 1) for text, key in writer.functions.items()]
     offsets, size = writer.plan()
@@ -105,10 +109,7 @@ def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str
     parts = [top, frame.RESTRICT, *writer.definitions, *functions, "".join(writer.constants)]
     if size:
         parts.append(f"static float memory[{size}];\n")
-    buffers = [
-        f"float *const {key} = memory + {offset}; /* {frame.by(writer.shapes[key])} */"
-        for key, offset in offsets.items()
-    ]
+    buffers = [writer.buffer(key, offset) for key, offset in offsets.items()]
     text = "".join(f"    {line}\n" for line in [*buffers, *writer.calls])
     parts.append(f"void {name}_predict(const float *input, float *output)\n{{\n{text}}}\n")
     if classify:
@@ -133,6 +134,7 @@ class Writer:
         self.calls: list[str] = []
         self.shapes: dict[str, Shape] = {}  # of every buffer
         self.spans: dict[str, list[int]] = {}  # first and last call that needs it
+        self.grids: dict[str, tuple[Shape, Grid]] = {}  # of buffers of bytes, with their image
         self.constant_bytes = self.multiply_adds = 0
         most, node = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
         if most > MOST:
@@ -141,12 +143,22 @@ class Writer:
 
     def plan(self) -> tuple[dict[str, int], int]:
         """Where in memory each buffer lies, and the size of the memory."""
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        sizes = [
+            -(-math.prod(shape) // 4) if name in self.grids else math.prod(shape)
+            for name, shape in self.shapes.items()
+        ]
         starts = [self.spans[name][0] for name in self.shapes]
         ends = [self.spans[name][1] + 1 for name in self.shapes]
         offsets, _ = _core.first_fit(sizes, starts, ends, ALIGNMENT)
         whole = max(map(operator.add, offsets, sizes), default=0)
         return dict(zip(self.shapes, offsets, strict=True)), whole
+
+    def buffer(self, name: str, offset: int) -> str:
+        """The definition of a buffer."""
+        start, said = f"memory + {offset}", frame.by(self.shapes[name])
+        if name in self.grids:
+            return f"unsigned char *const {name} = (unsigned char *)({start}); /* {said} */"
+        return f"float *const {name} = {start}; /* {said} */"
 
     # ------------------------------------------------------------- what operators may ask
 
@@ -166,12 +178,16 @@ class Writer:
             parts = (flat[i : i + 6].astype(str) for i in range(0, array.size, 6))
             rows = [", ".join([f"{text}f" for text in part]) for part in parts]  # the shortest
             kind = f"float {name}[{array.size}]"
+        elif array.dtype == np.int8:
+            numbers = [str(value) for value in array.ravel().tolist()]
+            rows = [", ".join(numbers[i : i + 24]) for i in range(0, len(numbers), 24)]
+            kind = f"signed char {name}[{array.size}]"
         else:
             texts = [f"{{{', '.join(map(str, row))}}}" for row in array.tolist()]
             rows = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
             kind = f"int {name}[{array.shape[0]}][{array.shape[1]}]"
         self.constants.append(f"static const {kind} = {{\n" + ",\n".join(rows) + "\n};\n")
-        self.constant_bytes += 4 * array.size
+        self.constant_bytes += array.size if array.dtype == np.int8 else 4 * array.size
         return name
 
     def line(self, text: str, *buffers: str) -> None:
@@ -223,10 +239,59 @@ class Writer:
             if y != "output":
                 self.shapes[y] = graph.shapes[last.output]
             self.multiply_adds += OPERATORS[node.op].multiply_adds(node, graph.shapes[node.output])
-            self._write(node, chain[1:], [buffers[root[name]] for name in node.inputs], y)
+            self._write_chain(chain, [buffers[root[name]] for name in node.inputs], y)
         if end == graph.input:
             text = unary(math.prod(graph.input_shape), "{v}")
             self.call("copy", text, ["input", "output"])
+
+    def _write_chain(self, chain: list[Node], inputs: list[str], y: str) -> None:
+        # where bytes come in, or go out, beside what knows numbers alone
+        node, shape = chain[0], self.graph.shapes[chain[-1].output]
+        known = [self.grids.get(name) for name in inputs]
+        grids = [None if found is None else found[1] for found in known]
+        own = [(name, *found) for name, found in zip(inputs, known, strict=True) if found]
+        if bytes_c.takes_bytes(node, grids) and len(chain) == 1 and same_shapes(node, own):
+            made = bytes_c.made_of(node, own)
+            z = self._room(y, shape, made)
+            bytes_c.write(self, node, own, z, made)
+            self._bring(z, y, shape, made)
+            return
+        numbers = [
+            name if found is None else self._as_numbers(name, *found)
+            for name, found in zip(inputs, known, strict=True)
+        ]
+        wanted = node.attributes.get("quantize")
+        if node.op == "fake_quantize":
+            grid, x = grid_of(node), numbers[0]
+        elif wanted is not None:
+            grid, x = Grid(*wanted), f"numbers{len(self.calls)}"
+            self.shapes[x] = shape
+            self._write(node, chain[1:], numbers, x)
+        else:
+            self._write(node, chain[1:], numbers, y)
+            return
+        z = self._room(y, shape, grid)
+        bytes_c.to_bytes(self, x, shape, z, grid)
+        self._bring(z, y, shape, grid)
+
+    def _room(self, y: str, shape: Shape, grid: Grid | None) -> str:
+        # a buffer for the result: the output has numbers, so bytes go somewhere else first
+        if grid is None:
+            return y
+        z = y if y != "output" else f"bytes{len(self.calls)}"
+        self.shapes[z] = shape
+        self.grids[z] = shape, grid
+        return z
+
+    def _bring(self, z: str, y: str, shape: Shape, grid: Grid | None) -> None:
+        if z != y and grid is not None:
+            bytes_c.to_numbers(self, z, shape, y, grid)
+
+    def _as_numbers(self, name: str, shape: Shape, grid: Grid) -> str:
+        y = f"numbers{len(self.calls)}"
+        self.shapes[y] = shape
+        bytes_c.to_numbers(self, name, shape, y, grid)
+        return y
 
     def _write(self, node: Node, functions: list[Node], inputs: list[str], y: str) -> None:
         here, after = node, "{v}"
@@ -238,6 +303,11 @@ class Writer:
             OPERATORS[node.op].c(self, node, inputs, y, after)
         except ValueError as error:
             raise ValueError(f"{self.graph.said(here)}: {error}") from error
+
+
+def same_shapes(node: Node, inputs: Sequence[tuple[str, Shape, Grid]]) -> bool:
+    """Whether the inputs of a sum have one shape: bytes are not repeated."""
+    return node.op != "add" or inputs[0][1] == inputs[-1][1]
 
 
 def _chains(graph: Graph) -> list[list[Node]]:
@@ -252,11 +322,13 @@ def _chains(graph: Graph) -> list[list[Node]]:
     ends: dict[str, list[Node]] = {}  # by the value that an activation may still change
     for node in nodes:
         operator = OPERATORS[node.op]
-        chain = ends.get(node.inputs[0]) if isinstance(operator, Elementwise) else None
+        goes_on = isinstance(operator, Elementwise) and node.op != "fake_quantize"
+        chain = ends.get(node.inputs[0]) if goes_on else None
         if chain is None:
             chain = []
             chains.append(chain)
         chain.append(node)
-        if operator.c_goes_on and uses[node.output] == 1:
+        is_bytes = node.op == "fake_quantize" or node.attributes.get("quantize") is not None
+        if operator.c_goes_on and uses[node.output] == 1 and not is_bytes:
             ends[node.output] = chain
     return chains

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._dispatch import MAX_THREADS, get_num_threads, threads
+from ..run.plan import PRECISIONS
 from ._files import image_shape, load_model
 from ._options import add_json, real, whole
 
@@ -41,6 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="time for each of the measurements, after a fifth of it as warm-up (default: 1)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="what the plan computes with; int8 is for models that quantize wrote "
+        "(default: int8 for those, else float32)",
+    )
     add_json(parser)
 
 
@@ -50,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if shape is None:
         raise ValueError(f"{arguments.model}: no input_shape in the metadata")
     started = time.perf_counter()
-    plan = net.compile(shape, BATCH)
+    plan = net.compile(shape, BATCH, precision=arguments.precision)
     compiling = time.perf_counter() - started
     most = min(BATCH, max(LARGEST // math.prod(shape), 1))
     images = np.random.default_rng(0).random((most, *shape), np.float32)
@@ -70,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             row["latency"] = dict(zip((f"p{p}" for p in PERCENTILES), row["latency"], strict=True))
         result = {
             "input_shape": shape,
+            "precision": plan.precision,
             "compile_seconds": compiling,
             "weights_bytes": plan.weights_bytes,
             "arena_bytes": plan.arena_bytes,
@@ -79,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(result, allow_nan=False))
         return 0
     print(f"image           {' x '.join(map(str, shape))}")
+    print(f"precision       {plan.precision}")
     print(f"compiled in     {1e3 * compiling:.1f} ms")
     print(f"weights         {plan.weights_bytes:,} bytes")
     print(f"scratch memory  {plan.arena_bytes:,} bytes a thread")

@@ -14,6 +14,7 @@ from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
 SCALED = ("conv2d", "linear", "conv_transpose2d", "group_norm")  # whose weights take constants
+PASSING = ("max_pool", "reshape")  # what leaves bytes on their grid
 FUSING = ("conv2d", "linear", "batch_norm", "add")  # what clips its results itself
 
 
@@ -134,9 +135,20 @@ def fused(graph: Graph, ops: Sequence[str] = FUSING) -> Graph:
 
 
 def bytes_fused(graph: Graph) -> Graph:
-    """The graph with results put on the grid of bytes by the node that makes them, if it can."""
+    """The graph with results put on the grid of bytes by the node that makes them, if it can.
+
+    Maxima and reshapes of bytes are those of the numbers, so they come behind it.
+    """
     uses, nodes = graph.uses(), {node.output: node for node in graph.nodes}
     for node in graph.nodes:
+        while node.op == "fake_quantize":
+            before = nodes.get(node.inputs[0])
+            if before is None or before.op not in PASSING or uses[before.output] > 1:
+                break
+            nodes[node.output] = before.replaced(inputs=node.inputs, output=node.output)
+            node = node.replaced(inputs=before.inputs, output=before.output)
+            nodes[node.output] = node
+    for node in list(nodes.values()):
         before = nodes.get(node.inputs[0])
         if node.op != "fake_quantize" or before is None or uses[before.output] > 1:
             continue
@@ -182,14 +194,14 @@ def _merged(before: Node, node: Node, shape: Shape, alone: bool) -> Node | None:
         return node.replaced(inputs=before.inputs, attributes=bounds)
     if before.op == node.op == "gather" and alone:
         return _gathered(before, node)
-    if before.op in SCALED and node.op in ("add", "mul") and alone and _takes_factors(before):
+    if before.op in SCALED and node.op in ("add", "mul") and alone and _takes(before, node.op):
         return None if before.attributes.get("clip") else _folded(before, node, shape)
     return None
 
 
-def _takes_factors(node: Node) -> bool:
-    # weights on the grid of bytes would leave it
-    return "weight" in node.weights and "weight_scale" not in node.weights
+def _takes(node: Node, op: str) -> bool:
+    # weights on the grid of bytes would leave it by a factor
+    return "weight" in node.weights and (op == "add" or "weight_scale" not in node.weights)
 
 
 def _gathered(before: Node, node: Node) -> Node | None:

@@ -155,6 +155,7 @@ class Module:
         input_shape: tuple[int, ...] | None = None,
         max_batch: int = 256,
         outputs: str | None = None,
+        precision: str | None = None,
     ) -> Plan:
         """The network as it is now, made ready to answer in one call into C.
 
@@ -166,6 +167,9 @@ class Module:
             The most images that are done at once.
         outputs : str, optional
             What the outputs are, see `Plan`: for networks whose last layer and training do not say.
+        precision : {"float32", "int8"}, optional
+            What convolutions and linear layers compute with; by default int8 for a network that
+            `quantize` made, which alone can have it, and float32 for all others.
 
         Returns
         -------
@@ -175,12 +179,12 @@ class Module:
         Raises
         ------
         TypeError, ValueError
-            If the network has layers of one's own on plain arrays, or an input does not fit.
+            If the network has layers of one's own on plain arrays, or an argument does not fit.
         """
         from ..run.plan import Plan
         from .as_graph import graph_of
 
-        return Plan(graph_of(self, input_shape), max_batch, outputs)
+        return Plan(graph_of(self, input_shape), max_batch, outputs, precision)
 
     def save_for_backward(self, *values: Any) -> None:
         """Keep what `backward` will need; in evaluation mode nothing is kept."""

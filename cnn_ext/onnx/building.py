@@ -36,6 +36,13 @@ class Classes(Value):
     """Scores, (N, K, ...), of which the model has the place of the greatest alone."""
 
 
+@dataclass(frozen=True, eq=False)
+class OnGrid(Value):
+    """Numbers that the model has as bytes: scale and zero point, until they are numbers again."""
+
+    grid: tuple[float, int] = (1.0, 0)
+
+
 Operand = Value | np.ndarray  # arrays are constants
 Some = TypeVar("Some", Value, np.ndarray, Operand)
 
@@ -71,6 +78,8 @@ class Builder:
         self.graph = Graph(image_shape(self.input_shape))
         self.input = Value(self.graph.input, shape)
         self._formed: dict[tuple[Value, Shape], str] = {}
+        #: constants that the model has as signed bytes, with the scale of each row or of all
+        self.grids: list[tuple[np.ndarray, np.ndarray]] = []
 
     def need(self, count: int) -> None:
         """Take note of so many numbers; a small file must not become large in memory."""
@@ -229,6 +238,24 @@ class Builder:
         shape = one_image(value.shape)
         self.graph.output = self.form(value, image_shape(shape))
         self.graph.outer_shapes(self.input_shape, shape)
+        for node in self.graph.nodes:
+            weight = node.weights.get("weight")
+            if node.op in ("conv2d", "linear") and weight is not None:
+                scale = self._scale_of(np.asarray(weight))
+                if scale is not None:
+                    node.weights = {**node.weights, "weight_scale": scale}
+
+    def _scale_of(self, weight: np.ndarray) -> np.ndarray | None:
+        # of each row of a weight that was dequantised, if a row has one
+        rows = weight.reshape(len(weight), -1)
+        for array, scale in self.grids:
+            if array.size != weight.size:
+                continue
+            for known in (array.reshape(len(array), -1), array.T.reshape(array.shape[-1], -1)):
+                fits = known.shape == rows.shape and scale.size in (1, len(rows))
+                if fits and np.array_equal(known, rows):
+                    return np.ascontiguousarray(np.broadcast_to(scale, (len(rows),)))
+        return None
 
 
 def one_image(shape: Shape) -> Shape:

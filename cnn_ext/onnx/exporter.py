@@ -143,9 +143,23 @@ class Writer:
 
         What stands again is written again without its name.
         """
-        array = np.asarray(node.weight(key))
+        array, scale = np.asarray(node.weight(key)), node.weight("weight_scale")
         name = self.names.pop(id(node.weights[key]), None)
+        if key == "weight" and scale is not None:
+            return self._bytes_of(array if shape is None else array.reshape(shape), scale, name)
         return self.tensor(array if shape is None else array.reshape(shape), name=name)
+
+    def _bytes_of(self, array: np.ndarray, scale: np.ndarray, name: str | None) -> str:
+        # signed bytes, with a scale of each row
+        steps = np.rint(array / scale.reshape(-1, *(1,) * (array.ndim - 1)))
+        whole = self.tensor(steps.clip(-128, 127), np.int8, name)
+        zeros = self.tensor(np.zeros(len(scale)), np.int8)
+        return self.node("DequantizeLinear", whole, self.tensor(scale), zeros, axis=0)
+
+    def on_grid(self, x: str, scale: float, zero_point: int) -> str:
+        """The nearest numbers of a grid of bytes."""
+        grid = self.tensor(scale), self.tensor(zero_point, np.uint8)
+        return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *grid), *grid)
 
     def weights(self, node: Node) -> list[str]:
         """Append weight and bias, as far as there are such."""

@@ -10,6 +10,7 @@ from ..operators import (
     normalization_onnx,
     pool_onnx,
     prelu_onnx,
+    quantize_onnx,
     resize_onnx,
     softmax_onnx,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "normalization_onnx",
     "pool_onnx",
     "prelu_onnx",
+    "quantize_onnx",
     "resize_onnx",
     "softmax_onnx",
 ]

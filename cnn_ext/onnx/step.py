@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .building import BATCH, Builder, Classes, Operand, Value
+from .building import BATCH, Builder, Classes, OnGrid, Operand, Value
 from .tensors import array_of
 
 KINDS = {
@@ -109,6 +109,8 @@ class Step:
     def operand(self, i: int) -> Operand:
         if not self.given(i):
             raise ValueError(f"input {i} is missing")
+        if isinstance(self.inputs[i], OnGrid):
+            raise ValueError("what QuantizeLinear gives goes to DequantizeLinear alone")
         if isinstance(self.inputs[i], Classes):
             raise ValueError("nothing can follow ArgMax: output= can take the value before it")
         return self.inputs[i]  # type: ignore[return-value]

@@ -1,7 +1,7 @@
 """The operators of networks, a file for each family; together they are `OPERATORS`.
 
 `conv2d_c` is the C text of convolutions and linear layers, `packing` the order of their weights for
-one image, `bytes` what one image whose activations are bytes goes through, `c_text` what C texts
+one image, `bytes` and `bytes_c` what activations that are bytes go through, `c_text` what C texts
 have in common.
 """
 
@@ -9,6 +9,7 @@ from ..graph.operator import OPERATORS, Operator
 from . import (
     arithmetic,
     batch_norm,
+    bytes_c,
     conv2d,
     conv_transpose2d,
     dropout,
@@ -28,6 +29,7 @@ __all__ = [
     "Operator",
     "arithmetic",
     "batch_norm",
+    "bytes_c",
     "conv2d",
     "conv_transpose2d",
     "dropout",

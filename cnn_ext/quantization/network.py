@@ -13,7 +13,7 @@ from .._arrays import plain_array
 from ..graph.bytes import Grid
 from ..graph.graph import Graph
 from ..graph.node import Node
-from ..graph.rewrite import frozen, simplify
+from ..graph.rewrite import PASSING, frozen, simplify
 from ..layers.as_graph import graph_of
 from ..layers.from_graph import GraphModule, module
 from ..layers.module import Module
@@ -22,7 +22,6 @@ from .calibration import METHODS, Range, activations, grid_for
 
 WEIGHTED = ("conv2d", "linear")  # what computes with bytes
 SUMMED = ("add", "avg_pool")  # what takes and gives them
-PASSING = ("max_pool", "reshape")  # what leaves them on their grid
 STEPS = 127  # of weights, to either side of 0
 
 
@@ -88,7 +87,13 @@ def quantize(
         raise ValueError(f"sample: expected inputs that differ, got {x.min()} everywhere")
     if any(node.op == "fake_quantize" for node in graph.nodes):
         raise ValueError("net: it is on grids of bytes already")
-    chosen = {node.output for node in graph.nodes if _is_weighted(node, skip)}
+    layers = {name_of(node) for node in graph.nodes if _is_weighted(node)}
+    for name in skip:
+        if name not in layers:
+            raise ValueError(f"skip: no layer {name!r}; there are {', '.join(sorted(layers))}")
+    chosen = {
+        node.output for node in graph.nodes if _is_weighted(node) and name_of(node) not in skip
+    }
     if not chosen:
         raise ValueError("net: it has no convolution or linear layer that is to work on bytes")
     names = wanted(graph, chosen)
@@ -118,15 +123,14 @@ def _named(net: Module, shape: tuple[int, ...]) -> Graph:
     return graph
 
 
-def _is_weighted(node: Node, skip: Collection[str]) -> bool:
-    if node.op not in WEIGHTED or len(node.weights["weight"].shape) not in (2, 4):
-        return False
-    return name_of(node) not in skip
+def _is_weighted(node: Node) -> bool:
+    # whose weights the network has learned: other constants scale its input
+    return node.op in WEIGHTED and "weight" in node.names and node.weights["weight"].ndim in (2, 4)
 
 
 def name_of(node: Node) -> str:
     """What the network calls a layer: the name of its weight without its end."""
-    return node.names.get("weight", node.output).removesuffix(".weight")
+    return node.names["weight"].removesuffix(".weight")
 
 
 def wanted(graph: Graph, chosen: Collection[str]) -> list[str]:

@@ -26,6 +26,24 @@ from .large import CACHES, recorded, too_large
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
 BYTE = np.dtype(np.uint8)
+PRECISIONS = ("float32", "int8")
+
+
+def precision_of(graph: Graph, wanted: str | None) -> str:
+    """What a plan of the graph computes with, given what is asked for.
+
+    Raises ValueError if the precision is unknown, or is that of bytes and the graph is not.
+    """
+    of_bytes = any(node.op == "fake_quantize" for node in graph.nodes)
+    if wanted is None:
+        return "int8" if of_bytes else "float32"
+    if wanted not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {wanted!r}")
+    if wanted == "int8" and not of_bytes:
+        raise ValueError(
+            "precision: int8 is for networks of bytes, which cnn_ext.quantize(net, sample) makes"
+        )
+    return wanted
 
 
 class Plan:
@@ -47,6 +65,9 @@ class Plan:
     outputs : str, optional
         What the outputs are, for `classify`, if it is known better than the graph knows it:
         "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers".
+    precision : str, optional
+        "float32", or "int8" for a network that `quantize` made, which is what such a network gets
+        by default: then convolutions and linear layers work on bytes, one image at a time.
 
     Attributes
     ----------
@@ -56,15 +77,19 @@ class Plan:
     task : Task
         What the network is for and what its outputs are, as far as it is known.
     precision : str
-        "float32", or "int8" for a network that `quantize` made: then convolutions and linear layers
-        work on bytes, one image at a time.
     weights_bytes : int
         Memory of the weights that the plan keeps.
     arena_bytes : int
         Memory that a call needs besides the result; at most that again for each further thread.
     """
 
-    def __init__(self, graph: Graph, max_batch: int = 256, outputs: str | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        max_batch: int = 256,
+        outputs: str | None = None,
+        precision: str | None = None,
+    ) -> None:
         if not isinstance(graph, Graph):
             raise TypeError(f"graph: expected a Graph, got {type(graph).__name__}")
         self.max_batch = check.whole(max_batch, "max_batch", 1)
@@ -76,13 +101,11 @@ class Plan:
         ]  # whoever has the arrays may change them
         graph.task = self.task
         self._saved = graph
-        graph = bytes_fused(fused(graph))
-        of_bytes = any(
-            node.op == "fake_quantize" or node.attributes.get("quantize") for node in graph.nodes
-        )
-        self.precision = "int8" if of_bytes else "float32"
-        if of_bytes:
+        self.precision = precision_of(graph, precision)
+        graph = fused(graph)
+        if self.precision == "int8":
             bytes_isa()
+            graph = bytes_fused(graph)
         self.graph = graph
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._single = (1, *self.input_shape)
@@ -289,7 +312,7 @@ class Plan:
         return max(recorder.memory for recorder in recorders)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self._saved, self.max_batch)
+        return Plan, (self._saved, self.max_batch, None, self.precision)
 
     def __repr__(self) -> str:
         return (
