@@ -1,7 +1,7 @@
 """Speed and memory beside PyTorch, Keras, JAX, ONNX Runtime and OpenVINO, in one run.
 
     python benchmarks/peers.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 3]
-                               [--seconds 1.5] [--only train|infer] [--json FILE]
+                               [--seconds 1.5] [--only train|infer|int8] [--json FILE]
 
 Each measurement is a process of its own; the peers take turns, round by round, so that a change
 in the machine's speed meets all of them.  A speed is the median over the rounds of that of the
@@ -15,6 +15,9 @@ ready as tensors, eagerly in its usual order of memory and in channels_last, and
 here.  ONNX Runtime runs sequentially with all optimisations of the graph; OpenVINO for one request
 at a time and a known batch, in float32 and, under a name of its own, in the precision that it takes
 by itself, which is bfloat16 where the processor has it.  We answer with a compiled plan.
+
+In int8 all three answer with the same network of bytes, which `cnn_ext.quantize` made and the
+others read as an ONNX file with pairs of QuantizeLinear and DequantizeLinear.
 """
 
 from __future__ import annotations
@@ -58,9 +61,12 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     TORCH: ("torch",), KERAS: ("keras", "tensorflow"), JAX: ("jax",),
     ONNX: ("onnxruntime", "onnx"), OPENVINO: ("openvino", "onnx"), BY_ITSELF: ("openvino", "onnx"),
 }  # fmt: skip
-ONLY = {KERAS: "train", JAX: "train", ONNX: "infer", OPENVINO: "infer", BY_ITSELF: "infer"}
+ONLY = {
+    TORCH: ("train", "infer"), KERAS: ("train",), JAX: ("train",), ONNX: ("infer", "int8"),
+    OPENVINO: ("infer", "int8"), BY_ITSELF: ("infer",),
+}  # fmt: skip
 MARKS = {"torch channels_last": " (cl)", "torch compile": " (tc)", "keras jit": " (jit)"}
-TITLES = {"train": "Training", "infer": "Inference"}
+TITLES = {"train": "Training", "infer": "Inference", "int8": "Inference in int8"}
 Row = dict[str, Any]
 
 
@@ -93,7 +99,7 @@ def measure(folder: str, variant: str, row: Row, seconds: float) -> Row | None:
 
 def skipped(variant: str, what: str) -> bool:
     """Whether the peer does not do that: who compiles a net for one batch only trains here."""
-    return what == "infer" and variant == "torch compile"
+    return what != "train" and variant == "torch compile"
 
 
 def compare(folder: str, row: Row, peers: list[str], rounds: int, seconds: float) -> Row:
@@ -162,7 +168,7 @@ def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
     rows: list[Row] = []
     start = ["net", "threads", "batch"]
     for what in options.only:
-        peers = [peer for peer in there if ONLY.get(peer, what) == what]
+        peers = [peer for peer in there if what in ONLY.get(peer, TITLES)]
         print(f"\n{TITLES[what]}, images per second\n")
         table(start + peers + [f"ratio to {peer}" for peer in peers if peer != OURS])
         for case in cases(what, options.nets, options.threads):
@@ -170,7 +176,7 @@ def run(options: argparse.Namespace, there: list[str], root: Path) -> list[Row]:
             rows.append(compare(folder, case, peers, options.rounds, options.seconds))
             print_row(rows[-1], speed_cells(rows[-1], peers))
     if "train" in options.only:
-        peers = [peer for peer in there if ONLY.get(peer, "train") == "train"]
+        peers = [peer for peer in there if "train" in ONLY.get(peer, TITLES)]
         print("\nPeak memory in MB: what training adds to the loaded net, and the whole process\n")
         table(start + [f"{peer} {part}" for part in ("adds", "whole") for peer in peers])
         for row in rows:

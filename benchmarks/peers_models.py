@@ -23,7 +23,7 @@ OPSET, IR_VERSION = 17, 8  # of ONNX; known to every release since 2022
 
 
 def prepare(folder: Path, name: str, training_batches: tuple[int, ...]) -> None:
-    """Write config.json, weights.npz, data.npz and, if onnx is installed, model.onnx."""
+    """Write config.json, weights.npz, data.npz, int8.safetensors and, with onnx, two ONNX files."""
     shape = {**INPUTS, **MODERN}[name]
     net = cnn_ext.architectures.build(name, shape, 10, rng=np.random.default_rng(0))
     for _, layer in net.named_modules():
@@ -43,6 +43,13 @@ def prepare(folder: Path, name: str, training_batches: tuple[int, ...]) -> None:
         trainer = cnn_ext.Trainer(net, optimizer=optimizer)
         costs = [trainer.train_on_batch(x[:batch], y[:batch]) for _ in range(steps)]
         arrays[f"costs_{batch}"] = np.array(costs)
+    net.load_state_dict(weights)
+    net.input_shape = shape
+    small = cnn_ext.quantize(net.astype(np.float32).eval(), x)
+    arrays["outputs_int8"] = small(x)  # the same numbers with float32
+    cnn_ext.save(small, folder / "int8.safetensors")
+    if find_spec("onnx"):
+        cnn_ext.onnx.export(small, folder / "int8.onnx")
     settings = {"layers": config, "lr": LEARNING_RATE, "momentum": MOMENTUM}
     (folder / "config.json").write_text(json.dumps(settings))
     np.savez(folder / "weights.npz", **weights)

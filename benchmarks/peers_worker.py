@@ -36,6 +36,7 @@ class Task:
         with np.load(folder / "data.npz") as data:
             self.x, self.y = data["x"][:batch], data["y"][:batch]
             self.outputs = data["outputs"][:batch]
+            self.outputs_int8 = data["outputs_int8"][:batch]
             self.costs = data.get(f"costs_{batch}")
 
     def weights(self) -> Arrays:
@@ -62,6 +63,16 @@ def cnn_ext_train(task: Task) -> Step:
 
 def cnn_ext_infer(task: Task) -> Step:
     plan = cnn_ext_net(task).eval().compile(task.x.shape[1:])
+    return lambda: plan(task.x)
+
+
+def cnn_ext_int8(task: Task) -> Step:
+    import cnn_ext
+
+    cnn_ext.set_num_threads(task.threads)
+    plan = cnn_ext.load(task.folder / "int8.safetensors").compile(task.x.shape[1:])
+    if plan.precision != "int8":
+        raise SystemExit("the plan is not one of bytes")
     return lambda: plan(task.x)
 
 
@@ -154,7 +165,7 @@ def jax_train(task: Task) -> Step:
     return peers_jax.train(task)
 
 
-def onnxruntime_infer(task: Task) -> Step:
+def onnxruntime_infer(task: Task, file: str = "model.onnx") -> Step:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -162,13 +173,13 @@ def onnxruntime_infer(task: Task) -> Step:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(
-        task.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+        task.folder / file, options, providers=["CPUExecutionProvider"]
     )
     (x,), (y,) = session.get_inputs(), session.get_outputs()
     return lambda: session.run([y.name], {x.name: task.x})[0]
 
 
-def openvino_infer(task: Task, precision: str | None = None) -> Step:
+def openvino_infer(task: Task, precision: str | None = None, file: str = "model.onnx") -> Step:
     import openvino
 
     core = openvino.Core()
@@ -177,7 +188,7 @@ def openvino_infer(task: Task, precision: str | None = None) -> Step:
     }  # fmt: skip
     if precision:
         settings["INFERENCE_PRECISION_HINT"] = precision
-    model = core.read_model(task.folder / "model.onnx")
+    model = core.read_model(task.folder / file)
     model.reshape([task.batch, *task.x.shape[1:]])  # at its best it knows the batch
     request = core.compile_model(model, "CPU", settings).create_infer_request()
 
@@ -202,6 +213,9 @@ STEPS: dict[tuple[str, str], Callable[[Task], Step]] = {
     ("onnxruntime", "infer"): onnxruntime_infer,
     ("openvino", "infer"): lambda task: openvino_infer(task, "f32"),
     ("openvino default", "infer"): openvino_infer,
+    ("cnn_ext", "int8"): cnn_ext_int8,
+    ("onnxruntime", "int8"): lambda task: onnxruntime_infer(task, "int8.onnx"),
+    ("openvino", "int8"): lambda task: openvino_infer(task, None, "int8.onnx"),
 }
 
 
@@ -223,8 +237,9 @@ def main() -> None:
         before = peak_memory()
         check(np.array([step() for _ in task.costs]), task.costs, f"{peer}: costs of training")
     else:
-        tolerance = COARSE if peer == "openvino default" else TOLERANCE
-        check(step(), task.outputs, f"{peer}: outputs", tolerance)
+        tolerance = COARSE if peer == "openvino default" or what == "int8" else TOLERANCE
+        truth = task.outputs_int8 if what == "int8" else task.outputs
+        check(step(), truth, f"{peer}: outputs", tolerance)
     figures["speed"] = task.batch / median_seconds(step, float(seconds))
     if what == "train":
         figures["training_bytes"] = peak_memory() - before

@@ -66,7 +66,7 @@ def save(
             _input_shape(net, kept[INPUT_SHAPE])
     except ValueError as error:
         raise ValueError(f"net: {error}") from error
-    safetensors.write(path, state, {**kept, VERSION: FORMAT, ARCHITECTURE: text})
+    safetensors.write(path, net.stored(state), {**kept, VERSION: FORMAT, ARCHITECTURE: text})
 
 
 def load(path: str | os.PathLike[str], custom: Mapping[str, type[Module]] | None = None) -> Module:
@@ -111,6 +111,7 @@ def load_with_metadata(
         # nothing is drawn, so no generator, which would cost 10 ms of importing
         nobody: Any = object()
         net = module_of(config, custom, nobody, _room_for(tensors))
+        tensors = net.restored(tensors)
         for name, kept in net.named_state():
             if name in tensors:
                 kept.data = kept.data.astype(check.float_dtype(tensors[name].dtype))

@@ -16,7 +16,17 @@ from c_files import compiled, needs_compiler, predict
 from numpy.testing import assert_allclose, assert_array_equal
 
 import cnn_ext
-from cnn_ext import Conv2d, Flatten, Linear, ReLU, Sequential, _dispatch, datasets, quantize
+from cnn_ext import (
+    Conv2d,
+    Flatten,
+    Linear,
+    ReLU,
+    Sequential,
+    _dispatch,
+    datasets,
+    quantize,
+    safetensors,
+)
 from cnn_ext.cli import main
 from cnn_ext.graph.bytes import Grid
 from cnn_ext.layers import graph_of
@@ -171,6 +181,8 @@ def test_plans_travel(tmp_path: Path) -> None:
     again = cnn_ext.load(tmp_path / "small.safetensors")
     assert_array_equal(again.compile()(x), plan(x))
     assert_array_equal(again(x), small(x))
+    tensors, _ = safetensors.read(tmp_path / "small.safetensors")
+    assert sum(array.dtype == np.int8 for array in tensors.values()) == 5
 
 
 def test_bytes_at_the_input_are_taken_as_they_are() -> None:
