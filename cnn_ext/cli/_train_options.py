@@ -9,6 +9,7 @@ from ..architectures import ARCHITECTURES
 from ..initializers import INITIALIZERS
 from ..optim import OPTIMIZERS
 from ..training.defaults import DECAYS, MOMENTUM
+from ..training.descent import PRECISIONS
 from ..training.schedules import SCHEDULES
 from ._augment import augment
 from ._network import arch
@@ -178,6 +179,13 @@ def _add_descent(parser: argparse.ArgumentParser) -> None:
         metavar="DECAY",
         help="keep the mean of the weights along the way, those of k steps ago with weight DECAY^k "
         "(default: the last weights)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="what the products of convolutions and linear layers take; bfloat16 is rounded and "
+        "slower here (default: float32)",
     )
 
 

@@ -81,6 +81,7 @@ class Training:
             Task("classes", classes=data.classes),
             arguments.average,
             group=group,
+            precision=arguments.precision,
         )
         net.input_shape = self.shape
         if arguments.lr is None:

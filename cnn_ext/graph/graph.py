@@ -70,6 +70,7 @@ class Graph:
         self.outputs: tuple[str, ...] = (self.input,)
         self._outer: tuple[Shape | None, Shape | None] = (None, None)
         self.byte_scale = byte_scale
+        self.precision = "float32"  # of products, see `precision.in_bfloat16`
         self.task = task
         self.shapes: dict[str, Shape] = {self.input: _whole_shape(input_shape)}
 

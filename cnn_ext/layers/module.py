@@ -167,9 +167,9 @@ class Module:
             The most images that are done at once.
         outputs : str, optional
             What the outputs are, see `Plan`: for networks whose last layer and training do not say.
-        precision : {"float32", "int8"}, optional
-            What convolutions and linear layers compute with; by default int8 for a network that
-            `quantize` made, which alone can have it, and float32 for all others.
+        precision : {"float32", "bfloat16", "int8"}, optional
+            What convolutions and linear layers compute with, see `Plan`; by default int8 for a
+            network that `quantize` made, which alone can have it, and float32 for all others.
 
         Returns
         -------

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
+from ..graph.precision import FLOAT32
 from ..lanes import Lanes, contiguous
 from ..run.by_batch import ByBatch
 from ..run.large import one_by_one
@@ -88,13 +89,18 @@ class Begun(NamedTuple):
         return Tape(run, [y.shape for y in outputs], form), outputs
 
 
-def start(module: Module, function: Callable[..., Any] | None, inputs: Sequence[Any]) -> Begun:
+def start(
+    module: Module,
+    function: Callable[..., Any] | None,
+    inputs: Sequence[Any],
+    precision: str = FLOAT32,
+) -> Begun:
     """Check and scale the inputs of a module."""
     batches = [_batch(x, f"inputs[{i}]" if i else "x") for i, x in enumerate(inputs)]
     if not batches:
         raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
     dtype = _dtype(module, batches)
-    trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype)
+    trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype, precision)
     for i, batch in enumerate(batches):
         if len(batch.shape) and batch.shape[0] != batches[0].shape[0]:
             raise ValueError(

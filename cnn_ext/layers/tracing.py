@@ -13,6 +13,7 @@ from ..graph.graph import Graph
 from ..graph.layout import FLOAT, Packed
 from ..graph.node import Node, Shape
 from ..graph.operator import OPERATORS
+from ..graph.precision import BFLOAT16, FLOAT32, in_bfloat16
 from ..graph.rewrite import clips_behind_pools, fused
 from ..graph.value import Value
 from ..parameter import Kept
@@ -301,10 +302,14 @@ class Trace:
 
 
 def trace_of(
-    module: Module, function: Callable[..., Any] | None, shapes: Sequence[Shape], dtype: np.dtype
+    module: Module,
+    function: Callable[..., Any] | None,
+    shapes: Sequence[Shape],
+    dtype: np.dtype,
+    precision: str = FLOAT32,
 ) -> Trace:
     """The trace of a module for inputs of such shapes, as it is now."""
-    key = function, tuple(shapes), dtype
+    key = function, tuple(shapes), dtype, precision
     now: list[Any] = []
     describe(module, now, set())
     known = module._traces.get(key)
@@ -317,6 +322,8 @@ def trace_of(
             graph = clips_behind_pools(fused(traced, ("batch_norm",)))
         else:
             graph = fused(traced)
+        if precision == BFLOAT16:
+            graph = in_bfloat16(graph)
         made = Trace(graph, traced.byte_scale, traced.form, traced.normalize)
     except Untraceable as error:
         made = Trace(None, error.graph.byte_scale, None, error.graph.normalize)

@@ -27,7 +27,7 @@ class Elementwise(Operator):
     formula : str
         For people.
     c : str
-        For compilers, of `v` and the attributes.
+        For compilers, of `v` and the attributes; `c_before` is what must stand before.
     keeps_zero : bool
         Whether it makes zero of zero.
     onnx : str or function of a Writer, the node and the name of x
@@ -46,13 +46,14 @@ class Elementwise(Operator):
         c: str = "",
         onnx: str | Callable[[Any, Node, str], str] = "",
         keeps_zero: bool = False,
+        c_before: str = "",
         **attributes: Any,
     ) -> None:
         super().__init__(name)
         self.formula = formula
         self.reads = _core.SAVED[name]  # type: ignore[misc]
         self.attributes = attributes  # type: ignore[misc]
-        self._c = c
+        self._c, self._c_before = c, c_before
         self._keeps_zero = keeps_zero
         self.written = onnx
 
@@ -102,6 +103,8 @@ class Elementwise(Operator):
 
     def expression(self, writer: Any, node: Node, v: str) -> str:
         """Its number for that of an expression, in C."""
+        if self._c_before:
+            writer.define_text(self._c_before)
         name = f"{self.name}_of"  # libm has some of the others
         parameters = ", ".join(f"float {key}" for key in ("v", *self.attributes))
         writer.define(f"{name}({parameters})", self._c)
@@ -158,6 +161,11 @@ def apply(op: str, a: Any, b: Any, y: Any, parameters: Sequence[float] = (), c: 
 
 def _clip(model: Any, node: Node, x: str) -> str:
     return str(model.clip(x, (node.attributes["low"], node.attributes["high"])))
+
+
+def _bfloat16(model: Any, node: Node, x: str) -> str:
+    kinds = model.onnx.TensorProto
+    return str(model.node("Cast", model.node("Cast", x, to=kinds.BFLOAT16), to=kinds.FLOAT))
 
 
 def _leaky_relu(model: Any, node: Node, x: str) -> str:
@@ -225,6 +233,15 @@ LeakyReLU(
     keeps_zero=True,
     negative_slope=0.01,
     onnx=_leaky_relu,
+)
+Elementwise(
+    "bfloat16",
+    "the nearest number of eight significant bits, the even one of two that are as near",
+    "v != v ? v : (union both){.bits = ((union both){v}.bits + 0x7fffu"
+    " + ((union both){v}.bits >> 16 & 1u)) & 0xffff0000u}.number",
+    keeps_zero=True,
+    onnx=_bfloat16,
+    c_before="union both { float number; unsigned bits; };\n",
 )
 Elementwise("sigmoid", "1 / (1 + e^-x)", "1.0f / (1.0f + expf(-v))", onnx="Sigmoid")
 Elementwise("tanh", "tanh x", "tanhf(v)", keeps_zero=True, onnx="Tanh")

@@ -13,6 +13,7 @@ from ..graph.graph import Graph
 from ..graph.layout import Packed, constant
 from ..graph.node import Node
 from ..graph.operator import OPERATORS, Operator
+from ..graph.precision import BFLOAT16, PRODUCTS
 from ..lanes import Lanes, empty
 from ..parameter import Call, Parameter, at_once
 
@@ -66,8 +67,15 @@ class ByBatch:
     # ------------------------------------------------------------- what operators may ask
 
     def weight(self, node: Node, key: str) -> np.ndarray | None:
-        """The array of a weight as it is now."""
-        return node.weight(key)
+        """The array of a weight as it is now, in the precision of the graph's products."""
+        array = node.weight(key)
+        if key != "weight" or self.graph.precision != BFLOAT16 or node.op not in PRODUCTS:
+            return array
+        if array is None or not isinstance(node.weights[key], Parameter):
+            return array
+        rounded = empty(array.shape, array.dtype)
+        _core.elementwise("bfloat16", array, None, rounded, array.itemsize, array.size)
+        return rounded
 
     def spread(self, node: Node, key: str, shape: tuple[int, ...]) -> np.ndarray:
         """A weight broadcast to the shape of an activation."""

@@ -16,6 +16,7 @@ from .._dispatch import bytes_isa
 from ..graph.graph import Graph
 from ..graph.layout import BATCH_ROOM, FLOAT, ROOM, SIZE, NoRoom, Packed, constant
 from ..graph.operator import OPERATORS
+from ..graph.precision import BFLOAT16, FLOAT32, INT8, in_bfloat16
 from ..graph.rewrite import bytes_fused, frozen, fused, lowered, simplify
 from ..lanes import Lanes, contiguous
 from ..scale import as_numbers, scale_of
@@ -26,7 +27,7 @@ from .large import CACHES, recorded, too_large
 
 BLOCK_SHARE = 2 / 3  # of a block of images from which it is faster as one than image by image
 BYTE = np.dtype(np.uint8)
-PRECISIONS = ("float32", "int8")
+PRECISIONS = (FLOAT32, BFLOAT16, INT8)
 
 
 def precision_of(graph: Graph, wanted: str | None) -> str:
@@ -36,10 +37,10 @@ def precision_of(graph: Graph, wanted: str | None) -> str:
     """
     of_bytes = any(node.op == "fake_quantize" for node in graph.nodes)
     if wanted is None:
-        return "int8" if of_bytes else "float32"
+        return INT8 if of_bytes else FLOAT32
     if wanted not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {wanted!r}")
-    if wanted == "int8" and not of_bytes:
+    if wanted == INT8 and not of_bytes:
         raise ValueError(
             "precision: int8 is for networks of bytes, which cnn_ext.quantize(net, sample) makes"
         )
@@ -66,8 +67,9 @@ class Plan:
         What the outputs are, for `classify`, if it is known better than the graph knows it:
         "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers".
     precision : str, optional
-        "float32", or "int8" for a network that `quantize` made, which is what such a network gets
-        by default: then convolutions and linear layers work on bytes, one image at a time.
+        "float32"; "bfloat16", rounded as `Trainer` does it, without kernels of its own; or "int8"
+        for a network that `quantize` made, which is what such a network gets by default: then
+        convolutions and linear layers work on bytes, one image at a time.
 
     Attributes
     ----------
@@ -103,9 +105,11 @@ class Plan:
         self._saved = graph
         self.precision = precision_of(graph, precision)
         graph = fused(graph)
-        if self.precision == "int8":
+        if self.precision == INT8:
             bytes_isa()
             graph = bytes_fused(graph)
+        elif self.precision == BFLOAT16:
+            graph = in_bfloat16(graph)
         self.graph = graph
         self.input_shape, self.output_shape = graph.input_shape, graph.output_shape
         self._single = (1, *self.input_shape)
@@ -116,7 +120,7 @@ class Plan:
         types = (FLOAT, BYTE) if graph.byte_scale is not None else (FLOAT,)
         self._by_image = {dtype: self._recorded(ByImage, 1, dtype) for dtype in types}
         self._by_batch: dict[Any, Any] | None = None
-        if max_batch >= self._least and self.precision == "float32" and not too_large(graph):
+        if max_batch >= self._least and self.precision != INT8 and not too_large(graph):
             self._packed[ByBatch] = Packed(BATCH_ROOM)
             for node in graph.nodes:
                 if OPERATORS[node.op].packed_for_both(graph, node):

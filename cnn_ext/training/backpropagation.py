@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import plain_array
 from ..data.weights import class_weights
+from ..graph.precision import FLOAT32
 from ..lanes import Lanes
 from ..layers import Module
 from ..layers.running import start
@@ -92,6 +93,7 @@ class Backpropagation:
         weights: Mapping[Any, float] | None = None,
     ) -> None:
         self.net = net
+        self.precision = FLOAT32  # of products
         self.heads: dict[Any, Head] = {}
         if isinstance(loss, Loss):
             self.heads[None] = Head(loss, 1.0, task or Task())
@@ -155,7 +157,11 @@ class Backpropagation:
         share : Share, optional
             The images are those of this rank; cost and gradients are those of the whole batch.
         """
-        begun = start(self.net, None, inputs_of(x))
+        begun = start(self.net, None, inputs_of(x), self.precision)
+        if self.precision != FLOAT32 and begun.trace.graph is None:
+            raise ValueError(
+                f"precision: {self.precision} is for networks without layers of one's own on arrays"
+            )
         heads = list(self.heads.values())
         kernels = [head.kernel for head in heads]
         if share is not None and None in kernels:

@@ -13,6 +13,7 @@ import numpy as np
 from .. import _core
 from ..data.labelled import LabelledSet
 from ..data.weights import sample_weights
+from ..graph.precision import BFLOAT16, FLOAT32
 from ..lanes import Lanes
 from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
@@ -26,6 +27,9 @@ from .evaluator import Evaluator
 
 class CostError(ArithmeticError):
     """The cost became NaN or infinite; the network has the last weights whose cost was finite."""
+
+
+PRECISIONS = (FLOAT32, BFLOAT16)
 
 
 class _Before(NamedTuple):
@@ -49,8 +53,15 @@ class Descent(Evaluator):
         optimizer: str | Optimizer | None,
         average: float | ExponentialMovingAverage | None,
         group: Group | None,
+        precision: str,
     ) -> None:
         super().__init__(net, loss, num_threads, task, loss_weights, group)
+        if precision not in PRECISIONS:
+            names = ", ".join(PRECISIONS)
+            raise ValueError(f"precision: expected one of {names}, got {precision!r}")
+        if precision != FLOAT32 and net.dtype != np.float32:
+            raise ValueError(f"precision: {precision} is for a float32 network, got {net.dtype}")
+        self.precision = self._backpropagate.precision = precision
         self.optimizer = optimizer_of(optimizer, net)
         self._check_optimizer()
         self.average = average_of(average, net)

@@ -49,6 +49,7 @@ def of_trainer(trainer: Trainer) -> Description:
             "groups": [len(group["params"]) for group in optimizer.param_groups],
         },
         "average": None if average is None else average.decay,
+        "precision": trainer.precision,
         "seed": trainer._seed,
     })  # fmt: skip
 

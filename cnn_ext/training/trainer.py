@@ -70,6 +70,11 @@ class Trainer(Descent):
         Several processes, each of which has an equal trainer and calls it in the same way, train
         one network together: each takes its part of every batch, and all have the same weights, to
         the last bit those that one process would have.  See `distributed`.
+    precision : {"float32", "bfloat16"}
+        With "bfloat16" convolutions and linear layers take activations, weights and gradients that
+        are rounded to bfloat16; they add up in float32, and weights, updates, costs and statistics
+        stay float32.  Validation and `evaluate` are in float32.  There are no kernels of their own
+        for it yet: it is as exact as bfloat16 is and slower than float32.
 
     Attributes
     ----------
@@ -100,8 +105,11 @@ class Trainer(Descent):
         average: float | ExponentialMovingAverage | None = None,
         loss_weights: Mapping[Any, float] | Sequence[float] | None = None,
         group: Group | None = None,
+        precision: str = "float32",
     ) -> None:
-        super().__init__(net, loss, num_threads, task, loss_weights, optimizer, average, group)
+        super().__init__(
+            net, loss, num_threads, task, loss_weights, optimizer, average, group, precision
+        )
         self._kind_is_given = task_of(task).kind is not None
         # of the division into two parts, which nothing that is drawn in between may change
         try:

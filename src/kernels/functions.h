@@ -44,6 +44,7 @@
     ONE(square, a * a, x, (b + b) * a) \
     ONE(erf, vec_erf(a), x, b * R(1.1283791670955126) * vec_exp(-a * a)) \
     ONE(power, vec_pow(a, vec_all(p)), x, b * pow_slope(a, vec_all(p))) \
+    ONE(bfloat16, vec_bfloat16(a), y, vec_bfloat16(b)) \
     ONE(fake_quantize, vec_nearest(vec_clip(a / p, -q, 255 - q)) * p, x, \
         where(between(R(-0.5) - q, a / p, R(255.5) - q), b, zero)) \
     TWO(add, a + b, c, c) \

@@ -17,6 +17,15 @@ static inline mask between(real low, vec x, real high) { return above(x, low) & 
  * again, it leaves no fraction. */
 #define FRACTIONLESS (REAL_BYTES == 8 ? R(6755399441055744.0) : R(12582912.0))
 static inline vec vec_nearest(vec x) { return x + FRACTIONLESS - FRACTIONLESS; }
+/* The nearest number of eight bits, the even one of two that are as near: half of what is cut off, less the last bit
+ * that stays, is added to the bits of the number.  NaN stays as it is. */
+#define CUT (REAL_BYTES * 8 == 64 ? 45 : 16)
+static inline vec vec_bfloat16(vec x)
+{
+    const plain_mask bits = (plain_mask)vec_bits(x), half = ((plain_bits)1 << (CUT - 1)) - 1 - (plain_mask){0};
+    const plain_mask rounded = (bits + half + ((bits >> CUT) & 1)) >> CUT << CUT;
+    return vec_select(vec_nan(x), x, bits_vec((mask)rounded));
+}
 /* where 0 < x p + q < 1, but for rounding */
 static inline mask on_slope(vec x, real p, real q)
 {
