@@ -160,8 +160,13 @@ def test_a_training_that_is_resumed(tmp_path: Path) -> None:
     x, y = digits.x_train[:300], digits.y_train[:300]
     whole, again = net_of(), net_of(1)
     Trainer(whole, precision="bfloat16").fit(x, y, epochs=3, progress=False)
-    answers = [False, False, True]
-    stop = [lambda *_: answers.pop()]  # after the first epoch
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(trainer: Trainer, epoch: object) -> None:
+        if interrupts:
+            raise interrupts.pop()  # after the first epoch
+
+    stop = [interrupted]
     stopped = Trainer(net_of(), precision="bfloat16")
     stopped.fit(x, y, epochs=3, progress=False, checkpoint=file, callbacks=stop)
     with pytest.raises(ValueError, match="precision"):
