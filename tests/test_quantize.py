@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from byte_networks import NETS, fused_graph, network
-from c_files import compiled, needs_compiler, predict
+from c_files import CC, compiled, needs_compiler, predict
 from numpy.testing import assert_allclose, assert_array_equal
 
 import cnn_ext
@@ -27,6 +27,7 @@ from cnn_ext import (
     quantize,
     safetensors,
 )
+from cnn_ext._isa import ISAS
 from cnn_ext.cli import main
 from cnn_ext.graph.bytes import Grid
 from cnn_ext.layers import graph_of
@@ -350,3 +351,20 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["quantize", model, "--out", small, "--skip", "nobody"]) == 1
     assert "skip: no layer 'nobody'" in capsys.readouterr().err
     assert main(["quantize", model, "--out", str(tmp_path / "s.npz")]) == 2
+
+
+SETS = {"": set(), **{" ".join(isa.flags): isa.needs for isa in ISAS if isa.flags}}
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", ["-DCNN_EXT_SCALAR", *SETS])
+def test_vectors_of_integers_on_each_instruction_set(flags: str, tmp_path: Path) -> None:
+    if not SETS.get(flags, set()) <= _dispatch._cpu.features():
+        pytest.skip(f"this CPU does not have {flags}")
+    here = Path(__file__).parent
+    program = tmp_path / "check"
+    subprocess.run(
+        [CC or "cc", "-O2", "-ffp-contract=off", *flags.split(), f"-I{here.parent}/src/kernels",
+         here / "dot_check.c", "-o", program, "-lm"], check=True,
+    )  # fmt: skip
+    assert subprocess.run([program]).returncode == 0

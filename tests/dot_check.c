@@ -1,0 +1,47 @@
+/* Holds the vectors of src/kernels/dot.h against plain arithmetic; the exit status is 0 if all agree. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dot.h"
+
+static int32_t each[INTS];
+
+static int32_t lane(ints v, int i)
+{
+    memcpy(each, &v, sizeof v);
+    return each[i];
+}
+
+int main(void)
+{
+    int wrong = 0;
+    srand(1);
+    for (int round = 0; round < 20000; round++) {
+        unsigned char x[4], b[INTS + 1];
+        signed char w[4 * INTS];
+        float f[INTS];
+        const int start = rand() % 1000 - 500;
+        for (int i = 0; i < 4; i++) x[i] = (unsigned char)rand();
+        for (int i = 0; i < 4 * INTS; i++) w[i] = (signed char)rand();
+        for (int i = 0; i < INTS; i++) f[i] = (float)(rand() % 4000 - 2000) / 8.0f;
+        const ints sums = ints_dot(ints_same(start), ints_all(x), ints_at(w));
+        for (int i = 0; i < INTS; i++) {
+            int sum = start;
+            for (int j = 0; j < 4; j++) sum += x[j] * w[4 * i + j];
+            wrong += lane(sums, i) != sum;
+        }
+        b[INTS] = 77;
+        bytes_store(b, numbers_rounded(numbers_at(f), -20, 235) + ints_same(20), INTS);
+        for (int i = 0; i < INTS; i++) {
+            const float v = f[i] > 235 ? 235 : f[i] > -20 ? f[i] : -20;
+            wrong += b[i] != (unsigned char)(rintf(v) + 20);
+            wrong += lane(ints_of_bytes(b, INTS), i) != b[i];
+            wrong += lane(ints_signed(ints_of_bytes(b, INTS)), i) != (signed char)b[i];
+        }
+        wrong += b[INTS] != 77;
+        wrong += lane(ints_larger(ints_of_bytes(x, 1), ints_of_bytes(b, 1)), 0) != (x[0] > b[0] ? x[0] : b[0]);
+    }
+    printf("%d integers, %d wrong\n", INTS, wrong);
+    return wrong != 0;
+}
