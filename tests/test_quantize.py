@@ -325,7 +325,9 @@ def test_precision_is_what_is_asked_for() -> None:
     assert_allclose(plan(x), small(x), atol=2e-2 * np.abs(small(x)).max())
     with pytest.raises(ValueError, match=r"precision: int8 is for .*cnn_ext.quantize"):
         net.compile(precision="int8")
-    with pytest.raises(ValueError, match="precision: expected one of float32, int8, got 'half'"):
+    with pytest.raises(
+        ValueError, match="precision: expected one of float32, bfloat16, int8, got 'half'"
+    ):
         net.compile(precision="half")
 
 
