@@ -51,10 +51,12 @@ FLAGS = ["-ffp-contract=fast", "-fno-math-errno"]
 BEST, CALLING = "-O3", ["-O2"]
 GCC = False
 if WINDOWS:
+    EXACT = ["/clang:-ffp-contract=off"] if CLANG_CL else []
     COMPILE = ["/O2", *(f"/clang:{flag}" for flag in FLAGS if CLANG_CL)]
     BEST, CALLING = f"/clang:{BEST}" if CLANG_CL else "/O2", []
     LINK = []
 else:
+    EXACT = ["-ffp-contract=off"]  # so that all instruction sets round sums of bytes alike
     # nothing unwinds through C, and the tables for it would be a twentieth of a module
     COMPILE = [*FLAGS, "-g0", "-fvisibility=hidden"]
     COMPILE += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
@@ -102,7 +104,7 @@ def kernel_extensions():
             continue
         for name in isa.kinds:
             macros, table = MACROS_OF[name]
-            exact = [] if MSVC or name != "i8" else ["-ffp-contract=off"]  # the same bytes of all
+            exact = EXACT if name == "i8" else []
             wide = name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
             stub = STUBS / f"_kernels_{isa.name}_{name}.pyx"
             text = (
