@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import Any
 
 from .. import __version__
-from . import bench, evaluate, export, filter, info, plot, predict, quantize, train, tune
+from . import bench, evaluate, export, filter, info, plot, predict, quantize, report, train, tune
 from ._config import from_files
 from ._options import Parser, UsageError, message_of, say
 from ._signals import Signals
 
-COMMANDS = (train, tune, evaluate, predict, plot, quantize, export, bench, filter, info)
+COMMANDS = (train, tune, evaluate, predict, plot, report, quantize, export, bench, filter, info)
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -18,6 +19,7 @@ from ..data.pictures import Mode, common_size, is_coloured
 from ..io import load_with_metadata
 from ..layers import Module
 from ..task import Task
+from ..training.history import Epoch, History
 from ..training.losses import LOSSES
 from ._options import UsageError, say
 
@@ -162,3 +164,18 @@ def check_output(option: str, path: str) -> None:
         raise UsageError(
             f"argument {option}: {target.parent} cannot be written: {error.strerror}"
         ) from error
+
+
+def read_history(path: str) -> History:
+    """Read what `train --history` wrote; ValueError if it is damaged or has no epoch."""
+    try:
+        epochs = json.loads(Path(path).read_text("utf-8"))["epochs"]
+        history = History([Epoch(**epoch) for epoch in epochs])
+        if not epochs:
+            raise ValueError("no epochs")
+        for name in ("number", "cost", "accuracy", "validation_cost", "validation_accuracy"):
+            if not all(value is None or math.isfinite(value) for value in history[name]):
+                raise ValueError(f"{name} is not finite")
+        return history
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a history of training: {error}") from error

@@ -10,19 +10,18 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from .._dispatch import MAX_THREADS, get_num_threads, threads
 from ..run.plan import PRECISIONS
+from ..run.timing import times
 from ._files import image_shape, load_model
 from ._options import add_json, real, whole
 
 BATCH = 256
 LARGEST = 2**28  # numbers in a batch
 PERCENTILES = (50, 90, 99)
-LEAST = 5  # calls of a measurement
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     for count in arguments.threads or sorted({1, get_num_threads()}):
         with threads(count):
             latency = np.percentile(
-                _times(lambda: plan(image), arguments.seconds), PERCENTILES
+                times(lambda: plan(image), arguments.seconds), PERCENTILES
             ).tolist()
-            batch = float(np.median(_times(lambda: plan(images), arguments.seconds)))
+            batch = float(np.median(times(lambda: plan(images), arguments.seconds)))
         rows.append(
             {"threads": count, "latency": latency, "images_per_second": len(images) / batch}
         )
@@ -99,18 +98,3 @@ def run(arguments: argparse.Namespace) -> int:
             f"{row['images_per_second']:17,.0f}"
         )
     return 0
-
-
-def _times(call: Callable[[], object], seconds: float) -> list[float]:
-    # of calls until so many seconds have passed
-    end = time.perf_counter() + seconds / 5
-    call()
-    while time.perf_counter() < end:
-        call()
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < LEAST:
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return times

@@ -7,8 +7,6 @@ guesses.png, mistakes.png, confusion.png and, given a history, history.png. Need
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -18,9 +16,8 @@ from .. import plot
 from .._files import atomic_write
 from ..layers import Conv2d, Sequential
 from ..training import metrics
-from ..training.history import Epoch, History
 from ..training.trainer import Trainer
-from ._files import check_output, load_tested
+from ._files import check_output, load_tested, read_history
 from ._options import UsageError, add_data, add_threads, say, whole
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     net, task, data = load_tested(arguments)
     drawn: dict[str, Figure] = {}
     if arguments.history is not None:
-        drawn["history"] = plot.history(_read_history(arguments.history))
+        drawn["history"] = plot.history(read_history(arguments.history))
     chain = net if isinstance(net, Sequential) else Sequential(net)
     first = next((i for i, kind in enumerate(chain.walk()) if isinstance(kind, Conv2d)), None)
     if first is None:
@@ -99,17 +96,3 @@ def _png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font lacks
         figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
-
-
-def _read_history(path: str) -> History:
-    try:
-        epochs = json.loads(Path(path).read_text("utf-8"))["epochs"]
-        history = History([Epoch(**epoch) for epoch in epochs])
-        if not epochs:
-            raise ValueError("no epochs")
-        for name in ("number", "cost", "accuracy", "validation_cost", "validation_accuracy"):
-            if not all(value is None or math.isfinite(value) for value in history[name]):
-                raise ValueError(f"{name} is not finite")
-        return history
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a history of training: {error}") from error

@@ -1,0 +1,83 @@
+"""Write one HTML page about a model, with the model itself in it, live.
+
+The page has key figures, mistakes, confusion, calibration, training curves, kernels, sizes and speed, and
+a field to draw on: the browser computes what each layer makes of it. It needs no network, no
+server and no other file. The pictures of the test part that it shows are in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shlex
+from pathlib import Path
+
+from .. import report
+from ._files import check_output, load_tested, read_history
+from ._options import UsageError, add_data, add_outputs, add_threads, say, whole
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="file that train has written")
+    add_data(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FILE.html",
+        default="report.html",
+        help="file for the page (default: report.html)",
+    )
+    parser.add_argument(
+        "--history",
+        metavar="FILE",
+        help="JSON file that train --history has written (default: none)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole(1),
+        default=24,
+        metavar="N",
+        help="most mistakes to show (default: 24)",
+    )
+    add_outputs(parser)
+    add_threads(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = Path(arguments.model)
+    if Path(arguments.out).suffix not in (".html", ".htm"):
+        raise UsageError(f"argument --out: expected a name that ends in .html, got {arguments.out}")
+    check_output("--out", arguments.out)
+    history = None if arguments.history is None else read_history(arguments.history)
+    net, _, data = load_tested(arguments)
+    content = model.read_bytes()
+    config = model.with_suffix(".toml")
+    lines = [["cnn-ext", "report", arguments.model, "--data", arguments.data]]
+    if arguments.history is not None:
+        lines[0] += ["--history", arguments.history]
+    if config.is_file():
+        lines.insert(0, ["cnn-ext", "train", "--config", str(config), "--out", arguments.model])
+        if arguments.history is not None:
+            lines[0] += ["--history", arguments.history]
+    origin = report.Origin(
+        title=model.name,
+        file_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        commands="\n".join(map(shlex.join, lines)),
+        config=config.read_text("utf-8", "replace") if config.is_file() else None,
+    )
+    missing = report.write(
+        arguments.out,
+        net,
+        data.x_test,
+        data.y_test,
+        data.classes,
+        outputs=arguments.outputs,
+        history=history,
+        origin=origin,
+        limit=arguments.limit,
+        num_threads=arguments.threads,
+    )
+    if missing is not None:
+        say(f"cnn-ext report: the network itself is not in the page: {missing}")
+    print(f"{arguments.out}: {Path(arguments.out).stat().st_size:,} bytes")
+    return 0

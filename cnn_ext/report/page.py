@@ -1,0 +1,406 @@
+"""The page as a whole: what is measured, put together and written."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import __version__
+from .. import _check as check
+from .._dispatch import config as machine
+from .._dispatch import threads
+from .._files import atomic_write
+from ..layers import Module
+from ..run.plan import Plan
+from ..run.timing import times
+from ..training.history import History
+from ..training.metrics import class_numbers
+from . import panels
+from .answers import answers_of, calibration_of
+from .inputs import Inputs, examples, inputs_of, placed
+from .network import CannotShow, Memory, described, steps, traced
+from .words import about
+
+HERE = Path(__file__).parent
+SECONDS = 0.3  # of each measurement of speed
+BATCH = 256
+# the page may run and show what is in it, and fetch nothing
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from, for its page.
+
+    Parameters
+    ----------
+    title : str
+        What the page is called.
+    file_bytes : int, optional
+        Size of the network's file.
+    sha256 : str, optional
+        Of the file.
+    commands : str
+        What to type to get network and page again, a line for each command.
+    config : str, optional
+        The options of its training.
+    """
+
+    title: str = "A network"
+    file_bytes: int | None = None
+    sha256: str | None = None
+    commands: str = ""
+    config: str | None = None
+
+
+def write(
+    path: str | os.PathLike[str],
+    net: Module,
+    x: ArrayLike,
+    y: ArrayLike,
+    classes: Sequence[str] | None = None,
+    *,
+    outputs: str | None = None,
+    history: History | None = None,
+    origin: Origin | None = None,
+    limit: int = 24,
+    num_threads: int | None = None,
+) -> str | None:
+    """Write one HTML page about a network that tells classes apart, with the network in it.
+
+    Parameters
+    ----------
+    path : str or path
+        Replaced only when the new file is complete.
+    net : Module
+    x : array_like, shape (N, C, H, W), (N, C, L) or (N, F)
+        Pictures that it was not trained on.
+    y : array_like of int, shape (N,)
+        Their classes.
+    classes : sequence of str, optional
+        Names of the classes, by default those of the network's task, or their numbers.
+    outputs : str, optional
+        What the outputs are, if it is known better than the network knows it, see `Plan`.
+    history : History, optional
+        Of its training.
+    origin : Origin, optional
+    limit : int
+        Most mistakes to show.
+    num_threads : int, optional
+        As for `Trainer`.
+
+    Returns
+    -------
+    str or None
+        Why the network itself is not in the page, if it cannot be.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, or the network does something else than telling classes apart;
+        the message names it.
+    OSError
+        If the file cannot be written.
+    """
+    if not isinstance(net, Module):
+        raise TypeError(f"net: expected a Module, got {type(net).__name__}")
+    images: Any = check.real_array(x, "x")
+    if images.ndim < 2 or not images.size:
+        raise ValueError(f"x: expected images (N, C, H, W), got shape {images.shape}")
+    true = class_numbers(y, "y")
+    check.same_shape(true, "y", (len(images),))
+    check.whole(limit, "limit", 1)
+    plan = net.compile(images.shape[1:], BATCH, outputs)
+    names = _names(plan, true, classes)
+    page = _Page(net, plan, images, true, names, origin or Origin(), num_threads)
+    text = page.text(history, limit)
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8", "xmlcharrefreplace"))  # names may hold half of a character
+    return page.missing
+
+
+def _names(plan: Plan, true: np.ndarray, classes: Sequence[str] | None) -> tuple[str, ...]:
+    shape = plan.output_shape
+    if len(shape) != 1 or plan.task.kind not in (None, "classes", "probability"):
+        raise ValueError(
+            f"net: expected one that tells classes apart, got one for {plan.task.kind} with "
+            f"outputs of shape {shape}"
+        )
+    names = plan.task.names(shape) if classes is None else tuple(map(str, classes))
+    if len(names) != (2 if shape[0] == 1 else shape[0]):
+        raise ValueError(f"classes: expected names for {shape[0]} outputs, got {len(names)}")
+    if true.min() < 0 or true.max() >= len(names):
+        raise ValueError(f"y: expected classes 0 to {len(names) - 1}, got {true.min()} to {true.max()}")
+    return names
+
+
+class _Page:
+    """What is known of a network, as the page says it."""
+
+    def __init__(
+        self,
+        net: Module,
+        plan: Plan,
+        x: np.ndarray,
+        y: np.ndarray,
+        classes: Sequence[str],
+        origin: Origin,
+        num_threads: int | None,
+    ) -> None:
+        self.net, self.plan, self.x, self.classes = net, plan, x, classes
+        self.origin = origin
+        self.look: Inputs = inputs_of(x, plan.graph.byte_scale)
+        with threads(num_threads):
+            self.answers = answers_of(plan, x, y, len(classes))
+            batch = x[:BATCH]
+            throughput = len(batch) / float(np.median(times(lambda: plan(batch), SECONDS)))
+        with threads(1):
+            latency = np.percentile(times(lambda: plan(x[0]), SECONDS), (50, 90))
+        self.speed = (*latency.tolist(), throughput)
+        self.calibration = None
+        if self.answers.sure is not None:
+            right = self.answers.true == self.answers.guessed
+            self.calibration = calibration_of(self.answers.sure, right)
+        self.memory, self.graph, self.network = Memory(), None, None
+        self.missing: str | None = None
+        try:
+            self.graph = traced(net, x.shape[1:])
+            self.network = self._network(self.graph)
+        except CannotShow as error:
+            self.missing = str(error)
+
+    def _network(self, graph: Any) -> dict[str, Any]:
+        scale = graph.byte_scale
+        chosen = examples(self.x, self.answers.true, scale)
+        return {
+            **described(graph, self.memory),
+            "outputs": self.plan.task.outputs,
+            "classes": list(self.classes),
+            "look": self.look.described(),
+            "steps": [
+                {
+                    "place": step.place,
+                    "name": step.name,
+                    "value": step.value,
+                    "about": about(step.name),
+                }
+                for step in steps(graph)
+            ],
+            "examples": [
+                {
+                    "values": placed(self.x[i], scale, self.memory),
+                    "true": self.classes[self.answers.true[i]],
+                    "number": i,
+                }
+                for i in chosen
+            ],
+        }
+
+    def text(self, history: History | None, limit: int) -> str:
+        """The HTML."""
+        title = html.escape(self.origin.title)
+        shape, wrong = self.look.shape, int((self.answers.true != self.answers.guessed).sum())
+        about_it = (
+            f"A network that takes {_by(shape)} numbers and tells {len(self.classes)} classes apart"
+        )
+        found = [
+            panels.mistakes(self.x, self.answers, self.classes, self.look, limit),
+            panels.confusion(self.answers.confusion, self.classes),
+            panels.calibration(self.calibration),
+            panels.training(history),
+            panels.kernels(_named(self.net)),
+            panels.sizes(self.graph, self.net, self._facts()),
+            panels.repeat(self.origin.commands, self.origin.config, self._known()),
+        ]
+        links = (
+            ("live", "Try it"), ("mistakes", "Mistakes"), ("confusion", "Confusion"),
+            ("calibration", "Calibration"), ("training", "Training"), ("kernels", "Kernels"),
+            ("sizes", "Size and speed"), ("repeat", "Repeat it"),
+        )  # fmt: skip
+        there = "".join(found)
+        menu = "".join(
+            f'<a href="#{key}">{text}</a>'
+            for key, text in links
+            if key == "live" or f'id="{key}"' in there
+        )
+        return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{(HERE / "page.css").read_text("utf-8")}</style>
+</head>
+<body>
+<a class="skip" href="#live">Skip to the network</a>
+<header>
+<h1>{title}</h1>
+<p class="lead">{about_it}, tested on {len(self.x):,} pictures that it was not trained on.</p>
+<nav aria-label="Panels">{menu}</nav>
+</header>
+<main>
+{panels.figures(self._figures(wrong))}
+{self._live()}
+{there}
+</main>
+<footer>Written by cnn_ext {__version__} on {datetime.now(UTC):%d %B %Y}. Nothing on this page is fetched from
+anywhere or sent to anyone: weights, pictures and program are in this one file.</footer>
+{self._data()}</body>
+</html>
+"""
+
+    def _figures(self, wrong: int) -> list[tuple[str, str, str]]:
+        parameters = sum(p.data.size for p in self.net.parameters())
+        median, _, throughput = self.speed
+        found = [
+            ("Accuracy", f"{self.answers.accuracy:.2%}", f"{wrong:,} of {len(self.x):,} wrong"),
+            ("Parameters", f"{parameters:,}", "numbers that were learned"),
+            ("One answer", _time(median), f"{throughput:,.0f} pictures a second"),
+        ]
+        if self.calibration is not None:
+            ece = f"{100 * self.calibration.ece:.1f} %"
+            found.insert(1, ("Calibration error", ece, "how far probabilities are off"))
+        if self.origin.file_bytes is not None:
+            found.append(("File", _bytes(self.origin.file_bytes), "on the disk"))
+        return found
+
+    def _facts(self) -> list[tuple[str, str]]:
+        median, most, throughput = self.speed
+        facts = [
+            ("One answer, one thread", f"{_time(median)} (90 % below {_time(most)})"),
+            ("Many pictures", f"{throughput:,.0f} a second, in batches of {min(BATCH, len(self.x))}"),
+            ("Memory of the plan", f"{_bytes(self.plan.weights_bytes)} of weights, "
+             f"{_bytes(self.plan.arena_bytes)} a thread"),
+        ]  # fmt: skip
+        if self.origin.file_bytes is not None:
+            facts.append(("File", _bytes(self.origin.file_bytes)))
+        return facts
+
+    def _known(self) -> list[tuple[str, str]]:
+        here = machine()
+        facts = [
+            ("Versions", f"cnn_ext {__version__}, NumPy {np.__version__}, Python "
+             f"{platform.python_version()}"),
+            ("Machine", f"{here['cpu']}, {here['instruction_set']}"),
+        ]  # fmt: skip
+        if self.origin.sha256 is not None:
+            facts.append(("SHA-256 of the model", self.origin.sha256))
+        return facts
+
+    def _live(self) -> str:
+        if self.missing is not None:
+            lead = f"The network itself is not in this page: {self.missing}."
+            return panels.panel("live", "Try it", lead, "", wide=True)
+        return panels.panel("live", "Try it", _how(self.look), _live(self.look), wide=True)
+
+    def _data(self) -> str:
+        if self.network is None:
+            return ""
+        text = json.dumps(self.network, allow_nan=False, separators=(",", ":"))
+        for sign in "<>&":  # which would be marks of HTML
+            text = text.replace(sign, f"\\u{ord(sign):04x}")
+        weights = base64.b64encode(self.memory.content()).decode()
+        programs = "".join(
+            (HERE / f"{name}.js").read_text("utf-8") for name in ("interpreter", "drawing", "live")
+        )
+        return (
+            f'<script type="application/json" id="network">{text}</script>\n'
+            f'<script type="text/plain" id="weights">{weights}</script>\n'
+            f"<script>\n{programs}</script>\n"
+        )
+
+
+def _how(look: Inputs) -> str:
+    if look.drawable:
+        return (
+            "Draw with mouse, finger or keyboard. The network works here, in this page: every layer "
+            "and every probability follows the pen."
+        )
+    if look.pictures:
+        return (
+            "Choose a picture, or drop one on the field. The network works here, in this page: see "
+            "what each layer makes of it."
+        )
+    return (
+        "Go through pictures of the test part: this network takes no pictures that could be drawn "
+        "or dropped. It works here, in this page."
+    )
+
+
+def _live(look: Inputs) -> str:
+    keys = "Arrow keys move the pen, the space bar lowers and lifts it, Backspace takes back the last stroke, Delete clears."
+    label = f"Drawing field. {keys}" if look.drawable else "The picture that the network gets"
+    tools = '<button type="button" id="next">Next test picture</button>'
+    if look.drawable:
+        tools = (
+            '<button type="button" id="clear">Clear</button><button type="button" id="undo">Undo'
+            f"</button>{tools}"
+        )
+    if look.pictures:
+        tools += (
+            '<label class="button">Choose a picture<input type="file" id="file" accept="image/*">'
+            "</label>"
+        )
+    focus = 'tabindex="0" role="application"' if look.drawable else 'role="img"'
+    return f"""<div class="live">
+<div class="pad"><canvas id="pad" {focus} aria-label="{label}"></canvas>
+<div class="tools">{tools}</div></div>
+<div class="answer"><p class="source" id="source"></p>
+<output id="answer" aria-live="polite"></output><ol id="bars" class="bars"></ol></div>
+</div>
+<p class="note">{_meaning(look)}{f" {keys}" if look.drawable else ""}</p>
+<h3>Layer by layer</h3>
+<p class="legend"><span class="below"></span> below 0 <span class="above"></span> above 0; the deeper
+the colour, the further. Every layer has its own scale.</p>
+<div id="steps"></div>
+<noscript><p>The network needs JavaScript, which is switched off here.</p></noscript>
+"""
+
+
+def _meaning(look: Inputs) -> str:
+    # how a drawing becomes what the network takes
+    if not look.pictures:
+        return ""
+    ends = f"Black becomes {look.low:.4g} and white {look.high:.4g}, as in the test pictures."
+    if look.box:
+        return (
+            f"{ends} A drawing is scaled until its longer side has {look.box} pixels, and its centre "
+            f"of mass is put in the middle, as measured in the test pictures; a picture of another size is "
+            f"also cut out and, where its edge says so, inverted."
+        )
+    return f"{ends} Pictures of another size are resized without regard to their proportions."
+
+
+def _named(net: Module) -> list[tuple[str, Module]]:
+    return [(name or type(net).__name__, module) for name, module in net.named_modules()]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _time(seconds: float) -> str:
+    power = 0 if seconds >= 1 else 1 if seconds >= 1e-3 else 2
+    return f"{seconds * 1e3**power:.3g} {('s', 'ms', 'µs')[power]}"
+
+
+def _bytes(count: int) -> str:
+    power = min(int(math.log(max(count, 1), 1000)), 3)
+    return f"{count / 1000**power:.3g} {('bytes', 'KB', 'MB', 'GB')[power]}"
