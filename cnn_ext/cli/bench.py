@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 from .._dispatch import MAX_THREADS, get_num_threads, threads
+from ..run import timing
 from ..run.plan import PRECISIONS
-from ..run.timing import times
 from ._files import image_shape, load_model
 from ._options import add_json, real, whole
 
@@ -65,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     for count in arguments.threads or sorted({1, get_num_threads()}):
         with threads(count):
             latency = np.percentile(
-                times(lambda: plan(image), arguments.seconds), PERCENTILES
+                timing.times(lambda: plan(image), arguments.seconds), PERCENTILES
             ).tolist()
-            batch = float(np.median(times(lambda: plan(images), arguments.seconds)))
+            batch = float(np.median(timing.times(lambda: plan(images), arguments.seconds)))
         rows.append(
             {"threads": count, "latency": latency, "images_per_second": len(images) / batch}
         )

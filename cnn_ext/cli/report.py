@@ -1,8 +1,8 @@
 """Write one HTML page about a model, with the model itself in it, live.
 
-The page has key figures, mistakes, confusion, calibration, training curves, kernels, sizes and speed, and
-a field to draw on: the browser computes what each layer makes of it. It needs no network, no
-server and no other file. The pictures of the test part that it shows are in it.
+The page has key figures, mistakes, confusion, calibration, training curves, kernels, sizes and
+speed, and a field to draw on: the browser computes what each layer makes of it. It needs no other
+file and nothing of the internet. The weights are in it, and so are the test pictures it shows.
 """
 
 from __future__ import annotations

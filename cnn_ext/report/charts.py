@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .answers import Calibration
 
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 30, 44  # what is beside the plot
+LEFT, RIGHT, TOP, BOTTOM = 52, 24, 30, 44  # what is beside the plot
 Line = Sequence[tuple[float, float]]
 
 
@@ -32,7 +32,7 @@ class Axes:
     def text(self, x: float, y: float, text: str, anchor: str = "middle", kind: str = "") -> None:
         self.parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-            f'{f" class={kind!r}" if kind else ""}>{html.escape(text)}</text>'
+            f"{f' class={kind!r}' if kind else ''}>{html.escape(text)}</text>"
         )
 
     def grid(self, x_ticks: Iterable[float], y_ticks: Iterable[float], x_percent: bool) -> None:
@@ -79,7 +79,7 @@ def curves(title: str, lines: Mapping[str, Line], label: str, percent: bool = Fa
 
 
 def reliability(found: Calibration) -> str:
-    """How often guesses are right, in bins of their probability; the diagonal is as it should be."""
+    """How often guesses are right, in bins of their probability, and how often they should be."""
     axes = Axes((0, 1), (0, 1), ("probability the network gives", "how often it is right"), True)
     fifths = [i / 5 for i in range(6)]
     axes.grid(fifths, fifths, True)
@@ -95,12 +95,10 @@ def reliability(found: Calibration) -> str:
         axes.parts.append(
             f'<rect class="bar" x="{left + 2:.1f}" y="{top:.1f}" width="{right - left - 4:.1f}" '
             f'height="{max(bottom - top, 1):.1f}" fill-opacity="{faint:.2f}"><title>{count:,} '
-            f"guesses of {confidence:.1%}, {accuracy:.1%} right</title></rect>"
+            f"guesses of {100 * confidence:.1f} %, {100 * accuracy:.1f} % right</title></rect>"
         )
-        x, y = axes.at(confidence, confidence)
-        axes.parts.append(f'<circle class="dot s1" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-        axes.text((left + right) / 2, max(top - 5, TOP + 12), f"{count:,}", kind="count")
-        said.append(f"{count} guesses of {confidence:.0%}, {accuracy:.0%} right")
+        axes.text((left + right) / 2, top - 5, f"{count:,}", kind="count")
+        said.append(f"{count} guesses of {100 * confidence:.0f} %, {100 * accuracy:.0f} % right")
     (x0, y0), (x1, y1) = axes.at(0, 0), axes.at(1, 1)
     axes.parts.append(f'<path class="ideal" d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}"/>')
     return axes.svg("Reliability diagram", "; ".join(said))
@@ -110,8 +108,9 @@ def spark(values: Sequence[float]) -> str:
     """A line of numbers without axes, for pictures of one row."""
     low, high = min(values), max(values)
     tall, step = (high - low) or 1.0, 100 / max(len(values) - 1, 1)
-    points = " ".join(f"{i * step:.1f},{38 - 36 * (v - low) / tall:.1f}" for i, v in enumerate(values))
-    return f'<svg class="spark" viewBox="0 0 100 40" aria-hidden="true"><polyline class="line s0" points="{points}"/></svg>'
+    places = (f"{i * step:.1f},{38 - 36 * (v - low) / tall:.1f}" for i, v in enumerate(values))
+    line = f'<polyline class="line s0" points="{" ".join(places)}"/>'
+    return f'<svg class="spark" viewBox="0 0 100 40" aria-hidden="true">{line}</svg>'
 
 
 def _ticks(low: float, high: float) -> list[float]:

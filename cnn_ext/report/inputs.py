@@ -12,6 +12,7 @@ from .network import Memory
 
 SEEN = 2000  # pictures that are measured
 EXAMPLES, EXAMPLE_BYTES = 20, 400_000  # most of them in a page
+FAINT = 0.1  # ink that is none
 SMALLEST = 4  # pixels of a side that can be drawn on
 PENS = 8  # widths of the pen in the longer side of what is drawn
 
@@ -74,8 +75,8 @@ def inputs_of(x: np.ndarray, byte_scale: float | None) -> Inputs:
     grey = (some[:, 0] - found.low) / (found.high - found.low)
     corners = grey[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     ground = round(float(np.median(corners)))
-    ink = np.abs(grey - ground)
-    if (np.abs(corners - ground) < 0.1).mean() < 0.9:
+    ink: np.ndarray = np.abs(grey - ground)
+    if (np.abs(corners - ground) < FAINT).mean() < 0.9:
         return found
     return found._replace(ground=ground, box=_box(ink))
 
@@ -83,15 +84,14 @@ def inputs_of(x: np.ndarray, byte_scale: float | None) -> Inputs:
 def _box(ink: np.ndarray) -> int | None:
     """Pixels of the longer side of the ink, in the median, if all pictures have it alike."""
     _, H, W = ink.shape
-    there = ink > 0.1
-    ink = ink[there.any((1, 2))]
-    there = there[there.any((1, 2))]
+    ink = ink[(ink > FAINT).any(axis=(1, 2))]
+    there: np.ndarray = ink > FAINT
     if not len(ink):
         return None
     mass = ink.sum((1, 2))
     middles, extents = [], []
     for axis, size in ((2, H), (1, W)):
-        lines = there.any(axis)
+        lines: Any = there.any(axis)
         extents.append(size - lines.argmax(1) - lines[:, ::-1].argmax(1))
         middles.append((ink.sum(axis) @ (np.arange(size) + 0.5) / mass - size / 2) / size)
     if max(np.sqrt(np.mean(np.square(middle))) for middle in middles) > 1 / 12:

@@ -1,12 +1,14 @@
 // The live panel: strokes, pictures and examples go through the network, and what comes of them is shown.
 "use strict";
 
-const live = (() => {
-  const $ = (id) => document.getElementById(id);
+const $ = (id) => document.getElementById(id);
+
+function start() {
   const network = assemble(JSON.parse($("network").textContent), bytesOf($("weights").textContent));
   const { look, classes } = network, { width: W, height: H, channels: C } = look;
   const side = Math.max(W, H), pad = $("pad"), ink = pad.getContext("2d");
-  const MOST_MAPS = 64, MOST_BARS = 10, FIELD = 560; // FIELD: pixels of the pad's longer side
+  const MOST_MAPS = 64, MOST_BARS = 10, MOST_OPEN = 12;
+  const FIELD = 560; // pixels of the pad's longer side
   const state = { strokes: [], pen: [W / side / 2, H / side / 2], down: false, example: -1, input: null };
   let colours = null;
 
@@ -51,9 +53,15 @@ const live = (() => {
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   }
 
+  function extent(data) {
+    let low = Infinity, high = -Infinity;
+    for (const v of data) [low, high] = [Math.min(low, v), Math.max(high, v)];
+    return [low, high];
+  }
+
   function paintLine(canvas, data) {
     Object.assign(canvas, { width: FIELD, height: FIELD / 2 });
-    const low = Math.min(...data), high = Math.max(...data), pen = canvas.getContext("2d");
+    const [low, high] = extent(data), pen = canvas.getContext("2d");
     pen.strokeStyle = `rgb(${colours.above})`;
     pen.lineWidth = 3;
     pen.beginPath();
@@ -132,10 +140,8 @@ const live = (() => {
     return volume(shape.slice(1)) > 1 ? "matrix" : "vector";
   }
 
-  const rows = [{ place: "", name: "input", value: network.input, about: "What the network gets." },
-    ...network.steps].map((step) => {
-    const shape = step.value === network.input
-      ? network.inputShape : network.nodes.find((node) => node.output === step.value).shape;
+  const rows = network.steps.map((step, i) => {
+    const { shape } = network.nodes.find((node) => node.output === step.value);
     const kind = kindOf(shape), maps = element("div", { className: `maps ${kind}` });
     const range = element("span", { className: "range" });
     const title = element("h4", {}, element("span", { className: "place", textContent: step.place }),
@@ -146,25 +152,25 @@ const live = (() => {
     maps.setAttribute("role", "img");
     const what = { maps: `${shape[0]} maps`, matrix: "numbers", vector: `${shape[0]} numbers` }[kind];
     maps.setAttribute("aria-label", `${what} of ${step.place} ${step.name}`);
-    const row = element("div", { className: "step" }, title);
+    const row = element("details", { className: "step" }, element("summary", {}, title));
+    row.open = i < MOST_OPEN || i >= network.steps.length - 2;
+    row.addEventListener("toggle", () => { if (row.open && live?.values) showLayers(live.values); });
     if (step.about) row.append(element("p", { className: "about", textContent: step.about }));
     if (kind === "maps") maps.style.setProperty("--side", `${Math.min(72, Math.max(36, 2 * shape[2]))}px`);
     row.append(maps);
     if (kind === "maps" && shape[0] > count)
       row.append(element("p", { className: "note", textContent: `The first ${count} of ${shape[0]} maps.` }));
     $("steps").append(row);
-    return { ...step, shape, kind, canvases, range };
+    return { ...step, shape, kind, canvases, range, row };
   });
 
   function showLayers(values) {
-    for (const { value, shape, kind, canvases, range } of rows) {
+    for (const { value, shape, kind, canvases, range, row } of rows) {
       const { data } = values[value];
-      let low = Infinity, high = -Infinity;
-      for (const v of data) [low, high] = [Math.min(low, v), Math.max(high, v)];
-      const extreme = Math.max(Math.abs(low), Math.abs(high));
+      const [low, high] = extent(data), extreme = Math.max(Math.abs(low), Math.abs(high));
       range.textContent = `${text(low)} to ${text(high)}`;
-      if (value === network.input && look.pictures) paintInput(canvases[0], data);
-      else if (kind === "maps") {
+      if (!row.open) continue;
+      if (kind === "maps") {
         const pixels = shape[1] * shape[2];
         canvases.forEach((canvas, c) =>
           paintSigned(canvas, data.subarray(c * pixels, (c + 1) * pixels), shape[2], shape[1], extreme));
@@ -185,8 +191,9 @@ const live = (() => {
   function work() {
     waiting = false;
     const started = performance.now(), values = run(network, state.input);
-    live.input = state.input;
+    Object.assign(live, { input: state.input, values });
     live.answer = showAnswer(values[network.output].data);
+    if (look.pictures) paintInput($("seen"), state.input);
     showLayers(values);
     live.runs++;
     cost = performance.now() - started;
@@ -225,7 +232,7 @@ const live = (() => {
     state.example = (state.example + 1) % network.examples.length;
     const { values: [, start, shape], true: name, number } = network.examples[state.example];
     state.input = new Float32Array(network.buffer, start, volume(shape));
-    $("source").textContent = `Test picture ${number}, truly ${name}`;
+    $("source").textContent = `Test picture ${number}, whose class is ${name}`;
     changed();
   }
 
@@ -315,6 +322,16 @@ const live = (() => {
   $("next").addEventListener("click", next);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); changed(); });
 
-  return { network, runs: 0, input: null, answer: null, start() { readColours(); next(); } };
-})();
-live.start();
+  const live = { network, runs: 0, input: null, answer: null };
+  readColours();
+  next();
+  return live;
+}
+
+let live = null;
+try {
+  live = start();
+} catch (error) {
+  $("answer").textContent = `The network cannot work in this browser: ${error.message}.`;
+  throw error;
+}

@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 class Step(NamedTuple):
-    """What is worth looking at: where it comes from, the layer or operator, a value of the graph."""
+    """What is worth looking at: its place, the layer or operator, and a value of the graph."""
 
     place: str
     name: str

@@ -30,6 +30,7 @@ from ..training.metrics import class_numbers
 from . import panels
 from .answers import answers_of, calibration_of
 from .inputs import Inputs, examples, inputs_of, placed
+from .live import live
 from .network import CannotShow, Memory, described, steps, traced
 from .words import about
 
@@ -144,7 +145,9 @@ def _names(plan: Plan, true: np.ndarray, classes: Sequence[str] | None) -> tuple
     if len(names) != (2 if shape[0] == 1 else shape[0]):
         raise ValueError(f"classes: expected names for {shape[0]} outputs, got {len(names)}")
     if true.min() < 0 or true.max() >= len(names):
-        raise ValueError(f"y: expected classes 0 to {len(names) - 1}, got {true.min()} to {true.max()}")
+        raise ValueError(
+            f"y: expected classes 0 to {len(names) - 1}, got {true.min()} to {true.max()}"
+        )
     return names
 
 
@@ -215,14 +218,15 @@ class _Page:
         title = html.escape(self.origin.title)
         shape, wrong = self.look.shape, int((self.answers.true != self.answers.guessed).sum())
         about_it = (
-            f"A network that takes {_by(shape)} numbers and tells {len(self.classes)} classes apart"
+            f"A network that takes {panels.by(shape)} numbers and tells {len(self.classes)} "
+            f"classes apart, tested on {len(self.x):,} pictures that it was not trained on."
         )
         found = [
             panels.mistakes(self.x, self.answers, self.classes, self.look, limit),
             panels.confusion(self.answers.confusion, self.classes),
             panels.calibration(self.calibration),
             panels.training(history),
-            panels.kernels(_named(self.net)),
+            panels.kernels(list(self.net.named_modules())),
             panels.sizes(self.graph, self.net, self._facts()),
             panels.repeat(self.origin.commands, self.origin.config, self._known()),
         ]
@@ -252,7 +256,7 @@ class _Page:
 <a class="skip" href="#live">Skip to the network</a>
 <header>
 <h1>{title}</h1>
-<p class="lead">{about_it}, tested on {len(self.x):,} pictures that it was not trained on.</p>
+<p class="lead">{about_it}</p>
 <nav aria-label="Panels">{menu}</nav>
 </header>
 <main>
@@ -260,32 +264,37 @@ class _Page:
 {self._live()}
 {there}
 </main>
-<footer>Written by cnn_ext {__version__} on {datetime.now(UTC):%d %B %Y}. Nothing on this page is fetched from
-anywhere or sent to anyone: weights, pictures and program are in this one file.</footer>
+<footer>Written by cnn_ext {__version__} on {datetime.now(UTC):%d %B %Y}. Nothing on this page
+is fetched from anywhere or sent to anyone: weights, pictures and program are in this file.</footer>
 {self._data()}</body>
 </html>
 """
 
     def _figures(self, wrong: int) -> list[tuple[str, str, str]]:
         parameters = sum(p.data.size for p in self.net.parameters())
-        median, _, throughput = self.speed
+        median, _, _ = self.speed
         found = [
-            ("Accuracy", f"{self.answers.accuracy:.2%}", f"{wrong:,} of {len(self.x):,} wrong"),
-            ("Parameters", f"{parameters:,}", "numbers that were learned"),
-            ("One answer", _time(median), f"{throughput:,.0f} pictures a second"),
+            (
+                "Accuracy",
+                f"{100 * self.answers.accuracy:.2f} %",
+                f"{wrong:,} of {len(self.x):,} wrong",
+            ),
+            ("Parameters", f"{parameters:,}", "learned numbers"),
+            ("One answer", _time(median), "for one picture, on one thread"),
         ]
         if self.calibration is not None:
             ece = f"{100 * self.calibration.ece:.1f} %"
-            found.insert(1, ("Calibration error", ece, "how far probabilities are off"))
+            found.insert(1, ("Calibration error", ece, "of its probabilities"))
         if self.origin.file_bytes is not None:
             found.append(("File", _bytes(self.origin.file_bytes), "on the disk"))
         return found
 
     def _facts(self) -> list[tuple[str, str]]:
         median, most, throughput = self.speed
+        many = f"{throughput:,.0f} a second, in batches of {min(BATCH, len(self.x))}"
         facts = [
             ("One answer, one thread", f"{_time(median)} (90 % below {_time(most)})"),
-            ("Many pictures", f"{throughput:,.0f} a second, in batches of {min(BATCH, len(self.x))}"),
+            ("Many pictures", many),
             ("Memory of the plan", f"{_bytes(self.plan.weights_bytes)} of weights, "
              f"{_bytes(self.plan.arena_bytes)} a thread"),
         ]  # fmt: skip
@@ -308,7 +317,7 @@ anywhere or sent to anyone: weights, pictures and program are in this one file.<
         if self.missing is not None:
             lead = f"The network itself is not in this page: {self.missing}."
             return panels.panel("live", "Try it", lead, "", wide=True)
-        return panels.panel("live", "Try it", _how(self.look), _live(self.look), wide=True)
+        return live(self.look, self.classes)
 
     def _data(self) -> str:
         if self.network is None:
@@ -325,75 +334,6 @@ anywhere or sent to anyone: weights, pictures and program are in this one file.<
             f'<script type="text/plain" id="weights">{weights}</script>\n'
             f"<script>\n{programs}</script>\n"
         )
-
-
-def _how(look: Inputs) -> str:
-    if look.drawable:
-        return (
-            "Draw with mouse, finger or keyboard. The network works here, in this page: every layer "
-            "and every probability follows the pen."
-        )
-    if look.pictures:
-        return (
-            "Choose a picture, or drop one on the field. The network works here, in this page: see "
-            "what each layer makes of it."
-        )
-    return (
-        "Go through pictures of the test part: this network takes no pictures that could be drawn "
-        "or dropped. It works here, in this page."
-    )
-
-
-def _live(look: Inputs) -> str:
-    keys = "Arrow keys move the pen, the space bar lowers and lifts it, Backspace takes back the last stroke, Delete clears."
-    label = f"Drawing field. {keys}" if look.drawable else "The picture that the network gets"
-    tools = '<button type="button" id="next">Next test picture</button>'
-    if look.drawable:
-        tools = (
-            '<button type="button" id="clear">Clear</button><button type="button" id="undo">Undo'
-            f"</button>{tools}"
-        )
-    if look.pictures:
-        tools += (
-            '<label class="button">Choose a picture<input type="file" id="file" accept="image/*">'
-            "</label>"
-        )
-    focus = 'tabindex="0" role="application"' if look.drawable else 'role="img"'
-    return f"""<div class="live">
-<div class="pad"><canvas id="pad" {focus} aria-label="{label}"></canvas>
-<div class="tools">{tools}</div></div>
-<div class="answer"><p class="source" id="source"></p>
-<output id="answer" aria-live="polite"></output><ol id="bars" class="bars"></ol></div>
-</div>
-<p class="note">{_meaning(look)}{f" {keys}" if look.drawable else ""}</p>
-<h3>Layer by layer</h3>
-<p class="legend"><span class="below"></span> below 0 <span class="above"></span> above 0; the deeper
-the colour, the further. Every layer has its own scale.</p>
-<div id="steps"></div>
-<noscript><p>The network needs JavaScript, which is switched off here.</p></noscript>
-"""
-
-
-def _meaning(look: Inputs) -> str:
-    # how a drawing becomes what the network takes
-    if not look.pictures:
-        return ""
-    ends = f"Black becomes {look.low:.4g} and white {look.high:.4g}, as in the test pictures."
-    if look.box:
-        return (
-            f"{ends} A drawing is scaled until its longer side has {look.box} pixels, and its centre "
-            f"of mass is put in the middle, as measured in the test pictures; a picture of another size is "
-            f"also cut out and, where its edge says so, inverted."
-        )
-    return f"{ends} Pictures of another size are resized without regard to their proportions."
-
-
-def _named(net: Module) -> list[tuple[str, Module]]:
-    return [(name or type(net).__name__, module) for name, module in net.named_modules()]
-
-
-def _by(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def _time(seconds: float) -> str:

@@ -10,16 +10,22 @@ import numpy as np
 
 from .. import _figure as fig
 from .. import _html
-from ..layers import Conv2d, Module
+from ..layers import Conv1d, Conv2d, Module
 from ..layers.summary import HEADER, summary_rows
 from ..training.history import History
 from . import charts, pictures
 from .answers import Answers, Calibration
 from .inputs import Inputs
+from .pictures import BESIDE
 
 MOST_CLASSES = 20  # in a table of the confusion matrix
-MOST_PAIRS = 12
+MOST_PAIRS = 6
 MOST_KERNELS = 64
+
+
+def by(shape: Sequence[int]) -> str:
+    """A shape as people write it."""
+    return " × ".join(map(str, shape))  # noqa: RUF001
 
 
 def panel(key: str, title: str, lead: str, body: str, wide: bool = False) -> str:
@@ -69,7 +75,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> str:
         for k, count in enumerate(matrix[i]):
             share = float(np.cbrt(parts[i, k]))  # the root shows rare mistakes too
             kind = ("right" if i == k else "wrong") + (" deep" if share > 0.55 else "")
-            title = f"{name} taken for {classes[k]}: {count:,}, {parts[i, k]:.1%} of {name}"
+            title = f"{name} taken for {classes[k]}: {count:,}, {100 * parts[i, k]:.1f} % of {name}"
             cells.append(
                 f'<td class="{kind}" style="--part:{share:.2f}" '
                 f'title="{html.escape(title, quote=True)}">{count if count else ""}</td>'
@@ -77,8 +83,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> str:
         rows.append(f'<tr><th scope="row">{html.escape(name)}</th>{"".join(cells)}</tr>')
     steep = " steep" if max(map(len, classes)) > 3 else ""
     table = (
-        f'<table class="confusion{steep}"><thead><tr><td class="corner">true \\ guess</td>{head}</tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<table class="confusion{steep}"><thead><tr><td class="corner">true \\ guess</td>{head}'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
     lead = "A row for each true class, a column for each guess. Blue is right, orange is wrong."
     return panel("confusion", "What is taken for what", lead, scrolled("Confusion matrix", table)
@@ -89,8 +95,8 @@ def _pairs(matrix: np.ndarray, classes: Sequence[str]) -> str:
     wrong = matrix - np.diag(matrix.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     items = [
-        f"<li>{html.escape(classes[i])} taken for {html.escape(classes[k])} <b>{wrong[i, k]:,}</b></li>"
-        for i, k in (divmod(int(at), len(matrix)) for at in order[:6])
+        f"<li>{html.escape(f'{classes[i]} taken for {classes[k]}')} <b>{wrong[i, k]:,}</b></li>"
+        for i, k in (divmod(int(at), len(matrix)) for at in order)
         if wrong[i, k]
     ]
     if not items:
@@ -105,19 +111,22 @@ def mistakes(
     order = answers.mistakes()
     chosen, count = order[:limit], f"{len(order):,} of {len(x):,} test pictures are guessed wrong"
     if len(chosen) < len(order):
-        count += f"; these {len(chosen)} are the surest mistakes" if answers.sure is not None else (
-            f"; the first {len(chosen)} are shown"
-        )  # fmt: skip
+        known = "of which it was surest" if answers.sure is not None else "that come first"
+        count += f", here the {len(chosen)} {known}"
     tiles = []
     for i, picture in zip(chosen, _pictured(x[chosen], look), strict=True):
         true, guess = classes[answers.true[i]], classes[answers.guessed[i]]
-        sure = "" if answers.sure is None else f" {answers.sure[i]:.0%}"
+        sure = "" if answers.sure is None else f" {100 * answers.sure[i]:.0f} %"
         alt = html.escape(f"Test picture {i}: {true}, taken for {guess}", quote=True)
         tiles.append(
             f"<figure>{picture.format(alt=alt)}<figcaption><b>{html.escape(guess)}</b>{sure}"
             f"<span>is {html.escape(true)}</span></figcaption></figure>"
         )
-    return panel("mistakes", "Worst mistakes", f"{count}.", f'<div class="tiles">{"".join(tiles)}</div>')
+    sureness = "" if answers.sure is None else ", with which probability"
+    tile = 78 if max(map(len, classes)) < 8 else 104  # pixels
+    body = f'<div class="tiles" style="--tile:{tile}px">{"".join(tiles)}</div>'
+    lead = f"{count}. Below each: what it was taken for{sureness}, and what it is."
+    return panel("mistakes", "Worst mistakes", lead if len(order) else f"{count}.", body, wide=True)
 
 
 def _pictured(x: np.ndarray, look: Inputs) -> list[str]:
@@ -159,52 +168,58 @@ def calibration(found: Calibration | None) -> str:
 def training(history: History | None) -> str:
     """The curves of training, or how to get them."""
     if history is None:
-        lead = "The history of its training was not given: train --history FILE, then report --history FILE."
-        return panel("training", "Training", lead, "")
+        lead = "Its history was not given: train with --history FILE, and give it to report too."
+        return panel("training", "Training", lead, "", wide=True)
     drawn = []
     for name, percent in (("accuracy", True), ("cost", False)):
         lines = {
-            label: [(float(e.number), float(v)) for e in history if (v := getattr(e, key)) is not None]
+            label: [
+                (float(e.number), float(v)) for e in history if (v := getattr(e, key)) is not None
+            ]
             for label, key in (("training", name), ("validation", f"validation_{name}"))
         }
         lines = {label: line for label, line in lines.items() if line}
         if lines:
-            drawn.append(charts.curves(f"{name.capitalize()} over the epochs", lines, name, percent))
+            drawn.append(
+                charts.curves(f"{name.capitalize()} over the epochs", lines, name, percent)
+            )
     seconds = sum(epoch.seconds for epoch in history)
     lead = (
         f"{len(history)} {'passes' if len(history) > 1 else 'pass'} over the training pictures "
         f"(epochs) in {seconds:,.0f} seconds. Accuracy should rise, cost should fall"
         + (", for validation as well." if history.epochs[-1].validation_cost is not None else ".")
     )
-    return panel("training", "Training", lead, "".join(drawn))
+    body = f'<div class="charts">{"".join(drawn)}</div>'
+    return panel("training", "Training", lead, body, wide=True)
 
 
 def kernels(layers: Sequence[tuple[str, Module]]) -> str:
     """The kernels of the first convolution; nothing if there is none."""
-    first = next(((name, m) for name, m in layers if isinstance(m, Conv2d)), None)
+    first = next(((name, m) for name, m in layers if isinstance(m, (Conv1d, Conv2d))), None)
     if first is None:
         return ""
     name, layer = first
-    K, C, R, S = layer.weight.data.shape
+    K, C, *size = layer.weight.data.shape
     tiles = pictures.kernels(layer, MOST_KERNELS)
     extreme = fig.largest(np.asarray(layer.weight.data))
-    which = f"The {K} kernels of {R} x {S}" if K <= MOST_KERNELS else (
-        f"The first {MOST_KERNELS} of {K} kernels of {R} x {S}"
+    which = f"The {K} kernels of {by(size)}" if K <= MOST_KERNELS else (
+        f"The first {MOST_KERNELS} of {K} kernels of {by(size)}"
     )  # fmt: skip
     colours = f"orange above 0, blue below, up to {extreme:.2g}"
-    if layer.in_channels == 3 == C:
+    if layer.in_channels == 3 == C and len(size) == 2:
         colours = f"red, green and blue from {-extreme:.2g} to {extreme:.2g}, grey is 0"
+    elif C > 1 and len(size) == 1:
+        colours += "; a row for each channel"
     elif C > 1:
-        colours += f"; {min(C, 8)} of {C} channels side by side" if C > 8 else (
-            f"; {C} channels side by side"
-        )  # fmt: skip
-    lead = f"{which} that slide over the picture ({name}): {colours}."
-    wide = max(1, max(tile.shape[1] for tile in tiles) // S)
+        colours += f"; {f'the first {BESIDE} of ' if C > BESIDE else ''}{C} channels side by side"
+    lead = f"{which} that slide over the input in layer {name}: {colours}."
+    wide = max(1, tiles[0].shape[1] // size[-1])
     images = "".join(
-        f'<img src="{pictures.png(tile)}" style="--wide:{min(wide, 8)}" alt="Kernel {k}">'
+        f'<img src="{pictures.png(tile)}" style="--wide:{wide}" alt="Kernel {k}">'
         for k, tile in enumerate(tiles)
     )
-    return panel("kernels", "Kernels of the first layer", lead, f'<div class="kernels">{images}</div>')
+    body = f'<div class="kernels">{images}</div>'
+    return panel("kernels", "Kernels of the first layer", lead, body, wide=True)
 
 
 def sizes(graph: Any, net: Module, facts: Iterable[tuple[str, str]]) -> str:

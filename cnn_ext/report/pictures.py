@@ -9,8 +9,9 @@ import zlib
 import numpy as np
 
 from .. import _figure as fig
-from ..layers import Conv2d
+from ..layers import Conv1d, Conv2d
 
+BESIDE = 8  # channels of a kernel that are shown
 LONGEST = 64  # pixels of a side of a picture that is shown
 ABOVE, BELOW = (213, 94, 0), (0, 114, 178)  # colours that all eyes tell apart (Okabe and Ito)
 
@@ -47,13 +48,15 @@ def signed(values: np.ndarray, extreme: float) -> np.ndarray:
     return colours
 
 
-def kernels(layer: Conv2d, most: int) -> list[np.ndarray]:
+def kernels(layer: Conv1d | Conv2d, most: int) -> list[np.ndarray]:
     """Kernels of a convolution as pictures: in colour over red, green and blue, else the channels
-    side by side."""
+    side by side; of sequences, a row for each channel."""
     weight = np.asarray(layer.weight.data, np.float64)[:most]
     extreme = fig.largest(weight)
+    if weight.ndim == 3:
+        return [signed(kernel, extreme) for kernel in weight]
     if layer.in_channels == 3 == weight.shape[1]:
         colours = (weight.transpose(0, 2, 3, 1) / (2 * (extreme or 1.0)) + 0.5) * 255
         return list(colours.round().astype(np.uint8))
-    beside = np.pad(weight[:, :8], ((0, 0), (0, 0), (0, 0), (0, 1)))  # a gap between channels
+    beside = np.pad(weight[:, :BESIDE], ((0, 0), (0, 0), (0, 0), (0, 1)))  # a gap between channels
     return [signed(np.concatenate(list(kernel), 1)[:, :-1], extreme) for kernel in beside]
