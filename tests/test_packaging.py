@@ -96,7 +96,7 @@ def test_the_wheel_holds_the_package_alone(made: tuple[Path, Path]) -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "cnn_ext").rglob("*")
-        if path.suffix in {".py", ".pyi", ".typed", ".npz", ".toml"}
+        if path.suffix in {".py", ".pyi", ".typed", ".npz", ".toml", ".js", ".css"}
     }
     assert wanted - inside == set()
     information = f"cnn_ext-{cnn_ext.__version__}.dist-info/"

@@ -14,7 +14,7 @@ SEEN = 2000  # pictures that are measured
 EXAMPLES, EXAMPLE_BYTES = 20, 400_000  # most of them in a page
 FAINT = 0.1  # ink that is none
 SMALLEST = 4  # pixels of a side that can be drawn on
-PENS = 8  # widths of the pen in the longer side of what is drawn
+THINNEST, THICKEST = 1 / 20, 1 / 5  # of pens, in parts of the longer side
 
 
 class Inputs(NamedTuple):
@@ -30,7 +30,9 @@ class Inputs(NamedTuple):
         0 or 1 if the corners of nearly all pictures are black or white.
     box : int or None
         Pixels of the longer side of what is on the ground, if nearly all pictures have its centre
-        of mass, or all of its sides, at the same place: then a drawing is brought to the same.
+        of mass at the same place: then a drawing is brought to the same.
+    pen : float
+        Pixels that a stroke is wide.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +40,7 @@ class Inputs(NamedTuple):
     high: float
     ground: int | None = None
     box: int | None = None
+    pen: float = 1.0
 
     @property
     def drawable(self) -> bool:
@@ -52,10 +55,9 @@ class Inputs(NamedTuple):
     def described(self) -> dict[str, Any]:
         """As the page takes it."""
         C, H, W = self.shape if len(self.shape) == 3 else (1, 1, math.prod(self.shape))
-        pen = max((self.box or max(H, W)) / PENS, 1.0)
         return {
             "channels": C, "height": H, "width": W, "low": self.low, "high": self.high,
-            "ground": self.ground or 0, "box": self.box, "pen": pen,
+            "ground": self.ground or 0, "box": self.box, "pen": self.pen,
             "drawable": self.drawable, "pictures": self.pictures,
         }  # fmt: skip
 
@@ -69,7 +71,9 @@ def inputs_of(x: np.ndarray, byte_scale: float | None) -> Inputs:
         low = 0.0
         if byte_scale != AS_THEY_ARE or x.dtype == np.uint8:
             high = float(np.iinfo(x.dtype).max * scale)
-    found = Inputs(x.shape[1:], low, high if high > low else low + 1)
+    longest = max(x.shape[1:])
+    thin = max(1.0, THINNEST * longest)
+    found = Inputs(x.shape[1:], low, high if high > low else low + 1, pen=thin)
     if not found.drawable:
         return found
     grey = (some[:, 0] - found.low) / (found.high - found.low)
@@ -78,7 +82,19 @@ def inputs_of(x: np.ndarray, byte_scale: float | None) -> Inputs:
     ink: np.ndarray = np.abs(grey - ground)
     if (np.abs(corners - ground) < FAINT).mean() < 0.9:
         return found
-    return found._replace(ground=ground, box=_box(ink))
+    pen = max(thin, min(_stroke(ink), THICKEST * longest))
+    return found._replace(ground=ground, box=_box(ink), pen=pen)
+
+
+def _stroke(ink: np.ndarray) -> float:
+    """Pixels that strokes are wide in the mean: twice their area by the length of their edges.
+
+    The sum of all steps along rows and columns is that length times 4 / pi, if edges have all
+    directions.
+    """
+    around = np.pad(ink, ((0, 0), (1, 1), (1, 1)))
+    steps = sum(float(np.abs(np.diff(around, axis=axis)).sum()) for axis in (1, 2))
+    return 2 * float(ink.sum()) / (steps * math.pi / 4) if steps else 0.0
 
 
 def _box(ink: np.ndarray) -> int | None:

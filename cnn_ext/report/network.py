@@ -99,7 +99,7 @@ def _described(graph: Graph, node: Node, memory: Memory) -> dict[str, Any]:
         except ValueError as error:
             raise CannotShow(f"{graph.said(node)}: {error}") from error
     if memory.size + sum(4 * array.size for array in arrays.values()) > LARGEST:
-        raise CannotShow(f"its weights and tables are more than {LARGEST:,} bytes")
+        raise CannotShow(f"its weights and tables have more than {LARGEST:,} bytes")
     return {
         "op": node.op,
         "inputs": list(node.inputs),
