@@ -269,6 +269,7 @@ def test_every_option_has_a_help_text_with_its_default():
         "evaluate",
         "predict",
         "plot",
+        "report",
         "export",
         "bench",
         "filter",

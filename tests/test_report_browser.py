@@ -217,6 +217,27 @@ def test_pictures_that_are_chosen(
     until(page, "document.getElementById('source').textContent.includes('not a picture')")
 
 
+def test_a_picture_that_is_dropped(
+    opened: Open, known: dict[str, tuple[Subject, Path]], tmp_path: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    grey = np.full((40, 40), 230, np.uint8)
+    grey[8:32, 18:22] = 20  # a dark one on a light ground
+    image.fromarray(grey).save(tmp_path / "one.png")
+    page = opened("digits")
+    runs, content = page.evaluate("live.runs"), list((tmp_path / "one.png").read_bytes())
+    page.evaluate(
+        "(content) => { const data = new DataTransfer(); data.items.add(new File("
+        "[new Uint8Array(content)], 'one.png', {type: 'image/png'})); document.body.dispatchEvent("
+        "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); }",
+        content,
+    )
+    settled(page, runs)
+    x = assert_as_planned(page, known["digits"][0].net, (1, 8, 8))
+    assert page.locator("#source").inner_text() == "one.png"
+    assert (x[0, :, 3:5].max(axis=1) > 0.5).all() and x[0, :, [0, 1, 6, 7]].max() == 0
+
+
 @pytest.mark.parametrize("name", ["digits", "colour", "sequences", "vectors"])
 @pytest.mark.parametrize("width", [360, 1200])
 def test_nothing_scrolls_sideways(name: str, width: int, opened: Open) -> None:

@@ -145,10 +145,11 @@ def test_the_width_of_strokes_is_measured() -> None:
 def test_the_look_of_other_sets() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (40, 1, 9, 9), np.uint8)
-    assert inputs_of(noise, 1 / 255)[1:5] == (0, pytest.approx(1), None, None)
-    assert inputs_of(noise, 1.0)[1:3] == (0, 255)
+    assert inputs_of(noise, 1 / 255)[1:6] == (1 / 255, 0, pytest.approx(1), None, None)
+    assert inputs_of(noise, 1.0)[1:4] == (1, 0, 255)
     deep = inputs_of(noise.astype(np.uint16) * 257, 1 / 255)
-    assert deep[1:3] == (0, pytest.approx(1))
+    assert deep[2:4] == (0, pytest.approx(1))
+    assert deep.numbers(noise.astype(np.uint16) * 257).max() == pytest.approx(1)
     anywhere = np.zeros((40, 1, 20, 20), np.float32)
     for k, picture in enumerate(anywhere[:, 0]):
         picture[1 + k % 15 : 4 + k % 15, 2:6] = 5
@@ -163,5 +164,5 @@ def test_the_look_of_other_sets() -> None:
 
 def test_examples_are_one_of_each_class() -> None:
     y = np.array([2, 2, 0, 1, 0])
-    assert examples(np.zeros((5, 1, 8, 8)), y, None) == [2, 3, 0]
-    assert examples(np.zeros((5, 3, 400, 400)), y, None) == [2]
+    assert examples(np.zeros((5, 1, 8, 8)), y) == [2, 3, 0]
+    assert examples(np.zeros((5, 3, 400, 400)), y) == [2]

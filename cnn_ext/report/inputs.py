@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..scale import AS_THEY_ARE, scale_of
-from .network import Memory
 
 SEEN = 2000  # pictures that are measured
 EXAMPLES, EXAMPLE_BYTES = 20, 400_000  # most of them in a page
@@ -24,8 +23,10 @@ class Inputs(NamedTuple):
     ----------
     shape : tuple of int
         Of one.
+    factor : float
+        What the network multiplies their numbers by first.
     low, high : float
-        What black and white are, as the network counts after its factor for whole numbers.
+        What black and white are then.
     ground : int or None
         0 or 1 if the corners of nearly all pictures are black or white.
     box : int or None
@@ -36,6 +37,7 @@ class Inputs(NamedTuple):
     """
 
     shape: tuple[int, ...]
+    factor: float
     low: float
     high: float
     ground: int | None = None
@@ -51,6 +53,10 @@ class Inputs(NamedTuple):
     def pictures(self) -> bool:
         """Whether a file with a picture can be taken."""
         return len(self.shape) == 3 and self.shape[0] in (1, 3) and min(self.shape[1:]) >= SMALLEST
+
+    def numbers(self, x: np.ndarray) -> np.ndarray:
+        """Images as the network takes them."""
+        return x.astype(np.float32) * np.float32(self.factor)
 
     def described(self) -> dict[str, Any]:
         """As the page takes it."""
@@ -73,7 +79,7 @@ def inputs_of(x: np.ndarray, byte_scale: float | None) -> Inputs:
             high = float(np.iinfo(x.dtype).max * scale)
     longest = max(x.shape[1:])
     thin = max(1.0, THINNEST * longest)
-    found = Inputs(x.shape[1:], low, high if high > low else low + 1, pen=thin)
+    found = Inputs(x.shape[1:], scale, low, high if high > low else low + 1, pen=thin)
     if not found.drawable:
         return found
     grey = (some[:, 0] - found.low) / (found.high - found.low)
@@ -115,13 +121,8 @@ def _box(ink: np.ndarray) -> int | None:
     return int(np.median(np.maximum(*extents)))
 
 
-def examples(x: np.ndarray, y: np.ndarray, byte_scale: float | None) -> list[int]:
+def examples(x: np.ndarray, y: np.ndarray) -> list[int]:
     """The first image of each class, in the order of the classes, as many as a page may have."""
     _, first = np.unique(y, return_index=True)
     each = max(1, x[0].size * 4)
     return [int(i) for i in first[: max(1, min(EXAMPLES, EXAMPLE_BYTES // each))]]
-
-
-def placed(image: np.ndarray, byte_scale: float | None, memory: Memory) -> list[Any]:
-    """An image in a memory, as the numbers that the network takes."""
-    return memory.place(image.astype(np.float32) * np.float32(scale_of(image.dtype, byte_scale)))

@@ -310,12 +310,14 @@ function start() {
   }
   if (look.pictures) {
     $("file").addEventListener("change", (event) => event.target.files[0] && take(event.target.files[0]));
-    const field = pad.parentElement;
-    field.addEventListener("dragover", (event) => { event.preventDefault(); field.classList.add("over"); });
-    field.addEventListener("dragleave", () => field.classList.remove("over"));
-    field.addEventListener("drop", (event) => {
-      event.preventDefault();
-      field.classList.remove("over");
+    const over = (event, there) => {
+      event.preventDefault(); // or the browser leaves the page for the picture
+      pad.parentElement.classList.toggle("over", there);
+    };
+    document.addEventListener("dragover", (event) => over(event, true));
+    document.addEventListener("dragleave", (event) => over(event, false));
+    document.addEventListener("drop", (event) => {
+      over(event, false);
       if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
     });
   }

@@ -57,12 +57,12 @@ deeper the colour, the further. Every layer has its own scale.</p>
 def _how(look: Inputs) -> str:
     if look.drawable:
         return (
-            "Draw with mouse, finger or keyboard. The network works here, in this page: every "
-            "layer and every probability follows the pen."
+            "Draw on the field, with mouse, finger or keyboard. The network works here, in this "
+            "page: every layer and every probability follows the pen."
         )
     if look.pictures:
         return (
-            "Choose a picture, or drop one on the field. The network works here, in this page: see "
+            "Choose a picture, or drop one on the page. The network works here, in this page: see "
             "what each layer makes of it."
         )
     return (

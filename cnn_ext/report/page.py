@@ -29,7 +29,7 @@ from ..training.history import History
 from ..training.metrics import class_numbers
 from . import panels
 from .answers import answers_of, calibration_of
-from .inputs import Inputs, examples, inputs_of, placed
+from .inputs import Inputs, examples, inputs_of
 from .live import live
 from .network import CannotShow, Memory, described, steps, traced
 from .words import about
@@ -122,9 +122,12 @@ def write(
     images: Any = check.real_array(x, "x")
     if images.ndim < 2 or not images.size:
         raise ValueError(f"x: expected images (N, C, H, W), got shape {images.shape}")
+    check.finite({"x": images})
     true = class_numbers(y, "y")
     check.same_shape(true, "y", (len(images),))
     check.whole(limit, "limit", 1)
+    if not isinstance(history, History | None):
+        raise TypeError(f"history: expected a History, got {type(history).__name__}")
     plan = net.compile(images.shape[1:], BATCH, outputs)
     names = _names(plan, true, classes)
     page = _Page(net, plan, images, true, names, origin or Origin(), num_threads)
@@ -187,8 +190,7 @@ class _Page:
             self.missing = str(error)
 
     def _network(self, graph: Any) -> dict[str, Any]:
-        scale = graph.byte_scale
-        chosen = examples(self.x, self.answers.true, scale)
+        chosen = examples(self.x, self.answers.true)
         return {
             **described(graph, self.memory),
             "outputs": self.plan.task.outputs,
@@ -205,7 +207,7 @@ class _Page:
             ],
             "examples": [
                 {
-                    "values": placed(self.x[i], scale, self.memory),
+                    "values": self.memory.place(self.look.numbers(self.x[i])),
                     "true": self.classes[self.answers.true[i]],
                     "number": i,
                 }
@@ -284,7 +286,7 @@ is fetched from anywhere or sent to anyone: weights, pictures and program are in
         ]
         if self.calibration is not None:
             ece = f"{100 * self.calibration.ece:.1f} %"
-            found.insert(1, ("Calibration error", ece, "of its probabilities"))
+            found.insert(1, ("Calibration error", ece, "how far its certainty is off"))
         if self.origin.file_bytes is not None:
             found.append(("File", _bytes(self.origin.file_bytes), "on the disk"))
         return found

@@ -136,13 +136,10 @@ def _pictured(x: np.ndarray, look: Inputs) -> list[str]:
     if x.ndim != 4 or min(x.shape[2:]) == 1:  # sequences and vectors
         return [f'<div role="img" aria-label="{{alt}}">{charts.spark(image.ravel().tolist())}</div>'
                 for image in x]  # fmt: skip
-    scale = 1.0
-    if x.dtype.kind == "u":
-        scale = look.high / np.iinfo(x.dtype).max
     return [
         f'<img src="{pictures.png(image)}" width="{image.shape[1]}" height="{image.shape[0]}" '
         'alt="{alt}">'
-        for image in pictures.shown(x * scale, look.low, look.high)
+        for image in pictures.shown(look.numbers(x), look.low, look.high)
     ]
 
 
@@ -167,7 +164,7 @@ def calibration(found: Calibration | None) -> str:
 
 def training(history: History | None) -> str:
     """The curves of training, or how to get them."""
-    if history is None:
+    if not history:
         lead = "Its history was not given: train with --history FILE, and give it to report too."
         return panel("training", "Training", lead, "", wide=True)
     drawn = []
