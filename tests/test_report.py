@@ -18,7 +18,7 @@ from report_nets import Subject, colour, digits, sequences, vectors
 import cnn_ext
 from cnn_ext import Conv1d, Conv2d, Epoch, Flatten, History, Linear, Sequential, report
 from cnn_ext.report import charts, pictures
-from cnn_ext.report.answers import answers_of, calibration_of
+from cnn_ext.report.answers import Answers, answers_of, calibration_of
 from cnn_ext.report.page import Origin
 
 HOSTILE = ["</script><script>alert(1)</script>", '" onload="alert(1)" & <b>', "\ud800 \u2028 \0 é"]
@@ -200,6 +200,15 @@ def test_bad_arguments(change: Any, error: Any, said: str, tmp_path: Path) -> No
 
 
 # ------------------------------------------------------------------------------------ measures
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    true, guessed = np.array([0, 1, 2, 0, 1]), np.array([0, 2, 1, 1, 0])
+    sure = np.array([1.0, 0.5, 0.9, 0.7, 0.9])
+    counts = np.zeros((3, 3), int)
+    assert Answers(true, guessed, counts, sure).mistakes().tolist() == [2, 4, 3, 1]
+    assert Answers(true, guessed, counts, None).mistakes().tolist() == [1, 2, 3, 4]
+    assert Answers(true, guessed, counts, sure).accuracy == 0.2
 
 
 def test_calibration_is_counted_in_bins() -> None:
