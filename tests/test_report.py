@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import run
+from networks import ChannelScale
 from numpy.testing import assert_allclose, assert_array_equal
 from report_nets import Subject, colour, digits, sequences, vectors
 
@@ -72,7 +74,9 @@ def test_the_page_needs_nothing_else(make: Any, tmp_path: Path) -> None:
     assert not {"link", "iframe", "object", "embed", "base"} & set(read.tags)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy is not None and policy[1].startswith("default-src 'none';")
-    assert "connect-src" not in policy[1]
+    assert "connect-src" not in policy[1] and "'unsafe-inline'; img-src" in policy[1]
+    allowed = sha256(read.scripts[-1][1].encode()).digest()
+    assert f"script-src 'sha256-{base64.b64encode(allowed).decode()}';" in policy[1]
     identifiers = [value for name, value in read.attributes if name == "id"]
     assert len(identifiers) == len(set(identifiers))
     targets = {value[1:] for name, value in read.attributes if name == "href" and value}
@@ -188,6 +192,7 @@ def test_a_network_that_is_too_large_is_named(
         ({"limit": 0}, ValueError, "limit"),
         ({"history": [1]}, TypeError, "history: expected a History, got list"),
         ({"outputs": "guesses"}, ValueError, "outputs: expected one of"),
+        ({"net": Sequential(ChannelScale(3))}, TypeError, "ChannelScale has passes of its own"),
         ({"net": Sequential(Conv2d(3, 2, 1))}, ValueError, "net: expected one that tells classes"),
     ],
 )

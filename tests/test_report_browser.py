@@ -179,6 +179,11 @@ def test_the_keyboard_draws(opened: Open, known: dict[str, tuple[Subject, Path]]
     x = assert_as_planned(page, net, (1, 8, 8))
     assert (x[0, :, 3:5].max(axis=1) > 0.3).all()  # a line from top to bottom, in the middle
     assert x[0, :, :2].max() == x[0, :, 6:].max() == 0
+    until(
+        page,
+        "document.getElementById('said').textContent === "
+        "document.getElementById('answer').innerText",
+    )
     page.keyboard.press("Backspace")
     until(page, "!live.input.some(Boolean)")
     page.keyboard.press("Tab")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import _check as check
 from ..run.plan import Plan
 from ..training.metrics import confusion_matrix
 
@@ -43,6 +44,7 @@ class Answers:
 def answers_of(plan: Plan, x: np.ndarray, y: np.ndarray, classes: int) -> Answers:
     """Ask a plan about images (N, ...) of these classes."""
     outputs, task = plan(x), plan.task
+    check.finite({"outputs of the network": outputs})
     guessed = task.predictions(outputs)
     sure = None
     if task.outputs not in (None, "numbers"):

@@ -130,6 +130,9 @@ function start() {
     $("answer").replaceChildren(
       element("b", { textContent: classes[best] }),
       element("span", { textContent: p ? percent(p[best]) : "no probabilities: the outputs are plain numbers" }));
+    // readers of the screen hear it once the pen rests
+    clearTimeout(state.saying);
+    state.saying = setTimeout(() => { $("said").textContent = $("answer").innerText; }, 800);
     return { best, values: p };
   }
 

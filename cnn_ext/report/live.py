@@ -41,7 +41,7 @@ def live(look: Inputs, classes: Sequence[str]) -> str:
 <div class="pad"><canvas id="pad" {focus} aria-label="{label}"></canvas>
 <div class="tools">{tools}</div></div>
 <div class="answer"><p class="source" id="source"></p>
-<output id="answer" aria-live="polite"></output>
+<div id="answer"></div><p class="unseen" id="said" role="status"></p>
 <ol id="bars" class="bars" style="--name:{widest + 1}ch"></ol></div>
 {seen}</div>
 {_meaning(look)}

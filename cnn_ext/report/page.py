@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
 import os
 import platform
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike
 from .. import __version__
 from .. import _check as check
 from .._dispatch import config as machine
-from .._dispatch import threads
+from .._dispatch import get_num_threads, threads
 from .._files import atomic_write
 from ..layers import Module
 from ..run.plan import Plan
@@ -37,10 +38,6 @@ from .words import about
 HERE = Path(__file__).parent
 SECONDS = 0.3  # of each measurement of speed
 BATCH = 256
-# the page may run and show what is in it, and fetch nothing
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-)
 
 
 @dataclass(frozen=True)
@@ -174,6 +171,7 @@ class _Page:
             self.answers = answers_of(plan, x, y, len(classes))
             batch = x[:BATCH]
             throughput = len(batch) / float(np.median(times(lambda: plan(batch), SECONDS)))
+            self.threads = get_num_threads()
         with threads(1):
             latency = np.percentile(times(lambda: plan(x[0]), SECONDS), (50, 90))
         self.speed = (*latency.tolist(), throughput)
@@ -219,9 +217,10 @@ class _Page:
         """The HTML."""
         title = html.escape(self.origin.title)
         shape, wrong = self.look.shape, int((self.answers.true != self.answers.guessed).sum())
+        kind = "pictures" if self.look.pictures else "examples"
         about_it = (
-            f"A network that takes {panels.by(shape)} numbers and tells {len(self.classes)} "
-            f"classes apart, tested on {len(self.x):,} pictures that it was not trained on."
+            f"A network that takes {kind} of {panels.by(shape)} numbers and tells "
+            f"{len(self.classes)} classes apart, tested on {len(self.x):,} of them."
         )
         found = [
             panels.mistakes(self.x, self.answers, self.classes, self.look, limit),
@@ -247,7 +246,7 @@ class _Page:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{_policy()}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
@@ -293,7 +292,8 @@ is fetched from anywhere or sent to anyone: weights, pictures and program are in
 
     def _facts(self) -> list[tuple[str, str]]:
         median, most, throughput = self.speed
-        many = f"{throughput:,.0f} a second, in batches of {min(BATCH, len(self.x))}"
+        count = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        many = f"{throughput:,.0f} a second, in batches of {min(BATCH, len(self.x))}, {count}"
         facts = [
             ("One answer, one thread", f"{_time(median)} (90 % below {_time(most)})"),
             ("Many pictures", many),
@@ -327,15 +327,26 @@ is fetched from anywhere or sent to anyone: weights, pictures and program are in
         text = json.dumps(self.network, allow_nan=False, separators=(",", ":"))
         for sign in "<>&":  # which would be marks of HTML
             text = text.replace(sign, f"\\u{ord(sign):04x}")
-        weights = base64.b64encode(self.memory.content()).decode()
-        programs = "".join(
-            (HERE / f"{name}.js").read_text("utf-8") for name in ("interpreter", "drawing", "live")
-        )
+        weights = b64encode(self.memory.content()).decode()
         return (
             f'<script type="application/json" id="network">{text}</script>\n'
             f'<script type="text/plain" id="weights">{weights}</script>\n'
-            f"<script>\n{programs}</script>\n"
+            f"<script>{_program()}</script>\n"
         )
+
+
+def _program() -> str:
+    names = ("interpreter", "drawing", "live")
+    return "\n" + "".join((HERE / f"{name}.js").read_text("utf-8") for name in names)
+
+
+def _policy() -> str:
+    # what the page may do: run this very program, show what is in it, and fetch nothing
+    known = b64encode(sha256(_program().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{known}'; style-src 'unsafe-inline'; "
+        "img-src data: blob:"
+    )
 
 
 def _time(seconds: float) -> str:

@@ -20,6 +20,7 @@ from .pictures import BESIDE
 
 MOST_CLASSES = 20  # in a table of the confusion matrix
 MOST_PAIRS = 6
+DEEP = 0.85  # of a cell's colour, from which its number is white
 MOST_KERNELS = 64
 
 
@@ -74,7 +75,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> str:
         cells = []
         for k, count in enumerate(matrix[i]):
             share = float(np.cbrt(parts[i, k]))  # the root shows rare mistakes too
-            kind = ("right" if i == k else "wrong") + (" deep" if share > 0.55 else "")
+            kind = ("right" if i == k else "wrong") + (" deep" if share > DEEP else "")
             title = f"{name} taken for {classes[k]}: {count:,}, {100 * parts[i, k]:.1f} % of {name}"
             cells.append(
                 f'<td class="{kind}" style="--part:{share:.2f}" '
