@@ -301,7 +301,7 @@ def test_the_command(folder: Path) -> None:
     command = "cnn-ext train --config m.toml --out m.safetensors --history h.json"
     for said in (command, (folder / "m.toml").read_text("utf-8").strip(), "2 passes over"):
         assert said in text
-    assert "report m.safetensors --data digits --history h.json" in text
+    assert "report m.safetensors --data digits --history h.json --limit 3 --out report.html" in text
 
 
 def test_the_command_without_what_is_beside_the_model(folder: Path, tmp_path: Path) -> None:

@@ -51,13 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
     net, _, data = load_tested(arguments)
     content = model.read_bytes()
     config = model.with_suffix(".toml")
-    lines = [["cnn-ext", "report", arguments.model, "--data", arguments.data]]
+    trained = ["cnn-ext", "train", "--config", str(config), "--out", arguments.model]
     if arguments.history is not None:
-        lines[0] += ["--history", arguments.history]
-    if config.is_file():
-        lines.insert(0, ["cnn-ext", "train", "--config", str(config), "--out", arguments.model])
-        if arguments.history is not None:
-            lines[0] += ["--history", arguments.history]
+        trained += ["--history", arguments.history]
+    lines = [trained] if config.is_file() else []
+    lines.append(["cnn-ext", "report", arguments.model])
+    for option in ("data", "layout", "split", "history", "limit", "outputs", "threads", "out"):
+        value = getattr(arguments, option)
+        if value is not None:
+            lines[-1] += [f"--{option}", str(value)]
+    if arguments.skip_broken:
+        lines[-1].append("--skip-broken")
     origin = report.Origin(
         title=model.name,
         file_bytes=len(content),

@@ -89,9 +89,10 @@ def described(graph: Graph, memory: Memory) -> dict[str, Any]:
 
 def _described(graph: Graph, node: Node, memory: Memory) -> dict[str, Any]:
     attributes, arrays = dict(node.attributes), {}
-    for key in node.weights.keys() - {"tracked"}:  # how many batches there were in training
-        array: Any = node.weight(key)
-        arrays[key] = array.reshape(array.shape or (1,)).astype(np.float32)
+    for key in node.weights:
+        if key != "tracked":  # how many batches there were in training
+            array: Any = node.weight(key)
+            arrays[key] = array.astype(np.float32)
     if node.op == "gather":
         sizes = [math.prod(graph.shapes[name]) for name in node.inputs]
         try:
@@ -114,6 +115,8 @@ def _plain(value: Any) -> Any:
     # an attribute as JSON holds it; infinity and NaN as texts
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
     return value

@@ -110,7 +110,7 @@ def mistakes(
 ) -> str:
     """The pictures that are guessed wrong, the surest first."""
     order = answers.mistakes()
-    chosen, count = order[:limit], f"{len(order):,} of {len(x):,} test pictures are guessed wrong"
+    chosen, count = order[:limit], f"Guessed wrong: {len(order):,} of {len(x):,} test pictures"
     if len(chosen) < len(order):
         known = "of which it was surest" if answers.sure is not None else "that come first"
         count += f", here the {len(chosen)} {known}"
@@ -127,7 +127,9 @@ def mistakes(
     tile = 78 if max(map(len, classes)) < 8 else 104  # pixels
     body = f'<div class="tiles" style="--tile:{tile}px">{"".join(tiles)}</div>'
     lead = f"{count}. Below each: what it was taken for{sureness}, and what it is."
-    return panel("mistakes", "Worst mistakes", lead if len(order) else f"{count}.", body, wide=True)
+    if not len(order):
+        lead, body = f"None of the {len(x):,} test pictures is guessed wrong.", ""
+    return panel("mistakes", "Worst mistakes", lead, body, wide=True)
 
 
 def _pictured(x: np.ndarray, look: Inputs) -> list[str]:
