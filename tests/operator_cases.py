@@ -18,6 +18,8 @@ LANES = _core.lanes(4)
 IMAGE, VECTOR = (LANES + 1, 5, 4), (LANES + 5,)
 # operators of training and of layers of one's own, which no plan and no C file has
 NEVER_INFERRED = {"dropout", "opaque"}
+# steps, whose gradient is that of a line: test_quantize.py and test_bfloat16.py
+ROUNDING = {"fake_quantize", "bfloat16"}
 
 
 def nothing(shape: Shape, rng: np.random.Generator) -> Kept:

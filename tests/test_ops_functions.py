@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cases import ACTIVATION_CASES, Array, ShapeCase, normal
 from numpy.testing import assert_allclose, assert_array_equal
+from operator_cases import ROUNDING
 
 from cnn_ext import _core, ops
 from cnn_ext.lanes import Lanes
@@ -110,6 +111,7 @@ def whole_range(dtype: str, low: float = -np.inf) -> Array:
 
 def test_every_function_of_the_list_is_tested() -> None:
     ones, twos = set(FUNCTIONS), set(PAIRS)
+    ones |= ROUNDING
     assert set(_core.SAVED) == ones and set(_core.SAVED.values()) == {"x", "y"}
     gradients = {name + "_back" for name in ones}
     gradients |= {f"{name}_back_{side}" for name in twos for side in "ab"}

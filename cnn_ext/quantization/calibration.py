@@ -37,7 +37,11 @@ class Range:
         self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
 
     def count(self, x: np.ndarray) -> None:
-        """Count numbers between the ends that are known, in bins of one width."""
+        """Count numbers between the ends that are known, in bins of one width.
+
+        Zeros are not counted: every grid has them exactly.
+        """
+        x = x[x != 0]
         high = self.high if self.high > self.low else self.low + 1.0
         counts, _ = np.histogram(x, BINS, (self.low, high))
         self.counts = counts if self.counts is None else self.counts + counts
@@ -49,7 +53,7 @@ class Range:
         assert self.counts is not None
         edges = np.linspace(self.low, self.high, BINS + 1)
         if method == "percentile":
-            share = np.cumsum(self.counts) / self.counts.sum()
+            share = np.cumsum(self.counts) / max(int(self.counts.sum()), 1)
             beyond = (100 - percentile) / 100
             first = int(np.searchsorted(share, beyond, "right"))
             last = int(np.searchsorted(share, 1 - beyond, "left"))

@@ -26,8 +26,27 @@ function softplus(v, beta, threshold) {
   return (Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)))) / beta;
 }
 
+// the nearest whole number, the even one of two that are as near: added, this leaves no fraction
+const WHOLE = 6755399441055744;
+const nearest = (v) => v + WHOLE - WHOLE;
+const one = new Float32Array(1), bits = new Uint32Array(one.buffer);
+
+function bfloat16(v) {
+  one[0] = v;
+  if (Number.isNaN(v)) return v;
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
+  return one[0];
+}
+
+function fakeQuantize(v, { scale, zero_point }) {
+  const steps = bounded(Math.fround(v / scale), -zero_point, 255 - zero_point);
+  return nearest(steps) * scale;
+}
+
 // functions of every number by itself
 const FUNCTIONS = {
+  bfloat16,
+  fake_quantize: fakeQuantize,
   clip: (v, a) => bounded(v, a.low, a.high),
   leaky_relu: (v, a) => (v > 0 ? v : v * a.negative_slope),
   sigmoid,
