@@ -7,7 +7,7 @@ shuffled within a window of some blocks; one window is in memory while the next 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from math import prod
 from typing import Any
@@ -38,6 +38,8 @@ class Blocks:
         Images that are shuffled together, at least; as many as 128 MiB hold by default.
     readers : int
         Threads that read.
+    least : int
+        How many images are read at once where one is wanted.
 
     Attributes
     ----------
@@ -47,9 +49,16 @@ class Blocks:
     """
 
     def __init__(
-        self, counts: Any, shape: tuple[int, ...], dtype: np.dtype, window: Any, readers: Any
+        self,
+        counts: Any,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        window: Any,
+        readers: Any,
+        least: int,
     ) -> None:
         self.readers = check.whole(readers, "readers", 1)
+        self._least = least
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.intp)])
         self.shape = (int(self._starts[-1]), *shape)
         self.dtype = dtype
@@ -69,22 +78,26 @@ class Blocks:
 
     def _read_rows(self, rows: Array) -> Array:
         # some images, of numbers that increase
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        numbers = self._numbers(rows)
-        for number in np.unique(numbers).tolist():
-            inside = numbers == number
-            found[inside] = self._block(number)[rows[inside] - self._starts[number]]
-        return found
+        raise NotImplementedError
+
+    def _read_alone(self, rows: Array) -> Array:
+        # the same, and no others with them
+        return self._read_rows(rows)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, chosen: Any) -> Array:
         """An image by its number, or those of a slice or of an array of numbers."""
-        rows = numbered(chosen, len(self))
-        once, places = np.unique(rows.ravel(), return_inverse=True)
-        found = self._read_rows(once)[places]
-        return found if rows.ndim else found[0]
+        return _rows(self, chosen, self._read_rows)
+
+    def for_ranks(self, ranks: int) -> Blocks | Rows:
+        """What each of so many processes, which has a part of every batch, should read from.
+
+        Every block has images for all of them.  So each reads its images one by one, where that
+        reads less than all blocks do.
+        """
+        return Rows(self) if self._least < ranks else self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self[:], dtype)
@@ -150,6 +163,35 @@ class Blocks:
                     else:
                         yield indices, room.images.take(where[start:end], 0)
                     start = end
+
+
+class Rows:
+    """The images of blocks in the same order, but each read by itself, without its block.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.shape, self.dtype, self.readers = blocks.shape, blocks.dtype, blocks.readers
+        self.shuffled = blocks.shuffled
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, chosen: Any) -> Array:
+        """As of the blocks."""
+        return _rows(self, chosen, self._blocks._read_alone)
+
+
+def _rows(images: Blocks | Rows, chosen: Any, read: Callable[[Array], Array]) -> Array:
+    # an image or several, by what reads those of increasing numbers
+    rows = numbered(chosen, len(images))
+    once, places = np.unique(rows.ravel(), return_inverse=True)
+    found = read(once)[places]
+    return found if rows.ndim else found[0]
 
 
 class _Room:

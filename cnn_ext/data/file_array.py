@@ -11,6 +11,7 @@ from ._reading import Array, named
 from .blocks import BLOCK, Blocks
 
 _ROOTS = {"h5py": "Dataset", "zarr": "Array"}  # classes that are meant, by package
+_SIEVE = 2**16  # bytes that HDF5 reads at least where there are no chunks
 
 
 def is_file_array(x: Any) -> bool:
@@ -58,13 +59,17 @@ class FileArray(Blocks):
         if not array.shape or not array.shape[0]:
             raise ValueError(f"{self._name}: expected at least one image, got shape {array.shape}")
         images, *shape = array.shape
+        each = max(1, prod(shape) * array.dtype.itemsize)
+        chunks = getattr(array, "chunks", None)
+        if chunks:
+            least = chunks[0]
+        else:
+            least = -(-_SIEVE // each) if hasattr(array, "read_direct") else 1
         # what the file lets one read at once
-        chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
-        chunk = chunks[0] if chunks else 1
-        size = prod(shape) * array.dtype.itemsize * chunk
-        rows = chunk * max(1, BLOCK // max(1, size))
+        chunk = (getattr(array, "shards", None) or chunks or [1])[0]
+        rows = chunk * max(1, BLOCK // (each * chunk))
         counts = [min(rows, images - start) for start in range(0, images, rows)]
-        super().__init__(counts, tuple(shape), array.dtype, window, readers)
+        super().__init__(counts, tuple(shape), array.dtype, window, readers, least)
 
     def _read_block(self, number: int, out: Array) -> None:
         rows = slice(int(self._starts[number]), int(self._starts[number + 1]))

@@ -97,6 +97,12 @@ class LabelledSet:
             part.weights = sample_weights(self.weights[indices], len(indices))
         return part
 
+    def for_ranks(self, ranks: int) -> LabelledSet:
+        """The same for one of so many processes, each of which reads a part of every batch."""
+        other = copy.copy(self)
+        other.x = _for_ranks(self.x, ranks)
+        return other
+
     def given(self) -> Any:
         """The images as `fit` takes them: of several inputs a tuple of sets."""
         if not isinstance(self.x, Columns):
@@ -178,6 +184,11 @@ class Columns:
         parts = {key: part[indices] for key, part in self.parts.items()}
         return Columns(parts, self.name, self.form)
 
+    def for_ranks(self, ranks: int) -> Columns:
+        """As of a set."""
+        parts = {key: _for_ranks(part, ranks) for key, part in self.parts.items()}
+        return Columns(parts, self.name, self.form)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self),)
@@ -198,6 +209,10 @@ class Columns:
         sets = [read(part, each) for part, each in zip(self.parts.values(), orders, strict=True)]
         for indices, *found in zip(order, *sets, strict=True):
             yield indices, self._formed([images for _, images in found])
+
+
+def _for_ranks(x: Any, ranks: int) -> Any:
+    return x.for_ranks(ranks) if hasattr(x, "for_ranks") else x
 
 
 def refuse_no_images(x: Any, name: str) -> None:

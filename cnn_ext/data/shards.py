@@ -90,7 +90,8 @@ class Shards(Blocks):
         counts = [shard.x.shape[0] for shard in self._shards]
         if not any(counts):
             raise ValueError(f"{self.folder}: expected at least one image, got none")
-        super().__init__(counts, first.x.shape[1:], first.x.dtype, window, readers)
+        least = 1 if all(shard.begin is not None for shard in self._shards) else max(counts)
+        super().__init__(counts, first.x.shape[1:], first.x.dtype, window, readers, least)
 
     @cached_property
     def y(self) -> Array:
@@ -115,32 +116,36 @@ class Shards(Blocks):
         with open(shard.path, "rb", buffering=0) as file, named(shard.path, OSError):
             file.seek(shard.begin - shard.x.size)
             sum_of_header = zlib.crc32(file.read(shard.x.size))
-            _fill(file, out)
+            _fill(file, _bytes(out))
             if zlib.crc32(_bytes(out), sum_of_header) != shard.crc:
                 raise ValueError("'x': damaged, or changed since it was opened")
 
-    def _read_rows(self, rows: Array) -> Array:
+    def _read_rows(self, rows: Array, few: int = _FEW) -> Array:
         numbers = self._numbers(rows)
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        for number in np.unique(numbers).tolist():
-            shard, inside = self._shards[number], numbers == number
-            here = rows[inside] - self._starts[number]
-            if shard.begin is None or len(here) > shard.x.shape[0] // _FEW:
-                found[inside] = self._block(number)[here]
+        ends = np.flatnonzero(np.diff(numbers, append=-1)) + 1
+        for first, end in zip([0, *ends.tolist()], ends.tolist(), strict=False):
+            number = int(numbers[first])
+            shard, here = self._shards[number], rows[first:end] - self._starts[number]
+            if shard.begin is None or len(here) > shard.x.shape[0] // few:
+                found[first:end] = self._block(number)[here]
             else:
-                found[inside] = self._some(shard, here)
+                self._fill_some(shard, here, found[first:end])
         return found
 
-    def _some(self, shard: _Shard, rows: Array) -> Array:
-        # a few images of a plain file, each read by itself
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+    def _read_alone(self, rows: Array) -> Array:
+        return self._read_rows(rows, 1)
+
+    def _fill_some(self, shard: _Shard, rows: Array, out: Array) -> None:
+        # some images of a plain file, neighbours at once
         assert shard.begin is not None
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        left, each = _bytes(out), out[:1].nbytes
         with open(shard.path, "rb", buffering=0) as file, named(shard.path, OSError):
-            for place, row in enumerate(rows.tolist()):
-                image = found[place : place + 1]
-                file.seek(shard.begin + row * image.nbytes)
-                _fill(file, image)
-        return found
+            for first, count in zip(rows[starts], np.diff(starts, append=len(rows)), strict=True):
+                file.seek(shard.begin + int(first) * each)
+                _fill(file, left[: count * each])
+                left = left[count * each :]
 
 
 def write_shards(
@@ -321,8 +326,7 @@ def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _fill(file: IO[bytes], out: Array) -> None:
-    left = _bytes(out)
+def _fill(file: IO[bytes], left: memoryview) -> None:
     while len(left):
         count = file.readinto(left)  # type: ignore[attr-defined]
         if not count:

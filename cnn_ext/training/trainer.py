@@ -245,6 +245,8 @@ class Trainer(Descent):
         training, validation = divided(
             whole, validation_data, validation_split, self._split_seed
         )  # fmt: skip
+        if self.group is not None and isinstance(training, LabelledSet):
+            training = training.for_ranks(self.group.size)
         if isinstance(validation, Stream) and validation.once and epochs > 1:
             raise ValueError(
                 "validation_data: expected batches that one can go through after each epoch, got "
