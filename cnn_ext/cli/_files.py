@@ -18,6 +18,7 @@ from ..data.folders import pictures
 from ..data.pictures import Mode, common_size, is_coloured
 from ..io import load_with_metadata
 from ..layers import Module
+from ..run.share import Group, agreed
 from ..task import Task
 from ..training.history import Epoch, History
 from ..training.losses import LOSSES
@@ -73,7 +74,10 @@ def _json(path: str, metadata: dict[str, str], key: str) -> list[Any] | None:
 
 
 def load_data(
-    arguments: Namespace, size: tuple[int, int] | None = None, channels: int | None = None
+    arguments: Namespace,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    in_memory: bool = True,
 ) -> Dataset:
     """What the options of `add_data` name; `size` and `channels` are for pictures."""
     if arguments.data == "digits":
@@ -87,24 +91,27 @@ def load_data(
             layout=arguments.layout,
             split=arguments.split,
             on_error="skip" if arguments.skip_broken else "raise",
+            in_memory=in_memory,
         )
     for warning in caught:
         say(f"cnn-ext {arguments.command}: {warning.message}")
     return data
 
 
-def load_for_training(arguments: Namespace) -> Dataset:
+def load_for_training(arguments: Namespace, group: Group | None = None) -> Dataset:
     """What the options name, with the pictures' own size and colours where these leave them open.
 
-    They are filled in then, so that they say all.
+    They are filled in then, so that they say all.  Images of a group stay in their files, where
+    these allow it, and its ranks look for colours together.
     """
     root = Path(arguments.data)
     files = pictures(root) if arguments.data != "digits" and root.is_dir() else []
     if files and arguments.size is None:
         arguments.size = common_size(files)
     if files and arguments.colour is None:
-        arguments.colour = any(map(is_coloured, files))
-    return load_data(arguments, arguments.size, 3 if arguments.colour else 1)
+        own = files if group is None else files[group.rank :: group.size]
+        arguments.colour = agreed(group, any(map(is_coloured, own)))
+    return load_data(arguments, arguments.size, 3 if arguments.colour else 1, group is None)
 
 
 def load_tested(arguments: Namespace) -> tuple[Module, Task, Dataset]:

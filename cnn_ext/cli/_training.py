@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..architectures import whiten
-from ..data.dataset import Dataset, stratified_split
+from ..data.dataset import Dataset, some_of, stratified_split
 from ..layers import Normalize, Sequential
 from ..run.share import Group
 from ..task import Task
@@ -120,7 +121,9 @@ class Training:
                 f"argument --validation-split: {len(data.y_train)} images have no such part"
             )
         x, y = data.x_train, data.y_train
-        return replace(data, x_train=x[train], y_train=y[train], x_val=x[val], y_val=y[val])
+        return replace(
+            data, x_train=some_of(x, train), y_train=y[train], x_val=some_of(x, val), y_val=y[val]
+        )
 
     def _network(self) -> Sequential:
         arguments = self.arguments
@@ -183,7 +186,7 @@ class Training:
         return history
 
 
-def _whiten(net: Sequential, images: np.ndarray, rng: np.random.Generator) -> None:
+def _whiten(net: Sequential, images: Any, rng: np.random.Generator) -> None:
     chosen = np.sort(rng.permutation(len(images))[:WHITENED])
     try:
         whiten(net, images[chosen])

@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, group: Any) -> int:
     speaks = group is None or group.rank == 0  # and writes
     results = Results(arguments) if speaks else None
-    data = load_for_training(arguments)
+    data = load_for_training(arguments, group)
     training = Training(arguments, data, group)
     trainer = training.trainer
     if arguments.resume and os.path.exists(arguments.checkpoint):

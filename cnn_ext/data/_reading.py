@@ -64,6 +64,11 @@ def read_exactly(stream: IO[bytes], size: int, available: int | None = None) -> 
     return data
 
 
+def laid_out(view: Array) -> Array:
+    """A view in C order; one of an array in a file stays there, as it is."""
+    return view if isinstance(view, np.memmap) else np.ascontiguousarray(view)
+
+
 def array_over(
     data: bytearray, shape: Sequence[int], dtype: np.dtype[Any], order: Literal["C", "F"] = "C"
 ) -> Array:

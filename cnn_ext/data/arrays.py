@@ -21,6 +21,8 @@ _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {b"\1\0": 2, b"\2\0": 4}  # by version of the format
 _MAX_HEADER = 10_000  # bytes, NumPy's own limit
 _MAX_DIMENSIONS = 32
+_LOCAL = 30  # bytes of a file's header in an archive, before its name
+_LENGTHS = 26  # where that header has the lengths of name and extra field, 2 bytes each
 _DTYPE = re.compile(r"[<>|=]?[biufcU][1-9]\d{0,5}")
 
 
@@ -42,8 +44,17 @@ def load_npy(path: StrPath) -> Array:
         return _read_array(file, os.fstat(file.fileno()).st_size)
 
 
-def load_npz(path: StrPath) -> dict[str, Array]:
+def load_npz(path: StrPath, in_memory: bool = True) -> dict[str, Array]:
     """Read all arrays of a ``.npz`` file, as ``numpy.savez`` and ``savez_compressed`` write it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    in_memory
+        False leaves those arrays in the file that lie there as they are, as ``numpy.savez`` writes
+        them, and gives a ``numpy.memmap`` that cannot be written to and is not compared with the
+        checksum. Compressed ones are read.
 
     Returns
     -------
@@ -60,8 +71,19 @@ def load_npz(path: StrPath) -> dict[str, Array]:
     with members(path) as (archive, infos):
         for name, info in infos.items():
             with named(repr(name)):
-                arrays[name] = read_member(archive, info)
+                mapped = None if in_memory else _mapped(path, archive, info)
+                arrays[name] = read_member(archive, info) if mapped is None else mapped
     return arrays
+
+
+def _mapped(path: StrPath, archive: ZipFile, info: ZipInfo) -> Array | None:
+    with opened(archive, info) as stream:
+        header = read_header(stream)
+    begin = begin_of(path, info, header)
+    whole = header.size + header.data == info.file_size and header.data > 0
+    if begin is None or not whole or not header.dtype.isnative:
+        return None
+    return np.memmap(path, header.dtype, "r", begin, header.shape)
 
 
 @contextmanager
@@ -104,6 +126,18 @@ def opened(archive: ZipFile, info: ZipInfo) -> Iterator[IO[bytes]]:
         raise ValueError(f"expected stored or deflated data, got method {info.compress_type}")
     with archive.open(info) as stream:
         yield stream
+
+
+def begin_of(path: StrPath, info: ZipInfo, header: Header) -> int | None:
+    """Where in the archive an array's numbers begin, if they lie there as they are, in C order."""
+    from zipfile import ZIP_STORED
+
+    if info.compress_type != ZIP_STORED or header.fortran:
+        return None
+    with open(path, "rb") as file:
+        file.seek(info.header_offset + _LENGTHS)
+        lengths = np.frombuffer(file.read(4), "<u2")
+    return info.header_offset + _LOCAL + int(lengths.sum()) + header.size
 
 
 def read_member(archive: ZipFile, info: ZipInfo) -> Array:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnn_ext._arrays import plain_array
 from cnn_ext.data._reading import Array
+from cnn_ext.data.batching import gather
+from cnn_ext.data.batching import numbered as numbers_of
 
 _SEED = 0
 _MOST_CLASSES = 1_000_000
@@ -21,7 +24,8 @@ class Dataset:
     Parameters
     ----------
     x_train, x_test
-        Images, (N, C, H, W), uint8 or other real numbers.
+        Images, (N, C, H, W), uint8 or other real numbers: arrays, or what is read from files when
+        it is used.
     y_train, y_test
         Labels, (N,) int64, 0 to ``len(classes) - 1``.
     classes
@@ -35,12 +39,12 @@ class Dataset:
         If the parts do not fit together.
     """
 
-    x_train: Array
+    x_train: Any
     y_train: Array
-    x_test: Array
+    x_test: Any
     y_test: Array
     classes: tuple[str, ...]
-    x_val: Array | None = None
+    x_val: Any = None
     y_val: Array | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +57,7 @@ class Dataset:
         ):
             if x is None or y is None:
                 continue
-            if x.ndim != 4 or x.dtype.kind not in "buif":
+            if len(x.shape) != 4 or x.dtype.kind not in "buif":
                 raise ValueError(
                     f"x_{part}: expected images (N, C, H, W) of real numbers, "
                     f"got shape {x.shape} of {x.dtype}"
@@ -124,12 +128,44 @@ def stratified_split(
     return order[~in_test[order]], order[in_test[order]]
 
 
-def divided(x: Array, y: Array, classes: tuple[str, ...], test_fraction: float) -> Dataset:
+def divided(x: Any, y: Array, classes: tuple[str, ...], test_fraction: float) -> Dataset:
     """A set without a test part, divided by `stratified_split`."""
     if x.shape[:1] != y.shape:
         raise ValueError(f"x: expected {len(y)} images, one per label, got shape {x.shape}")
     train, test = stratified_split(y, test_fraction)
-    return Dataset(x[train], y[train], x[test], y[test], classes)
+    return Dataset(some_of(x, train), y[train], some_of(x, test), y[test], classes)
+
+
+class Selection:
+    """Some images of a set, which stay where they are until they are used.
+
+    Parameters
+    ----------
+    x
+        Anything with a shape and a type that `gather` takes, (N, ...).
+    indices
+        Their numbers, int, (n,).
+    """
+
+    def __init__(self, x: Any, indices: Array) -> None:
+        self.x, self.indices = x, indices
+        self.shape, self.dtype = (len(indices), *x.shape[1:]), x.dtype
+        if hasattr(x, "readers"):
+            self.readers = x.readers
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, chosen: Any) -> Array:
+        """An image by its number, or those of a slice or of an array of numbers."""
+        rows = self.indices[numbers_of(chosen, len(self))]
+        found = gather(self.x, rows.ravel())
+        return found if rows.ndim else found[0]
+
+
+def some_of(x: Any, indices: Array) -> Any:
+    """The images of these numbers: a copy of those in memory, a `Selection` of those in files."""
+    return x[indices] if type(x) is np.ndarray else Selection(x, indices)
 
 
 def numbered(*labels: Array) -> tuple[str, ...]:

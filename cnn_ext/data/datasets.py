@@ -7,7 +7,7 @@ folder and, when asked, download them into it first. Images are (N, C, H, W), la
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cnn_ext.data.idx_sets import (
     idx_files,
     read_idx_set,
 )
+from cnn_ext.data.image_set import ImageFolder
 from cnn_ext.data.npz_sets import Layout, check_layout, read_npz_set
 from cnn_ext.data.pictures import Background, Mode, Size, widened
 
@@ -206,6 +207,7 @@ def load(
     split: str | None = None,
     background: Background = "white",
     on_error: OnError = "raise",
+    in_memory: bool = True,
 ) -> Dataset:
     """Recognise what a folder or a ``.npz`` file holds and read it.
 
@@ -230,6 +232,10 @@ def load(
         and the last may not.
     split
         Which part of EMNIST, such as ``"letters"``, where the folder holds several.
+    in_memory
+        False leaves the images in their files where these allow it, and reads them each time that
+        they are used: pictures (see `ImageFolder`), unless some are to be skipped, plain IDX files,
+        and what is not compressed in a ``.npz`` file.
 
     Returns
     -------
@@ -250,26 +256,26 @@ def load(
     check_layout(layout)
     root = Path(folder)
     if root.suffix == ".npz" and not root.is_dir():
-        return read_npz_set(root, test_fraction, layout)
+        return read_npz_set(root, test_fraction, layout, in_memory)
     if not root.is_dir():
         raise NotADirectoryError(f"folder: {root} is not a folder, nor a .npz file")
     if (file := root / "data.npz").is_file():
-        return read_npz_set(file, test_fraction, layout)
+        return read_npz_set(file, test_fraction, layout, in_memory)
     if idx := find_idx_set(root, split):
-        return read_idx_set(idx)
+        return read_idx_set(idx, in_memory)
     for cifar in (_CIFAR10, _CIFAR100):
         if found := _find_cifar(root, cifar):
             return _read_cifar(found, cifar)
     parts = class_folders(root)
     if {"train", "test"} <= set(parts):
-        return _read_parts(root, parts, size, mode, background, on_error)
+        return _read_parts(root, parts, size, mode, background, on_error, in_memory)
     if "train" in parts and set(parts) <= {"train", *_VALIDATION}:
         raise ValueError(f"{root}: expected folders train and test, got {', '.join(parts)}")
     if any(pictures(root / name) for name in parts):
-        x, y, classes = image_folder(root, size, mode, None, background, on_error)
+        x, y, classes = _images(root, size, mode, None, background, on_error, in_memory)
         return divided(x, y, classes, test_fraction)
     if len(files := sorted(root.glob("*.npz"))) == 1:
-        return read_npz_set(files[0], test_fraction, layout)
+        return read_npz_set(files[0], test_fraction, layout, in_memory)
     raise ValueError(
         f"{root}: expected data.npz, the four IDX files ({MNIST[0]}, ...), CIFAR-10 or CIFAR-100 "
         "in binary form, folders train and test, one sub-folder of pictures per class, or one "
@@ -277,22 +283,36 @@ def load(
     )
 
 
+def _images(
+    root: Path, size: Size, mode: Mode, classes: Any, background: Background, on_error: OnError,
+    in_memory: bool,
+) -> tuple[Any, Array, tuple[str, ...]]:  # fmt: skip
+    """A folder of pictures and its labels; without reading it, unless it must be."""
+    if in_memory or on_error == "skip":
+        return image_folder(root, size, mode, classes, background, on_error)
+    images = ImageFolder(root, size, mode, classes, background)
+    return images, images.y, images.classes
+
+
 def _read_parts(
-    root: Path, parts: list[str], size: Size, mode: Mode, background: Background, on_error: OnError
-) -> Dataset:
+    root: Path, parts: list[str], size: Size, mode: Mode, background: Background,
+    on_error: OnError, in_memory: bool,
+) -> Dataset:  # fmt: skip
     """The folders train and test, and the one for validation if there is one."""
     watched = [name for name in _VALIDATION if name in parts]
     if len(watched) > 1:
         raise ValueError(f"{root}: expected one folder for validation, got {', '.join(watched)}")
     classes: tuple[str, ...] | None = None
-    images: list[Array] = []
+    images: list[Any] = []
     labels: list[Array] = []
     for name in ("train", "test", *watched):
-        x, y, classes = image_folder(root / name, size, mode, classes, background, on_error)
+        x, y, classes = _images(
+            root / name, size, mode, classes, background, on_error, in_memory
+        )  # fmt: skip
         images.append(x)
         labels.append(y)
     if any(x.dtype == np.uint16 for x in images):
-        images = [widened(x) for x in images]
+        images = [widened(x) if isinstance(x, np.ndarray) else x.widened() for x in images]
     assert classes is not None
     with named(root):
         return Dataset(

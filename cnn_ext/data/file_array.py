@@ -61,10 +61,11 @@ class FileArray(Blocks):
         images, *shape = array.shape
         each = max(1, prod(shape) * array.dtype.itemsize)
         chunks = getattr(array, "chunks", None)
+        least = 1
         if chunks:
             least = chunks[0]
-        else:
-            least = -(-_SIEVE // each) if hasattr(array, "read_direct") else 1
+        elif hasattr(array, "read_direct"):
+            least = -(-_SIEVE // each)
         # what the file lets one read at once
         chunk = (getattr(array, "shards", None) or chunks or [1])[0]
         rows = chunk * max(1, BLOCK // (each * chunk))

@@ -30,8 +30,16 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 _MAX_DIMENSIONS = 32  # the most that every NumPy supports
 
 
-def read_idx(path: StrPath) -> Array:
+def read_idx(path: StrPath, in_memory: bool = True) -> Array:
     """Read an IDX file, plain or gzipped (told by its first bytes, whatever its name).
+
+    Parameters
+    ----------
+    path
+        The file.
+    in_memory
+        False leaves bytes in a plain file there, and gives a ``numpy.memmap`` that cannot be
+        written to. Other types, and what is gzipped, are read.
 
     Returns
     -------
@@ -60,6 +68,8 @@ def read_idx(path: StrPath) -> Array:
             raise ValueError(f"truncated within the {ndim} dimensions of its header")
         shape = np.frombuffer(header, ">u4").tolist()
         available = None if size is None else size - 4 - len(header)
+        if not in_memory and dtype.isnative and available == prod(shape) != 0:
+            return np.memmap(path, dtype, "r", 4 + len(header), tuple(shape))
         data = read_exactly(stream, prod(shape) * dtype.itemsize, available)
         return array_over(data, shape, dtype)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn_ext.data import names
-from cnn_ext.data._reading import Array, named
+from cnn_ext.data._reading import Array, laid_out, named
 from cnn_ext.data.dataset import Dataset, column, numbered
 from cnn_ext.data.idx import read_idx
 
@@ -109,14 +109,16 @@ def _emnist(split: str) -> tuple[str, ...]:
     return tuple(f"emnist-{split}-{part}-{end}" for part in ("train", "test") for end in ends)
 
 
-def read_idx_set(one: IdxSet) -> Dataset:
+def read_idx_set(one: IdxSet, in_memory: bool = True) -> Dataset:
     """Read the four files: images (N, H, W) of bytes, labels (N,), (N, 1) or QMNIST's.
+
+    Images in plain files stay there if they are not to be in memory.
 
     Raises ValueError if a file is damaged or does not fit.
     """
     arrays = []
     for i, file in enumerate(one.files):
-        array = read_idx(file)
+        array = read_idx(file, in_memory or i % 2 == 1)
         arrays.append(_labels(file, array, one) if i % 2 else _images(file, array, one))
     x_train, y_train, x_test, y_test = arrays
     with named(one.files[0].parent):
@@ -130,7 +132,7 @@ def _images(file: Path, array: Array, one: IdxSet) -> Array:
             f"{file}: expected unsigned bytes in 3 dimension(s), got {array.dtype} in {array.ndim}"
         )
     if one.split:  # EMNIST's pictures lie on their side
-        array = np.ascontiguousarray(array.transpose(0, 2, 1))
+        array = laid_out(array.transpose(0, 2, 1))
     return array[:, None]
 
 

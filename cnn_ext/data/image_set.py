@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,12 @@ class ImageFolder:
 
     def __repr__(self) -> str:
         return f"ImageFolder({self.shape} of {self.dtype}, {len(self.classes)} classes)"
+
+    def widened(self) -> ImageFolder:
+        """The same images with 16 bits a channel."""
+        other = copy.copy(self)
+        other.dtype = np.dtype(np.uint16)
+        return other
 
     def __len__(self) -> int:
         return len(self.files)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from cnn_ext.data._reading import Array, named
+from cnn_ext.data._reading import Array, laid_out, named
 from cnn_ext.data.arrays import load_npz
 from cnn_ext.data.dataset import Dataset, column, divided, numbered
 
@@ -27,13 +25,17 @@ def check_layout(layout: Layout | None) -> None:
         )
 
 
-def read_npz_set(file: Path, test_fraction: float, layout: Layout | None) -> Dataset:
+def read_npz_set(
+    file: Path, test_fraction: float, layout: Layout | None, in_memory: bool = True
+) -> Dataset:
     """Read x_train, y_train, x_test, y_test, if wanted x_val and y_val; x and y; or MedMNIST's.
+
+    Arrays that are not compressed stay in the file if they are not to be in memory.
 
     Raises ValueError if the file is damaged, has other arrays, or the channels may be in either
     place.
     """
-    arrays = load_npz(file)
+    arrays = load_npz(file, in_memory)
     names = arrays.pop("classes", None)
     with named(file):
         if arrays.keys() == {"x", "y"}:
@@ -76,7 +78,7 @@ def images_first(name: str, x: Array, layout: Layout | None) -> Array:
     if x.ndim != 4 or layout == "channels_first":
         return x  # of other numbers of axes, `Dataset` complains
     if layout == "channels_last":
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        return laid_out(x.transpose(0, 3, 1, 2))
     _, first, middle, last = x.shape
     may_be_first = first <= _FEW or middle == last
     may_be_last = last <= _FEW or first == middle

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from functools import cached_property
@@ -16,13 +15,11 @@ import numpy as np
 from .. import _check as check
 from .._arrays import plain_array
 from ._reading import Array, StrPath, named
-from .arrays import Header, members, opened, read_header, read_member
+from .arrays import Header, begin_of, members, opened, read_header, read_member
 from .batching import batches, source_of
 from .blocks import BLOCK, Blocks
 from .labelled import LabelledSet
 
-_LOCAL = 30  # bytes of a file's header in an archive, before its name
-_LENGTHS = 26  # where that header has the lengths of name and extra field, 2 bytes each
 _PACKED = 1100  # no byte of deflated data becomes more than so many
 _FEW = 16  # where fewer images of a file are wanted than 1 in so many, they are read one by one
 
@@ -274,7 +271,7 @@ def _per_shard(images: Array) -> int:
 
 def _opened(path: Path) -> _Shard:
     # what the headers of a file say
-    with members(path) as (archive, infos), open(path, "rb") as file:
+    with members(path) as (archive, infos):
         if "x" not in infos:
             raise ValueError(f"expected arrays x and y, got {', '.join(infos) or 'none'}")
         x, y = (_header(archive, infos, name) for name in ("x", "y"))
@@ -285,12 +282,7 @@ def _opened(path: Path) -> _Shard:
             raise ValueError(
                 f"expected {x.shape[0]} targets in y, one for each image, got {y.shape[0]}"
             )
-        info, begin = infos["x"], None
-        if info.compress_type == zipfile.ZIP_STORED and not x.fortran:
-            file.seek(info.header_offset + _LENGTHS)
-            lengths = np.frombuffer(file.read(4), "<u2")
-            begin = info.header_offset + _LOCAL + int(lengths.sum()) + x.size
-        return _Shard(path, x, begin, info.CRC, y)
+        return _Shard(path, x, begin_of(path, infos["x"], x), infos["x"].CRC, y)
 
 
 def _header(archive: Any, infos: dict[str, Any], name: str) -> Header | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..data.batching import forever, gather
+from ..data.dataset import Selection
 from ..layers import BatchNorm2d, Normalize, Sequential
 from .descent import CostError
 
@@ -98,7 +99,7 @@ def _by_size(table: tuple[tuple[Any, int | None], ...], images: int) -> Any:
     return next(value for value, most in table if most is None or images <= most)
 
 
-def normalized(net: Sequential, x: np.ndarray) -> Sequential:
+def normalized(net: Sequential, x: Any) -> Sequential:
     """The network behind a `Normalize` that has mean and deviation of these images.
 
     Whole numbers of 8 or 16 bits are taken as fractions of their range, and so are numbers of 0 to
@@ -157,7 +158,8 @@ def _cost_at(rate: float, trial: Trainer, x: Any, y: Any, batch_size: int) -> fl
     for step, indices in zip(range(STEPS), order, strict=False):
         trial.optimizer.lr = rate * min(1.0, (step + 1) / (STEPS / 3))
         try:
-            costs.append(trial.train_on_batch(gather(x, indices), y[indices]))
+            images = Selection(x, indices) if trial.group else gather(x, indices)
+            costs.append(trial.train_on_batch(images, y[indices]))
         except CostError:
             return math.inf
     return float(np.mean(costs[-STEPS // 3 :]))
