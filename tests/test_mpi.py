@@ -12,8 +12,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from same_bits import NETS
+
+from cnn_ext.data import write_shards
 
 pytest.importorskip("mpi4py")
 
@@ -104,6 +107,35 @@ def test_the_command_line_trains_by_several_processes(tmp_path: Path) -> None:
     assert first.partition(",")[0] == second.partition(",")[0]
     assert one.read_bytes() == two.read_bytes()
     assert run(2, *several) == second  # all is done
+
+
+def test_a_rank_reads_its_part_of_shards(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (2048, 1, 28, 28), np.uint8)
+    write_shards(tmp_path / "shards", x, rng.integers(0, 10, len(x)), 300)
+    program = HERE / "mpi_reading.py"
+    expected, *_ = run(1, program, tmp_path / "shards").split()
+    for ranks in (2, 3):
+        found, *parts = run(ranks, program, tmp_path / "shards").split()
+        assert found == expected
+        assert len(parts) == ranks
+        if sys.platform == "linux":
+            assert all(0.9 / ranks < float(part) < 1.25 / ranks for part in parts), parts
+
+
+def test_the_command_line_reads_pictures_by_several_processes(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        folder = tmp_path / "pictures" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 200, (8, 8, 3), np.uint8) + np.uint8(50 * (number % 2))
+        pillow.fromarray(image).save(folder / f"{number:03d}.png")
+    options = "-m", "cnn_ext", "train", "--data", tmp_path / "pictures", "--epochs", 2
+    told = [run(n, *options, "--lr", 0.01, "--out", tmp_path / f"{n}.safetensors") for n in (1, 2)]
+    assert len({line.partition(",")[0] for line in told}) == 1
+    one, two = (tmp_path / f"{ranks}.safetensors" for ranks in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_an_error_of_one_rank_ends_the_others_at_once(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ class ThreadGroup:
     def barrier(self) -> None:
         self.allgather(np.zeros(0))
 
+    def __deepcopy__(self, memo: Any) -> ThreadGroup:
+        return self  # of a trainer that is copied
+
 
 def on_ranks(size: int, work: Callable[[ThreadGroup], Any]) -> list[Any]:
     """What `work` returns or raises on each of so many ranks."""
