@@ -8,6 +8,7 @@ import tarfile
 import tracemalloc
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -38,11 +39,15 @@ def encoded(pixels, form):
     return out.getvalue()
 
 
+read_idx_there = partial(read_idx, in_memory=False)
+load_npz_there = partial(load_npz, in_memory=False)
 READERS = {
     "idx": (IDX, read_idx),
+    "idx in its file": (IDX, read_idx_there),
     "idx gzip": (gzip.compress(IDX), read_idx),
     "npy": (npy(np.arange(20.0).reshape(4, 5)), load_npy),
     "npz": (npz(x=np.zeros((6, 8, 8), np.uint8), y=np.arange(6)), load_npz),
+    "npz in its file": (npz(x=np.zeros((6, 8, 8), np.uint8), y=np.arange(6)), load_npz_there),
     "npz deflated": (npz(np.savez_compressed, x=np.zeros((6, 8, 8)), y=np.arange(6)), load_npz),
     "cifar": (cifar_records(10, 3)[2], read_cifar),
     "cifar archive": (tar_gz({"a/b.bin": cifar_records(10, 2)[2]}), read_cifar_archive),
@@ -128,12 +133,14 @@ def lying_tar(kind, size):
 
 
 LIARS = {
+    "idx in its file": (b"\0\0\x08\2\x40\0\0\0\x40\0\0\0" + bytes(99), read_idx_there),
     "idx": (b"\0\0\x0e\2\x40\0\0\0\x40\0\0\0" + bytes(99), read_idx),
     "idx gzip": (gzip.compress(b"\0\0\x0e\2\x40\0\0\0\x40\0\0\0" + bytes(99)), read_idx),
     "idx gzip bomb": (gzip.compress(b"\0\0\x08\1\0\0\0\5" + bytes(2**25)), read_idx),
     "npy": (npy_header(HUGE) + bytes(99), load_npy),
     "npy header": (b"\x93NUMPY\2\0\xff\xff\xff\xff" + bytes(99), load_npy),
     "npz": (lying_zip(), load_npz),
+    "npz in its file": (lying_zip(), load_npz_there),
     "tar": (lying_tar(b"0", 2**60), read_cifar_archive),
     "tar pax header": (lying_tar(b"x", 2**33 - 512), read_cifar_archive),
     "tar long name": (lying_tar(b"L", 2**33 - 512), read_cifar_archive),

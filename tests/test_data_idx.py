@@ -56,6 +56,22 @@ def test_round_trip(folder, code, shape, big_endian, fortran, seed):
     np.testing.assert_array_equal(read, values)
 
 
+def test_bytes_may_stay_in_their_file(tmp_path):
+    values = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_idx(tmp_path / "plain", values)
+    (tmp_path / "packed").write_bytes(gzip.compress((tmp_path / "plain").read_bytes()))
+    write_idx(tmp_path / "wide", values.astype(np.int32))
+    write_idx(tmp_path / "empty", values[:0])
+    kinds = {"plain": np.memmap, "packed": np.ndarray, "wide": np.ndarray, "empty": np.ndarray}
+    for name, kind in kinds.items():
+        found = read_idx(tmp_path / name, in_memory=False)
+        assert type(found) is kind
+        np.testing.assert_array_equal(found, values[: 0 if name == "empty" else 3])
+    (tmp_path / "plain").write_bytes((tmp_path / "plain").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="truncated: the header promises 12 bytes"):
+        read_idx(tmp_path / "plain", in_memory=False)
+
+
 def test_gzip_is_told_by_content_not_by_name(tmp_path):
     values = np.arange(12, dtype=np.int16).reshape(3, 4)
     plain, packed = tmp_path / "plain.gz", tmp_path / "packed"
