@@ -1,6 +1,7 @@
 """Training by several processes: measured here, and a model of larger clusters.
 
     python benchmarks/cluster.py [--nets lenet5 resnet8 airbench] [--seconds 2] [--rounds 3]
+    python benchmarks/cluster.py --overlap [--seconds 10]
 
 The first table: images per second of one process on two threads and of two processes on one thread
 each, in turns, at the same batch, and the part of the time of two that they exchange.  The second:
@@ -12,6 +13,9 @@ exchanges.  An exchange costs, for each doubling of the ranks, a latency, and it
 bandwidth: an allgather of b bytes among R ranks moves (R - 1) b into each.  Latency and bandwidth
 are those measured between two processes here, or those of a network of 1, 10 and 100 Gbit/s with
 30, 15 and 3 microseconds.  Strong scaling ends where twice the ranks gain less than a fifth.
+
+With --overlap: a step of two processes with one thread each, by turns with gradients that travel
+while lower layers go back, and with ones that all wait for as soon as they are sent.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ class Timed:
 
     def __init__(self, group: Any) -> None:
         self.group, self.rank, self.size = group, group.rank, group.size
+        self.overlaps = True  # else what is begun is waited for at once
         self.clear()
 
     def clear(self) -> None:
@@ -63,7 +68,10 @@ class Timed:
             self.seconds += time.perf_counter() - began
             return found
 
-        return waited
+        if self.overlaps:
+            return waited
+        found = waited()
+        return lambda: found
 
     def allgather(self, array: np.ndarray) -> Any:
         return self.begin_allgather(array)()
@@ -72,18 +80,71 @@ class Timed:
         self.group.barrier()
 
 
+def begun(name: str, batch: int, threads: int, group: Any) -> tuple[Trainer, Any, Any]:
+    """A trainer that has made its first steps, and a batch."""
+    shape = SHAPES[name]
+    net = architectures.build(name, shape, 10, rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    x, y = rng.random((batch, *shape), np.float32), rng.integers(0, 10, batch)
+    optimizer = SGD(net.parameters(), 1e-3, 0.9)
+    trainer = Trainer(net, optimizer=optimizer, num_threads=threads, group=group)
+    for _ in range(3):
+        trainer.train_on_batch(x, y)
+    return trainer, x, y
+
+
+def turns(name: str, batch: int, seconds: float) -> None:
+    """Steps by turns with and without the overlap; rank 0 prints the figures."""
+    with distributed.world() as world:
+        group = Timed(world)
+        trainer, x, y = begun(name, batch, 1, group)
+        steps: list[list[float]] = []
+        waits: list[list[float]] = []
+        began, over = time.perf_counter(), False
+        while not over:
+            pair = [0.0, 0.0], [0.0, 0.0]
+            for without in (0, 1) if len(steps) % 2 else (1, 0):
+                group.overlaps = not without
+                world.barrier()
+                group.clear()
+                pair[0][without] = _timed(lambda: trainer.train_on_batch(x, y))
+                pair[1][without] = group.seconds
+            steps.append(pair[0])
+            waits.append(pair[1])
+            gone = np.array([time.perf_counter() - began > seconds])
+            over = bool(world.allgather(gone)[0][0])
+        if world.rank == 0:
+            with_it, without = np.median(steps, 0)
+            quartiles = np.percentile([b - a for a, b in steps], [25, 50, 75])
+            figures = {
+                "with": with_it, "without": without, "count": len(steps),
+                **dict(zip(("low", "difference", "high"), quartiles, strict=True)),
+                **dict(zip(("wait with", "wait without"), np.median(waits, 0), strict=True)),
+            }  # fmt: skip
+            print(json.dumps(figures))
+
+
+def overlap(nets: list[str], seconds: float) -> None:
+    """What the overlap is worth: medians of milliseconds, and of differences of neighbours."""
+    table(
+        "net", "batch", "steps of each", "with", "without", "difference (quartiles)",
+        "of that exchanging", "without",
+    )  # fmt: skip
+    for name in nets:
+        f = {k: 1e3 * v for k, v in started(2, "turns", name, BATCHES[name], seconds).items()}
+        print(
+            f"| {name} | {BATCHES[name]} | {f['count'] / 1e3:.0f} | {f['with']:.2f} "
+            f"| {f['without']:.2f} | {f['difference']:+.2f} ({f['low']:+.2f} to {f['high']:+.2f}) "
+            f"| {f['wait with']:.2f} | {f['wait without']:.2f} |",
+            flush=True,
+        )
+
+
 def work(name: str, batch: int, threads: int, seconds: float) -> None:
     """What a rank does: trains, and rank 0 prints its figures."""
     with distributed.world() as world:
         group = Timed(world)
-        shape = SHAPES[name]
-        net = architectures.build(name, shape, 10, rng=np.random.default_rng(0))
-        rng = np.random.default_rng(1)
-        x, y = rng.random((batch, *shape), np.float32), rng.integers(0, 10, batch)
-        optimizer = SGD(net.parameters(), 1e-3, 0.9)
-        trainer = Trainer(net, optimizer=optimizer, num_threads=threads, group=group)
-        for _ in range(3):
-            trainer.train_on_batch(x, y)
+        trainer, x, y = begun(name, batch, threads, group)
         group.clear()
         began, steps, over = time.perf_counter(), 0, False
         while not over:
@@ -94,7 +155,7 @@ def work(name: str, batch: int, threads: int, seconds: float) -> None:
                 over = bool(world.allgather(gone)[0][0])
         took = time.perf_counter() - began
         with cnn_ext.threads(threads):
-            updates = [_timed(optimizer.step) for _ in range(20)]
+            updates = [_timed(trainer.optimizer.step) for _ in range(20)]
         if world.rank == 0:
             figures = {
                 "speed": steps * batch / took, "step": took / steps,
@@ -212,6 +273,9 @@ def main() -> None:
         name, batch, threads, seconds = sys.argv[2:]
         work(name, int(batch), int(threads), float(seconds))
         return
+    if sys.argv[1:2] == ["turns"]:
+        turns(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+        return
     if sys.argv[1:] == ["wire"]:
         wire()
         return
@@ -219,9 +283,13 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--overlap", action="store_true", help="measure that alone")
     options = parser.parse_args()
     cpu = cnn_ext._dispatch.config()["cpu"]
     print(f"{cpu}, {os.cpu_count()} CPUs, instruction set {ISA}, float32")
+    if options.overlap:
+        overlap(options.nets, options.seconds)
+        return
     found = strong(options.nets, options.rounds, options.seconds)
     weak(options.nets, options.seconds)
     here = started(2, "wire")
