@@ -228,8 +228,8 @@ BLOCKS = -(-70 // LANES)
         dict(starts=(1, BLOCKS)), dict(starts=(0, -1, BLOCKS), rank=1), dict(rank=1), dict(rank=-1),
         dict(images=0, starts=(0, 0)), dict(images=-5, starts=(0, 0)), dict(images=69),
         dict(images=2**70), dict(starts=(0, 2**70)), dict(starts="ab"), dict(starts=None),
-        dict(send=lambda numbers: lambda: []), dict(send=lambda numbers: lambda: [b""]),
-        dict(send=lambda numbers: lambda: [None]), dict(send=lambda numbers: None),
+        dict(send=lambda *_: lambda: []), dict(send=lambda *_: lambda: [b""]),
+        dict(send=lambda *_: lambda: [None]), dict(send=lambda *_: None),
     ],
 )  # fmt: skip
 def test_shares_that_make_no_sense_are_errors(change: dict[str, Any]) -> None:

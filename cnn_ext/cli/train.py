@@ -55,6 +55,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"(default: {distributed.TIMEOUT:g})",
     )
     parser.add_argument(
+        "--wire",
+        choices=distributed.WIRES,
+        help="as what gradients travel between several processes, in half the bytes and rounded "
+        "(default: as they are)",
+    )
+    parser.add_argument(
         "--quiet",
         action=argparse.BooleanOptionalAction,
         help="show no progress, only the result (default: show it)",
@@ -67,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("argument --resume: needs --checkpoint")
     if not distributed.launched():
         return _train(arguments, None)
-    with distributed.world(arguments.rank_timeout) as group:
+    with distributed.world(arguments.rank_timeout, arguments.wire) as group:
         return _train(arguments, group)
 
 

@@ -16,6 +16,7 @@ from .. import _check as check
 from .._dispatch import get_num_threads, set_num_threads
 
 TIMEOUT = 300.0  # seconds
+WIRES = ("bfloat16",)  # as what gradients may travel
 GRACE = 3.0  # seconds, of these, in which a rank answers when the others ask who is there
 EAGER = 0.002  # seconds for which a rank that waits looks again at once
 LONGEST = 0.002  # seconds that it sleeps between two looks after that
@@ -36,9 +37,9 @@ def launched() -> bool:
     return any(os.environ.get(name, "1") not in ("", "0", "1") for name in SIZES)
 
 
-def world(timeout: float = TIMEOUT) -> World:
+def world(timeout: float = TIMEOUT, wire: str | None = None) -> World:
     """The group of all processes that the launcher has started; see `World`."""
-    return World(timeout)
+    return World(timeout, wire)
 
 
 class World:
@@ -53,21 +54,30 @@ class World:
     timeout : float
         Seconds that a rank waits for the others in any one exchange.  Then it asks who is there,
         and raises `GroupError`, which names the ranks that do not answer.
+    wire : "bfloat16", optional
+        Round the sums of gradients that ranks send to each other, to 8 digits of base 2, which
+        halves what travels.  All ranks have the same weights then too, but not those of another
+        number of ranks.  For networks of float32.
 
     Attributes
     ----------
     rank, size : int
         The number of this process, from 0, and how many there are.
-    timeout : float
+    timeout, wire
 
     Raises
     ------
     ImportError
         If mpi4py is not installed.
+    ValueError
+        If an argument does not fit.
     """
 
-    def __init__(self, timeout: float = TIMEOUT) -> None:
+    def __init__(self, timeout: float = TIMEOUT, wire: str | None = None) -> None:
         self.timeout = check.number(timeout, "timeout", 1e-3)
+        if wire not in (None, *WIRES):
+            raise ValueError(f"wire: expected 'bfloat16' or None, got {wire!r:.99}")
+        self.wire = wire
         try:
             from mpi4py import MPI
         except ImportError as error:
@@ -187,7 +197,7 @@ class World:
         return self  # of a trainer that is copied
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return World, (self.timeout,)
+        return World, (self.timeout, self.wire)
 
     def __repr__(self) -> str:
         return f"World(rank {self.rank} of {self.size})"

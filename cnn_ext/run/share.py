@@ -2,7 +2,8 @@
 
 A *group* is what connects the processes: it has `rank`, the number of this one, `size`, how many
 there are, ``allgather(array)``, which gives a list of the arrays of all ranks, and ``barrier()``.
-It may have ``begin_allgather(array)``, which gives a function that waits for that list.
+It may have ``begin_allgather(array)``, which gives a function that waits for that list, and `wire`,
+"bfloat16" where gradients of float32 travel as that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
+from .bfloat16 import from_bfloat16, to_bfloat16
 
 
 class Group(Protocol):
@@ -63,9 +66,21 @@ class Share:
         """How many images this rank has."""
         return int(self.part.stop - self.part.start)
 
-    def send(self, numbers: Any) -> Callable[[], Sequence[np.ndarray]]:
-        """Begin to gather memory of one size from all ranks; the function waits for it."""
-        array = np.frombuffer(numbers, np.uint8)
+    def send(self, numbers: Any, gradients: bool) -> Callable[[], Sequence[np.ndarray]]:
+        """Begin to gather memory of one size from all ranks; the function waits for it.
+
+        Parameters
+        ----------
+        numbers : buffer
+        gradients : bool
+            Whether they are sums of gradients, which the group may round, those of this rank too.
+        """
+        if gradients and wire_of(self.group) is not None:
+            wait = self._begin(to_bfloat16(np.frombuffer(numbers, np.float32)))
+            return lambda: [from_bfloat16(bits) for bits in wait()]
+        return self._begin(np.frombuffer(numbers, np.uint8))
+
+    def _begin(self, array: np.ndarray) -> Callable[[], Sequence[np.ndarray]]:
         begin = getattr(self.group, "begin_allgather", None)
         if begin is not None:
             return begin(array)
@@ -79,6 +94,12 @@ class Share:
         padded[: len(rows)] = rows
         parts = self.group.allgather(padded)
         return np.concatenate([part[:n] for part, n in zip(parts, counts, strict=True)])
+
+
+def wire_of(group: Any) -> str | None:
+    """As what the gradients of a group travel; None for the numbers as they are."""
+    wire: str | None = getattr(group, "wire", None)
+    return wire
 
 
 def agreed(group: Group | None, value: bool) -> bool:

@@ -19,7 +19,7 @@ from ..layers import Dropout, Module
 from ..optim import ExponentialMovingAverage, Optimizer, optimizer_of
 from ..optim.average import average_of
 from ..parameter import Kept, at_once
-from ..run.share import Group, Share, shared
+from ..run.share import Group, Share, shared, wire_of
 from ..task import Task
 from .backpropagation import inputs_of
 from .evaluator import Evaluator
@@ -157,6 +157,8 @@ class Descent(Evaluator):
     def _share(self, images: int) -> Share | None:
         # this rank's part of a batch
         dtype = self.optimizer.parameters[0].data.dtype
+        if wire_of(self.group) is not None and dtype != np.float32:
+            raise ValueError(f"wire: expected a network of float32 with bfloat16, got {dtype}")
         return shared(self.group, images, _core.lanes(dtype.itemsize))
 
     def _gradients(

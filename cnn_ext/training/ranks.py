@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _core, _dispatch
 from ..data.stream import Stream
-from ..run.share import texts
+from ..run.share import texts, wire_of
 from .identity import Description, of_trainer, refuse_others
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def _description(run: Run) -> Description:
     resumed: Any = trainer._resumed
     return {
         "cnn_ext": {key: config[key] for key in ("version", "instruction_set", "winograd")},
+        "wire": wire_of(run.group),
         "lanes": _core.lanes(4),
         "trainer": of_trainer(trainer),
         "seed": trainer._split_seed,

@@ -227,7 +227,7 @@ cdef list send_segment(Steps made, const Segment* segment, Run* r, share, int mo
         for i in range(left):
             memcpy(sent.address + i * segment.sums[late], some[i].at + start, segment.sums[late])
         start += segment.sums[late]
-        handles.append(share.send(sent))
+        handles.append(share.send(sent, bool(late)))
     return handles
 
 
