@@ -1,7 +1,7 @@
 """A rank that trains: ``python mpi_program.py NET THREADS [CHECKPOINT]``; rank 0 prints a hash.
 
-In the environment: TIMEOUT of the group, SLOW, seconds between two epochs, and PIDS, a folder where
-each rank leaves its process number.
+In the environment: TIMEOUT and WIRE of the group, SLOW, seconds between two epochs, and PIDS, a
+folder where each rank leaves its process number.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from same_bits import NETS, hash_of, images_of
 
 import cnn_ext
 from cnn_ext import Trainer, distributed
+from cnn_ext.run.share import texts
 
 
 def main(name: str, threads: str, checkpoint: str | None = None) -> None:
-    with distributed.world(float(os.environ.get("TIMEOUT", "60"))) as group:
+    timeout, wire = float(os.environ.get("TIMEOUT", "60")), os.environ.get("WIRE")
+    with distributed.world(timeout, wire) as group:
         if pids := os.environ.get("PIDS"):
             Path(pids, str(group.rank)).write_text(str(os.getpid()))
         cnn_ext.set_num_threads(int(threads))
@@ -36,6 +38,8 @@ def main(name: str, threads: str, checkpoint: str | None = None) -> None:
             *images_of(name), 6, 100, schedule="cosine", augment=augment, progress=False,
             checkpoint=checkpoint, callbacks=[pause],
         )  # fmt: skip
+        hashes = set(texts(group, hash_of(net)))
+        assert len(hashes) == 1, hashes
         if group.rank == 0:
             print(hash_of(net), flush=True)
 

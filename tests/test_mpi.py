@@ -109,6 +109,14 @@ def test_the_command_line_trains_by_several_processes(tmp_path: Path) -> None:
     assert run(2, *several) == second  # all is done
 
 
+def test_gradients_travel_as_bfloat16(alone: dict[str, str]) -> None:
+    found = run(2, PROGRAM, "lenet5", 1, WIRE="bfloat16")  # the program compares its ranks
+    assert found == run(2, PROGRAM, "lenet5", 2, WIRE="bfloat16") != alone["lenet5"]
+    assert run(1, PROGRAM, "lenet5", 1, WIRE="bfloat16") == alone["lenet5"]
+    done = started(command(1, PROGRAM, "lenet5", 1), WIRE="float16")
+    assert "ValueError: wire: expected 'bfloat16' or None, got 'float16'" in done.stderr
+
+
 def test_a_rank_reads_its_part_of_shards(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (2048, 1, 28, 28), np.uint8)
