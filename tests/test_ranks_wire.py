@@ -159,6 +159,19 @@ def test_ranks_that_differ_are_refused_by_all() -> None:
         assert "wire: expected None, got 'bfloat16' (as rank 0 has it" in str(error)
 
 
+def test_what_is_not_known_is_refused() -> None:
+    x, y = points()
+
+    def work(group: ThreadGroup) -> None:
+        wired = Wired(group)
+        wired.wire = "float16"
+        Trainer(small(), group=wired).fit(x, y, 1, 33, progress=False)
+
+    for error in on_ranks(2, work):
+        assert isinstance(error, ValueError)
+        assert str(error) == "wire: expected 'bfloat16' or None, got 'float16'"
+
+
 def test_it_is_for_networks_of_float32() -> None:
     x, y = points()
 

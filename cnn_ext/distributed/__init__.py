@@ -5,7 +5,8 @@ needs mpi4py (``pip install 'cnn_ext[mpi]'``).  `score` answers for a Dask array
 it needs Dask (``pip install 'cnn_ext[dask]'``).
 """
 
-from .mpi import TIMEOUT, WIRES, GroupError, World, launched, world
+from ..run.share import WIRES
+from .mpi import TIMEOUT, GroupError, World, launched, world
 from .scoring import on_workers, score
 
 __all__ = ["TIMEOUT", "WIRES", "GroupError", "World", "launched", "on_workers", "score", "world"]

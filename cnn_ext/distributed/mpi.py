@@ -14,9 +14,9 @@ import numpy as np
 
 from .. import _check as check
 from .._dispatch import get_num_threads, set_num_threads
+from ..run.share import wire_of
 
 TIMEOUT = 300.0  # seconds
-WIRES = ("bfloat16",)  # as what gradients may travel
 GRACE = 3.0  # seconds, of these, in which a rank answers when the others ask who is there
 EAGER = 0.002  # seconds for which a rank that waits looks again at once
 LONGEST = 0.002  # seconds that it sleeps between two looks after that
@@ -75,9 +75,8 @@ class World:
 
     def __init__(self, timeout: float = TIMEOUT, wire: str | None = None) -> None:
         self.timeout = check.number(timeout, "timeout", 1e-3)
-        if wire not in (None, *WIRES):
-            raise ValueError(f"wire: expected 'bfloat16' or None, got {wire!r:.99}")
         self.wire = wire
+        wire_of(self)
         try:
             from mpi4py import MPI
         except ImportError as error:

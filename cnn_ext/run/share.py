@@ -15,6 +15,8 @@ import numpy as np
 
 from .bfloat16 import from_bfloat16, to_bfloat16
 
+WIRES = ("bfloat16",)  # as what gradients may travel
+
 
 class Group(Protocol):
     """What connects processes that work together.
@@ -97,8 +99,16 @@ class Share:
 
 
 def wire_of(group: Any) -> str | None:
-    """As what the gradients of a group travel; None for the numbers as they are."""
+    """As what the gradients of a group travel; None for the numbers as they are.
+
+    Raises
+    ------
+    ValueError
+        If it is none of `WIRES`.
+    """
     wire: str | None = getattr(group, "wire", None)
+    if wire not in (None, *WIRES):
+        raise ValueError(f"wire: expected 'bfloat16' or None, got {wire!r:.99}")
     return wire
 
 

@@ -158,7 +158,7 @@ def _cost_at(rate: float, trial: Trainer, x: Any, y: Any, batch_size: int) -> fl
     for step, indices in zip(range(STEPS), order, strict=False):
         trial.optimizer.lr = rate * min(1.0, (step + 1) / (STEPS / 3))
         try:
-            images = Selection(x, indices) if trial.group else gather(x, indices)
+            images = gather(x, indices) if trial.group is None else Selection(x, indices)
             costs.append(trial.train_on_batch(images, y[indices]))
         except CostError:
             return math.inf
