@@ -26,7 +26,7 @@ print(y)
 assert (y == [[23, 33], [53, 63]]).all()
 
 # %%
-# `conv2d_matrix` shows the matrix of what a layer computes, which does not rotate. Given the
+# ``conv2d_matrix`` shows the matrix of what a layer computes, which does not rotate. Given the
 # rotated kernel it is that of the convolution above. Each row belongs to one output pixel and has
 # its weights in the columns of the four pixels that this output looks at.
 

@@ -18,7 +18,7 @@ plt.style.use("tableau-colorblind10")
 # %%
 # Two costs, two gradients
 # ------------------------
-# With weighted input :math:`z`, output :math:`a = \sigma(z)` and target :math:`y`,
+# With weighted input :math:`z`, output :math:`a = \sigma(z)`` and target :math:``y`,
 #
 # .. math::
 #    C &= \tfrac12 (y - a)^2 & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
@@ -35,10 +35,9 @@ np.testing.assert_allclose(quadratic, (a - y) * a * (1 - a))
 np.testing.assert_allclose(cross_entropy, a - y)
 
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
-ax.plot(z, a, color="0.6", ls=":", label="output a")
-ax.plot(z, quadratic, label="gradient of the quadratic cost")
-ax.plot(z, cross_entropy, "--", label="gradient of the cross-entropy")
-ax.set(xlabel="weighted input z; the target is 0", ylabel="gradient at z, output")
+ax.plot(z, quadratic, label="quadratic cost")
+ax.plot(z, cross_entropy, "--", label="cross-entropy: the output itself")
+ax.set(xlabel="weighted input z; the target is 0", ylabel="gradient at z")
 ax.legend()
 ax.grid(alpha=0.3)
 
@@ -83,10 +82,9 @@ axes[1].legend()
 # Under the quadratic cost the neuron that is more wrong stands still at first. Under the
 # cross-entropy it is the fastest where it is most wrong.
 
-for name, curve in ((n, ends[n, 2.0]) for n in ("quadratic", "binary_cross_entropy")):
-    print(
-        f"{name}: {curve[0]:.3f} at first, {curve[50]:.3f} after 50 steps, {curve[-1]:.3f} at last"
-    )
+for name in ("quadratic", "binary_cross_entropy"):
+    curve = ends[name, 2.0]
+    print(f"{name}: {curve[0]:.3f} at first, {curve[50]:.3f} after 50 steps")
 assert ends["quadratic", 2.0][50] > 0.95
 assert ends["binary_cross_entropy", 2.0][50] < 0.5
 

@@ -49,8 +49,8 @@ axes[0].legend()
 # - The *cross-entropy* is :math:`-\sum_j y_j \ln a_j`, the mean over the pictures: minus the
 #   logarithm of the probability that the right class got.
 #
-# `ops.cross_entropy` takes the numbers before the softmax. The logarithms of probabilities are such
-# numbers, since the softmax of the logarithms gives the probabilities back.
+# ``ops.cross_entropy`` takes the numbers before the softmax. The logarithms of probabilities are
+# such numbers, since the softmax of the logarithms gives the probabilities back.
 
 truth = targets.argmax(axis=1)
 measured = {}

@@ -67,7 +67,8 @@ axes[0].set_xticks(range(1, 5), [f"$z_{i} = {value:g}$" for i, value in enumerat
 axes[0].set(ylabel="probability", title="softmax", ylim=(0, 0.75))
 picture = axes[1].imshow(formula, cmap="PuOr", vmin=-0.25, vmax=0.25)
 for (row, column), value in np.ndenumerate(formula):
-    axes[1].text(column, row, f"{value:.3f}", ha="center", va="center")
+    shade = "white" if abs(value) > 0.12 else "black"
+    axes[1].text(column, row, f"{value:.3f}", ha="center", va="center", color=shade)
 axes[1].set_xticks(range(4), [f"$z_{i}$" for i in range(1, 5)])
 axes[1].set_yticks(range(4), [f"$a_{i}$" for i in range(1, 5)])
 axes[1].set_title("its derivative")
