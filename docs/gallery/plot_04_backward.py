@@ -44,7 +44,7 @@ assert_allclose(layer_dw[0, 0], dw)
 
 # %%
 # Neither formula is needed to measure a gradient. Take the cost :math:`C = \sum_{p,q} dy_{p,q}
-# y_{p,q}``, whose gradient at the output is :math:``dy`, move one number by a little in both
+# y_{p,q}`, whose gradient at the output is :math:`dy`, move one number by a little in both
 # directions, and see how much the cost changes.
 
 

@@ -18,7 +18,7 @@ plt.style.use("tableau-colorblind10")
 # %%
 # Two costs, two gradients
 # ------------------------
-# With weighted input :math:`z`, output :math:`a = \sigma(z)`` and target :math:``y`,
+# With weighted input :math:`z`, output :math:`a = \sigma(z)` and target :math:`y`,
 #
 # .. math::
 #    C &= \tfrac12 (y - a)^2 & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\

@@ -4,8 +4,8 @@ Backpropagation by hand
 
 A network of two inputs, three hidden neurons and two outputs is small enough to compute every
 gradient in a few lines of NumPy. The letters: :math:`z^l = W^l a^{l-1} + b^l` and :math:`a^l =
-\\sigma(z^l)`` for layer :math:``l`, and :math:`\\delta^l = \\partial C / \\partial z^l`, the error
-of the layer. Four equations are all of backpropagation:
+\\sigma(z^l)` for layer :math:`l`, and :math:`\\delta^l = \\partial C / \\partial z^l`, the error of
+the layer. Four equations are all of backpropagation:
 
 .. math::
    \\delta^L &= \\frac{\\partial C}{\\partial a^L} \\odot \\sigma'(z^L) &
