@@ -21,8 +21,12 @@ plt.style.use("tableau-colorblind10")
 # With weighted input :math:`z`, output :math:`a = \sigma(z)` and target :math:`y`,
 #
 # .. math::
-#    C &= \tfrac12 (y - a)^2 & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
-#    C &= -\left[y \ln a + (1 - y) \ln(1 - a)\right] & \frac{\partial C}{\partial z} &= a - y.
+#    :nowrap:
+#
+#    \begin{align*}
+#    C &= \tfrac12 (y - a)^2, & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
+#    C &= -\left[y \ln a + (1 - y) \ln(1 - a)\right], & \frac{\partial C}{\partial z} &= a - y.
+#    \end{align*}
 #
 # The target is 0 here, so a large z is a large error.
 

@@ -8,10 +8,14 @@ gradient in a few lines of NumPy. The letters: :math:`z^l = W^l a^{l-1} + b^l` a
 the layer. Four equations are all of backpropagation:
 
 .. math::
-   \\delta^L &= \\frac{\\partial C}{\\partial a^L} \\odot \\sigma'(z^L) &
-   \\delta^l &= (W^{l+1})^T \\delta^{l+1} \\odot \\sigma'(z^l) \\\\
-   \\frac{\\partial C}{\\partial b^l} &= \\delta^l &
-   \\frac{\\partial C}{\\partial W^l} &= \\delta^l\\, (a^{l-1})^T
+   :nowrap:
+
+   \\begin{align*}
+   \\delta^L &= \\frac{\\partial C}{\\partial a^L} \\odot \\sigma'(z^L), &
+   \\delta^l &= (W^{l+1})^T \\delta^{l+1} \\odot \\sigma'(z^l), \\\\
+   \\frac{\\partial C}{\\partial b^l} &= \\delta^l, &
+   \\frac{\\partial C}{\\partial W^l} &= \\delta^l\\, (a^{l-1})^T.
+   \\end{align*}
 """
 
 import matplotlib.pyplot as plt

@@ -7,6 +7,9 @@ such a file, and learns a new thing from twenty images: which digits have a loop
 know strokes already; only the last layer has to be new.
 """
 
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -15,6 +18,7 @@ from cnn_ext import SGD, Plan, Trainer, architectures, datasets, new_head, optim
 
 plt.style.use("tableau-colorblind10")
 digits = datasets.digits()
+folder = tempfile.TemporaryDirectory()
 
 # %%
 # The file
@@ -26,13 +30,14 @@ net = architectures.build("plain2", (1, 8, 8), 10, rng=np.random.default_rng(0))
 Trainer(net).fit(
     digits.x_train, digits.y_train, epochs=5, batch_size=32, schedule="one-cycle", progress=False
 )
-cnn_ext.onnx.export(net, "digits.onnx", input_shape=(1, 8, 8))
+path = Path(folder.name, "digits.onnx")
+cnn_ext.onnx.export(net, path, input_shape=(1, 8, 8))
 
 # %%
 # Read again it is a graph. A plan of it answers as the network does; ``module()`` makes a network
 # of it that learns.
 
-graph = cnn_ext.onnx.load("digits.onnx")
+graph = cnn_ext.onnx.load(path)
 np.testing.assert_allclose(Plan(graph)(digits.x_test), net(digits.x_test), atol=1e-4)
 for node in graph.nodes:
     print(node.op, graph.shapes[node.output])
@@ -102,7 +107,8 @@ plt.show()
 # ----------------
 # The classes travel with it.
 
-cnn_ext.onnx.export(tuned, "loops.onnx", input_shape=(1, 8, 8))
-plan = Plan(cnn_ext.onnx.load("loops.onnx"))
+cnn_ext.onnx.export(tuned, path, input_shape=(1, 8, 8))
+plan = Plan(cnn_ext.onnx.load(path))
+folder.cleanup()
 np.testing.assert_array_equal(plan.predict(x_test), tuned.eval()(x_test).argmax(axis=1))
 print(plan.task)

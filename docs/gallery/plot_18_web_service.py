@@ -121,16 +121,15 @@ for clients, latencies in measured.items():
 # The histogram
 # -------------
 # The network itself takes microseconds, so what is seen is HTTP, the event loop, and waiting for
-# one's turn: with more clients the rate of answers stays, and each waits longer. Client and server
-# share one Python process here, whose lock lets one of them run at a time; on their own the server
-# does better.
+# one's turn: with more clients each waits longer. Client and server share one Python process here,
+# whose lock lets one of them run at a time; on its own the server does better.
 
 start = time.perf_counter()
 for image in digits.x_test:
     plan.classify(image)
 alone = 1e6 * (time.perf_counter() - start) / len(digits.x_test)
 print(f"the plan alone: {alone:.0f} µs an image")
-assert alone / 1000 < np.median(measured[1])
+assert alone / 1000 < np.median(measured[1]) < np.median(measured[16])
 
 fig, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
 longest = max(np.percentile(latencies, 99.5) for latencies in measured.values())

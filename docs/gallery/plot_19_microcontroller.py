@@ -10,6 +10,7 @@ cross compiler or the emulator is missing, it says so and takes the compiler of 
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -56,18 +57,25 @@ int main(void)
     return 0;
 }
 """
-Path("main.c").write_text(main)
+folder = tempfile.TemporaryDirectory()
+Path(folder.name, "main.c").write_text(main)
+
+
+def run(*command, given=b""):
+    """What a command writes that is given these bytes."""
+    done = subprocess.run(command, input=given, capture_output=True, cwd=folder.name, check=True)
+    return done.stdout
 
 
 def on_target(net):
     """Outputs for the test images, bytes of code with constants, bytes of buffers."""
-    write_c(graph_of(net, (1, 8, 8)), "net.c")
-    subprocess.run([*compiler, "-Os", "-c", "net.c"], check=True)
-    subprocess.run([*compiler, "-Os", "main.c", "net.o", "-o", "digits", "-lm"], check=True)
+
+    write_c(graph_of(net, (1, 8, 8)), Path(folder.name, "net.c"))
+    run(*compiler, "-Os", "-c", "net.c")
+    run(*compiler, "-Os", "main.c", "net.o", "-o", "digits", "-lm")
     images = np.ascontiguousarray(digits.x_test, "<f4").tobytes()
-    ran = subprocess.run([*emulator, "./digits"], input=images, capture_output=True, check=True)
-    outputs = np.frombuffer(ran.stdout, "<f4").reshape(len(digits.x_test), 10)
-    sizes = subprocess.run([size, "net.o"], capture_output=True, text=True, check=True).stdout
+    outputs = np.frombuffer(run(*emulator, "./digits", given=images), "<f4").reshape(-1, 10)
+    sizes = run(size, "net.o").decode()
     text, data, bss = map(int, sizes.splitlines()[1].split()[:3])
     return outputs, text + data, data + bss
 
@@ -101,6 +109,7 @@ for width, (outputs, flash, ram) in found.items():
     adds = networks[width].multiply_adds((1, 8, 8))
     print(f"{width:2} maps: {right:.1%} right, {adds:,} multiply-adds an image")
     print(f"         {flash:,} bytes of flash, {ram:,} of RAM")
+folder.cleanup()
 
 # %%
 # The same answers
@@ -143,7 +152,9 @@ left.minorticks_off()
 left.legend()
 right.plot(flash, accuracy, "o-")
 for width, x, y in zip(widths, flash, accuracy, strict=True):
-    right.annotate(f"{width} maps", (x, y), xytext=(6, -12), textcoords="offset points")
+    right.annotate(
+        f"{width} maps", (x, y), xytext=(-6, -14), textcoords="offset points", ha="center"
+    )
 right.set(xlabel="flash, KB", ylabel="accuracy on the test set, %")
 for ax in (left, right):
     ax.grid(alpha=0.3)
