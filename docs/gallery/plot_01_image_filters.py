@@ -2,14 +2,16 @@
 Filters on a photograph
 =======================
 
-A kernel of nine numbers slides over a picture. At each place its numbers multiply the nine pixels
-below it, and the sum of the products is one pixel of the result:
+A kernel of nine numbers slides over a picture. At each place its numbers multiply the
+nine pixels below it, and the sum of the products is one pixel of the result:
 
 .. math:: y_{p,q} = \\sum_{r,s} x_{p+r,\\,q+s}\\, w_{r,s}
 
-What the sum shows depends on the nine numbers alone. Here they are chosen by hand; on the later
-pages a network learns them.
+What the sum shows depends on the nine numbers alone. Here they are chosen by hand; on
+the later pages a network learns them.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,10 +26,10 @@ grey = photo.mean(axis=2)
 # %%
 # The kernels
 # -----------
-# The sum of a kernel's numbers tells what becomes of an even area, where all nine pixels have the
-# same value: that value times the sum. Sharpen and blur have the sum 1 and leave such an area as it
-# is. Kernels that look for edges have the sum 0 and make it black. The kernel for embossing has the
-# sum 1 as well.
+# The sum of a kernel's numbers tells what becomes of an even area, where all nine
+# pixels have the same value: that value times the sum. Sharpen and blur have the sum 1
+# and leave such an area as it is. Kernels that look for edges have the sum 0 and make
+# it black. The kernel for embossing has the sum 1 as well.
 
 names = [*FILTERS]
 fig, axes = plt.subplots(1, len(names), figsize=(12, 2.4), layout="constrained")
@@ -43,14 +45,16 @@ for ax, name in zip(axes, names, strict=True):
 even = np.full((5, 5), 0.5)
 for name in names:
     kernel_sum = FILTERS[name].sum()
-    np.testing.assert_allclose(ops.correlate2d(even, FILTERS[name], "valid"), 0.5 * kernel_sum)
+    np.testing.assert_allclose(
+        ops.correlate2d(even, FILTERS[name], "valid"), 0.5 * kernel_sum
+    )
 
 # %%
 # The pictures
 # ------------
-# ``mode="same"`` keeps the extent of the picture; pixels beyond its border count as zero. A colour
-# picture is filtered channel by channel. Results of kernels whose sum is 0 have both signs, so zero
-# is shown as grey.
+# ``mode="same"`` keeps the extent of the picture; pixels beyond its border count as
+# zero. A colour picture is filtered channel by channel. Results of kernels whose sum is
+# 0 have both signs, so zero is shown as grey.
 
 fig, axes = plt.subplots(2, 4, figsize=(12, 5), layout="constrained")
 axes = axes.ravel()
@@ -74,9 +78,9 @@ assert np.isclose(blurred[100, 100], grey[99:102, 99:102].mean())
 # %%
 # Vertical and horizontal edges
 # -----------------------------
-# Sobel's kernel is the product of a column that smooths, 1 2 1, and a row that takes the difference
-# of the pixels to the left and to the right. Its transpose finds horizontal edges, and both
-# together give the strength of an edge in any direction,
+# Sobel's kernel is the product of a column that smooths, 1 2 1, and a row that takes
+# the difference of the pixels to the left and to the right. Its transpose finds
+# horizontal edges, and both together give the strength of an edge in any direction,
 #
 # .. math:: g = \sqrt{g_x^2 + g_y^2}.
 #
@@ -92,7 +96,9 @@ fig, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
 titles = "vertical edges, $g_x$", "horizontal edges, $g_y$", "strength, $g$"
 for ax, title, y in zip(axes, titles, (g_x, g_y, np.hypot(g_x, g_y)), strict=True):
     signed = y.min() < 0
-    image = ax.imshow(y, cmap="gray" if signed else "cividis", vmin=-3 if signed else 0, vmax=3)
+    image = ax.imshow(
+        y, cmap="gray" if signed else "cividis", vmin=-3 if signed else 0, vmax=3
+    )
     ax.set(title=title, xticks=[], yticks=[])
     fig.colorbar(image, ax=ax, shrink=0.8)
 plt.show()

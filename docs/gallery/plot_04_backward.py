@@ -2,10 +2,11 @@
 Backward: a full convolution with the rotated kernel
 ====================================================
 
-A layer gets the gradient of the cost at its output, :math:`dy`, and passes on the gradient at its
-input, :math:`dx`. An input pixel takes part in every output whose window covers it, and the window
-that reaches it from the upper left meets it with the *last* weight of the kernel. So the sum over
-all outputs goes through the kernel backwards:
+A layer gets the gradient of the cost at its output, :math:`dy`, and passes on the
+gradient at its input, :math:`dx`. An input pixel takes part in every output whose
+window covers it, and the window that reaches it from the upper left meets it with the
+*last* weight of the kernel. So the sum over all outputs goes through the kernel
+backwards:
 
 .. math:: dx = \\mathrm{full}(dy,\\ \\mathrm{rot}_{180}(w)),
    \\qquad dw_{r,s} = \\sum_{p,q} dy_{p,q}\\, x_{p+r,\\,q+s}.
@@ -38,14 +39,16 @@ dw = ops.correlate2d(x, dy, "valid")  # the second formula: dy slides over the i
 # %%
 # The layer's own backward pass gives the same two arrays.
 
-layer_dx, layer_dw, _ = ops.conv2d_backward(dy[None, None], x[None, None], w[None, None])
+layer_dx, layer_dw, _ = ops.conv2d_backward(
+    dy[None, None], x[None, None], w[None, None]
+)
 assert_allclose(layer_dx[0, 0], dx)
 assert_allclose(layer_dw[0, 0], dw)
 
 # %%
-# Neither formula is needed to measure a gradient. Take the cost :math:`C = \sum_{p,q} dy_{p,q}
-# y_{p,q}`, whose gradient at the output is :math:`dy`, move one number by a little in both
-# directions, and see how much the cost changes.
+# Neither formula is needed to measure a gradient. Take the cost :math:`C = \sum_{p,q}
+# dy_{p,q} y_{p,q}`, whose gradient at the output is :math:`dy`, move one number by a
+# little in both directions, and see how much the cost changes.
 
 
 def cost(x, w):
@@ -66,16 +69,16 @@ assert_allclose(central_differences(lambda x: cost(x, w), x), dx, atol=1e-8)
 assert_allclose(central_differences(lambda w: cost(x, w), w), dw, atol=1e-8)
 
 # %%
-# Convolution proper rotates its kernel, so the gradient at the input is the full convolution in the
-# strict sense of the word.
+# Convolution proper rotates its kernel, so the gradient at the input is the full
+# convolution in the strict sense of the word.
 
 assert_allclose(ops.convolve2d(dy, w, "full"), dx)
 
 # %%
 # Step by step
 # ------------
-# The rotated kernel slides over the gradient, which has two rows and columns of zeros on each side.
-# At each place the sum of the products is one number of :math:`dx`.
+# The rotated kernel slides over the gradient, which has two rows and columns of zeros
+# on each side. At each place the sum of the products is one number of :math:`dx`.
 
 padded = np.pad(dy, 2)
 extreme = abs(dx).max()
@@ -89,12 +92,16 @@ def show(ax, grid, title):
     ax.set(title=title, xticks=[], yticks=[])
 
 
-fig, axes = plt.subplots(1, 4, figsize=(11, 3.6), layout="constrained", width_ratios=[3, 3, 7, 5])
+fig, axes = plt.subplots(
+    1, 4, figsize=(11, 3.6), layout="constrained", width_ratios=[3, 3, 7, 5]
+)
 show(axes[0], w, "kernel")
 show(axes[1], rotated, "rotated by 180°")
 show(axes[2], padded, "gradient at the output, padded")
 show(axes[3], dx, "gradient at the input")
-window = axes[2].add_patch(Rectangle((-0.5, -0.5), 3, 3, fill=False, lw=3, color="#0072B2"))
+window = axes[2].add_patch(
+    Rectangle((-0.5, -0.5), 3, 3, fill=False, lw=3, color="#0072B2")
+)
 covers = {}
 for row, column in np.ndindex(dx.shape):
     cover = Rectangle((column - 0.5, row - 0.5), 1, 1, color="0.9", zorder=3)

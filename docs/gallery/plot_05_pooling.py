@@ -2,9 +2,12 @@
 Pooling
 =======
 
-A pooling layer looks at a feature map through windows and keeps one number of each: the largest or
-the mean. The map becomes smaller, and a feature that moves by a pixel often stays in its window.
+A pooling layer looks at a feature map through windows and keeps one number of each: the
+largest or the mean. The map becomes smaller, and a feature that moves by a pixel often
+stays in its window.
 """
+
+# sphinx_gallery_thumbnail_number = 3
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +18,7 @@ from cnn_ext import datasets, ops
 
 
 def show(ax, grid, title, cmap="cividis", window=2):
-    """A small array as coloured squares with its numbers and the borders of its windows."""
+    """A small array as coloured squares with its numbers and windows."""
     grid = np.asarray(grid)
     middle = (grid.max() + grid.min()) / 2
     ax.imshow(grid, cmap=cmap)
@@ -34,8 +37,12 @@ def show(ax, grid, title, cmap="cividis", window=2):
 # ------------------------
 # Windows of 2 x 2 that do not overlap make a map of 4 x 4 one of 2 x 2.
 
-a = np.array([[29, 15, 28, 184], [0, 100, 70, 38], [12, 12, 7, 2], [12, 12, 45, 6]], float)
-b = np.array([[31, 15, 28, 184], [0, 100, 70, 38], [12, 12, 7, 2], [12, 12, 45, 6]], float)
+a = np.array(
+    [[29, 15, 28, 184], [0, 100, 70, 38], [12, 12, 7, 2], [12, 12, 45, 6]], float
+)
+b = np.array(
+    [[31, 15, 28, 184], [0, 100, 70, 38], [12, 12, 7, 2], [12, 12, 45, 6]], float
+)
 largest, places = ops.max_pool2d(a[None, None], 2, return_indices=True)
 mean = ops.avg_pool2d(b[None, None], 2)
 assert_array_equal(largest[0, 0], [[100, 184], [12, 45]])
@@ -50,10 +57,16 @@ show(axes[3], mean[0, 0], "its means", window=1)
 # %%
 # Windows that hang over the edge
 # -------------------------------
-# A map of 5 x 5 has no place for three whole windows in a row. They are left out, unless
-# ``ceil_mode=True`` keeps them with the pixels that they have.
+# A map of 5 x 5 has no place for three whole windows in a row. They are left out,
+# unless ``ceil_mode=True`` keeps them with the pixels that they have.
 
-face = [[0, 1, 0, 0, 0], [0, 1, 1, 1, 0], [1, 0, 0, 2, 1], [1, 4, 2, 1, 0], [0, 0, 1, 2, 1]]
+face = [
+    [0, 1, 0, 0, 0],
+    [0, 1, 1, 1, 0],
+    [1, 0, 0, 2, 1],
+    [1, 4, 2, 1, 0],
+    [0, 0, 1, 2, 1],
+]
 face = np.array(face, float)
 kept = ops.max_pool2d(face[None, None], 2, ceil_mode=True)
 left_out = ops.max_pool2d(face[None, None], 2)
@@ -68,9 +81,10 @@ show(axes[2], left_out[0, 0], "ceil_mode=False", window=1)
 # %%
 # The way back
 # ------------
-# The largest number of a window alone decided the output, so the whole gradient goes to its place,
-# the first one if several are equal: the lower left window of ``a`` has four times 12. Of a mean
-# every pixel of the window had an equal share, so each gets that share of the gradient.
+# The largest number of a window alone decided the output, so the whole gradient goes to
+# its place, the first one if several are equal: the lower left window of ``a`` has four
+# times 12. Of a mean every pixel of the window had an equal share, so each gets that
+# share of the gradient.
 
 dy = np.array([[1.0, 2.0], [3.0, 4.0]])[None, None]
 to_maximum = ops.max_pool2d_backward(dy, places, (1, 1, 4, 4))[0, 0]
@@ -86,9 +100,9 @@ show(axes[2], spread, "backward of the mean")
 # %%
 # What pooling buys
 # -----------------
-# Move each of the digits by one pixel and compare it with itself. The curve shows the part of a
-# digit that changes, the norm of the difference by the norm of the digit, without pooling and after
-# pooling by windows of 2 x 2 and 4 x 4.
+# Move each of the digits by one pixel and compare it with itself. The curve shows the
+# part of a digit that changes, the norm of the difference by the norm of the digit,
+# without pooling and after pooling by windows of 2 x 2 and 4 x 4.
 
 digits = datasets.digits().x_test  # (N, 1, 8, 8)
 moved = np.pad(digits, ((0, 0), (0, 0), (0, 0), (1, 0)))[..., :-1]
@@ -96,7 +110,9 @@ moved = np.pad(digits, ((0, 0), (0, 0), (0, 0), (1, 0)))[..., :-1]
 
 def change(pool, size):
     before, after = pool(digits, size), pool(moved, size)
-    norms = [np.linalg.norm(y.reshape(len(y), -1), axis=1) for y in (after - before, before)]
+    norms = [
+        np.linalg.norm(y.reshape(len(y), -1), axis=1) for y in (after - before, before)
+    ]
     return (norms[0] / norms[1]).mean()
 
 

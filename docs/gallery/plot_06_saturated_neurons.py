@@ -2,10 +2,10 @@
 Saturated neurons
 =================
 
-A sigmoid neuron that is badly wrong should learn fast. Under the quadratic cost it does the
-opposite: where its output is near 0 or 1 the sigmoid is flat, the neuron is *saturated*, and its
-gradient carries the slope :math:`\\sigma'(z) = a (1 - a)` as a factor. The cross-entropy is the
-cost from whose gradient this factor drops out.
+A sigmoid neuron that is badly wrong should learn fast. Under the quadratic cost it does
+the opposite: where its output is near 0 or 1 the sigmoid is flat, the neuron is
+*saturated*, and its gradient carries the slope :math:`\\sigma'(z) = a (1 - a)` as a
+factor. The cross-entropy is the cost from whose gradient this factor drops out.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +25,8 @@ plt.style.use("tableau-colorblind10")
 #
 #    \begin{align*}
 #    C &= \tfrac12 (y - a)^2, & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
-#    C &= -\left[y \ln a + (1 - y) \ln(1 - a)\right], & \frac{\partial C}{\partial z} &= a - y.
+#    C &= -\left[y \ln a + (1 - y) \ln(1 - a)\right], &
+#    \frac{\partial C}{\partial z} &= a - y.
 #    \end{align*}
 #
 # The target is 0 here, so a large z is a large error.
@@ -48,9 +49,9 @@ ax.grid(alpha=0.3)
 # %%
 # One neuron learns
 # -----------------
-# One input, which is always 1, and the target 0. The first neuron begins with weight 0.6 and bias
-# 0.9, where its output is 0.82; the second with 2 and 2, output 0.98. Both costs have the same
-# learning rate, so that only the gradients differ.
+# One input, which is always 1, and the target 0. The first neuron begins with weight
+# 0.6 and bias 0.9, where its output is 0.82; the second with 2 and 2, output 0.98. Both
+# costs have the same learning rate, so that only the gradients differ.
 
 
 def outputs_while_learning(layers, loss, weight, bias, steps=300):
@@ -77,14 +78,17 @@ for ax, (weight, bias) in zip(axes, [(0.6, 0.9), (2.0, 2.0)], strict=True):
         curve = outputs_while_learning(layers, name, weight, bias)
         ends[name, weight] = curve
         ax.plot(curve, style, label=name.replace("_", " "))
-    ax.set(xlabel="step", title=f"weight {weight:g}, bias {bias:g}: begins at {curve[0]:.2f}")
+    ax.set(
+        xlabel="step",
+        title=f"weight {weight:g}, bias {bias:g}: begins at {curve[0]:.2f}",
+    )
     ax.grid(alpha=0.3)
 axes[0].set(ylabel="output; the target is 0", ylim=(0, 1))
 axes[1].legend()
 
 # %%
-# Under the quadratic cost the neuron that is more wrong stands still at first. Under the
-# cross-entropy it is the fastest where it is most wrong.
+# Under the quadratic cost the neuron that is more wrong stands still at first. Under
+# the cross-entropy it is the fastest where it is most wrong.
 
 for name in ("quadratic", "binary_cross_entropy"):
     curve = ends[name, 2.0]
@@ -93,11 +97,13 @@ assert ends["quadratic", 2.0][50] > 0.95
 assert ends["binary_cross_entropy", 2.0][50] < 0.5
 
 # %%
-# How much slower on average? The slope is at most a quarter, and its mean over all outputs is
+# How much slower on average? The slope is at most a quarter, and its mean over all
+# outputs is
 #
 # .. math:: \int_0^1 a (1 - a)\, da = \tfrac16,
 #
-# so a learning rate for the quadratic cost, divided by six, is a first guess for the cross-entropy.
+# so a learning rate for the quadratic cost, divided by six, is a first guess for the
+# cross-entropy.
 
 midpoints = (np.arange(1000) + 0.5) / 1000
 assert np.isclose((midpoints * (1 - midpoints)).mean(), 1 / 6)
@@ -105,13 +111,17 @@ assert np.isclose((midpoints * (1 - midpoints)).mean(), 1 / 6)
 # %%
 # Targets between 0 and 1
 # -----------------------
-# The cross-entropy is smallest where the output equals the target, for any target from 0 to 1. Its
-# least value is then not 0 but the binary entropy :math:`-[y \ln y + (1 - y) \ln(1 - y)]`.
+# The cross-entropy is smallest where the output equals the target, for any target from
+# 0 to 1. Its least value is then not 0 but the binary entropy :math:`-[y \ln y + (1 -
+# y) \ln(1 - y)]`.
 
 outputs = np.linspace(0.005, 0.995, 199)
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 for target, style in ((0.1, "-"), (0.5, "--"), (0.8, "-.")):
-    costs = [ops.binary_cross_entropy([[np.log(a / (1 - a))]], [[target]])[0] for a in outputs]
+    costs = [
+        ops.binary_cross_entropy([[np.log(a / (1 - a))]], [[target]])[0]
+        for a in outputs
+    ]
     least = int(np.argmin(costs))
     entropy = -(target * np.log(target) + (1 - target) * np.log(1 - target))
     assert np.isclose(outputs[least], target) and np.isclose(costs[least], entropy)

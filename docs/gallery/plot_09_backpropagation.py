@@ -2,10 +2,10 @@
 Backpropagation by hand
 =======================
 
-A network of two inputs, three hidden neurons and two outputs is small enough to compute every
-gradient in a few lines of NumPy. The letters: :math:`z^l = W^l a^{l-1} + b^l` and :math:`a^l =
-\\sigma(z^l)` for layer :math:`l`, and :math:`\\delta^l = \\partial C / \\partial z^l`, the error of
-the layer. Four equations are all of backpropagation:
+A network of two inputs, three hidden neurons and two outputs is small enough to compute
+every gradient in a few lines of NumPy. The letters: :math:`z^l = W^l a^{l-1} + b^l` and
+:math:`a^l = \\sigma(z^l)` for layer :math:`l`, and :math:`\\delta^l = \\partial C /
+\\partial z^l`, the error of the layer. Four equations are all of backpropagation:
 
 .. math::
    :nowrap:
@@ -58,8 +58,9 @@ print("hidden", a[1].round(3), "outputs", a[2].round(3), f"cost {cost:.4f}")
 # %%
 # Backward
 # --------
-# The four equations, from the last layer to the first. With the quadratic cost :math:`\partial C /
-# \partial a = a - y`, and the slope of the sigmoid is :math:`a (1 - a)`.
+# The four equations, from the last layer to the first. With the quadratic cost
+# :math:`\partial C / \partial a = a - y`, and the slope of the sigmoid is :math:`a (1 -
+# a)`.
 
 delta = {2: (a[2] - y) * a[2] * (1 - a[2])}
 delta[1] = W[2].T @ delta[2] * a[1] * (1 - a[1])
@@ -84,8 +85,9 @@ for layer, linear in ((1, net[0]), (2, net[2])):
     assert_allclose(linear.bias.grad, db[layer])
 
 # %%
-# and so do central differences, which know nothing of the chain rule. They need two forward passes
-# for each number that is learned; backpropagation needs one pass back for all of them.
+# and so do central differences, which know nothing of the chain rule. They need two
+# forward passes for each number that is learned; backpropagation needs one pass back
+# for all of them.
 
 by_hand, measured = [], []
 for numbers, gradients in ((W, dW), (b, db)):
@@ -103,8 +105,9 @@ difference = np.abs(np.subtract(measured, by_hand)).max()
 print(f"{len(by_hand)} gradients, which differ by {difference:.0e} at most")
 
 # %%
-# The picture shows the network with the gradient of each weight: the line is wider the more the
-# weight matters. The numbers in the circles are the outputs, those below them the errors.
+# The picture shows the network with the gradient of each weight: the line is wider the
+# more the weight matters. The numbers in the circles are the outputs, those below them
+# the errors.
 
 places = {(1, i): (1.6, 2 - i) for i in range(3)}
 for layer, across in ((0, 0), (2, 3.2)):
@@ -123,7 +126,11 @@ for (layer, i), (across, up) in places.items():
     ax.text(across, up, f"{a[layer][i]:.2f}", ha="center", va="center", zorder=3)
     if layer:
         ax.text(across, up - 0.37, rf"$\delta$ = {delta[layer][i]:.4f}", ha="center")
-ax.set(xlim=(-0.5, 3.8), ylim=(-0.6, 2.5), title="gradients: blue above 0, orange and dashed below")
+ax.set(
+    xlim=(-0.5, 3.8),
+    ylim=(-0.6, 2.5),
+    title="gradients: blue above 0, orange and dashed below",
+)
 ax.text(0, 2.2, "input", ha="center")
 ax.text(3.2, 2.2, f"output; target {y[0]:g}, {y[1]:g}", ha="center")
 ax.set_axis_off()
@@ -131,8 +138,8 @@ ax.set_axis_off()
 # %%
 # Descent
 # -------
-# A step against the gradient, :math:`v' = v - \eta\, \nabla C`, makes the cost smaller: to first
-# order by :math:`\eta \lVert \nabla C \rVert^2`.
+# A step against the gradient, :math:`v' = v - \eta\, \nabla C`, makes the cost smaller:
+# to first order by :math:`\eta \lVert \nabla C \rVert^2`.
 
 norm2 = sum((g**2).sum() for g in (*dW.values(), *db.values()))
 SGD(net.parameters(), lr=0.01).step()

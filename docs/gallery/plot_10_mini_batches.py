@@ -2,13 +2,14 @@
 Mini-batches and learning rates
 ===============================
 
-The gradient of the cost is a mean over all images. Stochastic gradient descent takes the mean over
-a few images instead, a *mini-batch* of m, steps, and goes on with the next few:
+The gradient of the cost is a mean over all images. Stochastic gradient descent takes
+the mean over a few images instead, a *mini-batch* of m, steps, and goes on with the
+next few:
 
 .. math:: v' = v - \\frac{\\eta}{m} \\sum_{\\text{batch}} \\nabla C_x.
 
-When all images were used, in a new random order each time, an *epoch* is over. Two numbers have to
-be chosen: the size of the batch and the learning rate :math:`\\eta`.
+When all images were used, in a new random order each time, an *epoch* is over. Two
+numbers have to be chosen: the size of the batch and the learning rate :math:`\\eta`.
 """
 
 import matplotlib.pyplot as plt
@@ -34,10 +35,10 @@ def trainer_of(lr):
 # %%
 # A batch's gradient is a guess
 # -----------------------------
-# How far is the gradient of a batch from that of all 1,438 images? The picture shows the angle
-# between the two for the weights of the first layer. Four times the images make the guess about
-# twice as good while the angle is small, and cost four times as much: many rough steps beat a few
-# exact ones.
+# How far is the gradient of a batch from that of all 1,438 images? The picture shows
+# the angle between the two for the weights of the first layer. Four times the images
+# make the guess about twice as good while the angle is small, and cost four times as
+# much: many rough steps beat a few exact ones.
 
 
 net = new_net().train()
@@ -63,22 +64,28 @@ assert means == sorted(means, reverse=True)
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 ax.boxplot(angles, tick_labels=sizes)
-ax.set(xlabel="images in a batch", ylabel="angle to the whole gradient, degrees", ylim=0)
+ax.set(
+    xlabel="images in a batch", ylabel="angle to the whole gradient, degrees", ylim=0
+)
 ax.grid(alpha=0.3, axis="y")
 
 # %%
 # The size of a batch
 # -------------------
-# Ten epochs with the same learning rate. All curves have seen the same images; the smaller the
-# batch, the more steps were made on the way.
+# Ten epochs with the same learning rate. All curves have seen the same images; the
+# smaller the batch, the more steps were made on the way.
 
 fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 last = {}
 for batch_size, style in ((8, "-"), (32, "--"), (128, "-."), (len(x), ":")):
-    history = trainer_of(lr=0.05).fit(x, y, epochs=10, batch_size=batch_size, progress=False)
+    history = trainer_of(lr=0.05).fit(
+        x, y, epochs=10, batch_size=batch_size, progress=False
+    )
     last[batch_size] = history["cost"][-1]
     steps = 10 * -(-len(x) // batch_size)
-    ax.plot(range(1, 11), history["cost"], style, lw=2, label=f"{batch_size}: {steps} steps")
+    ax.plot(
+        range(1, 11), history["cost"], style, lw=2, label=f"{batch_size}: {steps} steps"
+    )
 assert last[8] < last[32] < last[128] < last[len(x)]
 ax.set(xlabel="epoch", ylabel="cost of the epoch", ylim=0)
 ax.legend(title="images in a batch")
@@ -87,9 +94,9 @@ ax.grid(alpha=0.3)
 # %%
 # The learning rate
 # -----------------
-# Batches of 32. A rate that is too small wastes the epochs. One that is too large leaps across the
-# valley, lands higher than it was, and the network ends up guessing: ten classes that are equally
-# likely cost :math:`\ln 10 = 2.3`.
+# Batches of 32. A rate that is too small wastes the epochs. One that is too large leaps
+# across the valley, lands higher than it was, and the network ends up guessing: ten
+# classes that are equally likely cost :math:`\ln 10 = 2.3`.
 
 fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 for lr, style in ((0.001, ":"), (0.01, "-."), (0.1, "-"), (1.0, "--")):
@@ -103,22 +110,25 @@ ax.legend(title="learning rate")
 ax.grid(alpha=0.3)
 
 # %%
-# To find it without such a series, let the rate rise from step to step and watch the cost (Smith
-# 2017). ``learning_rate_finder`` does this with a copy of the network. Where the curve falls
-# fastest is a good rate to begin with; a little to the left of where it rises is the limit.
+# To find it without such a series, let the rate rise from step to step and watch the
+# cost (Smith 2017). ``learning_rate_finder`` does this with a copy of the network.
+# Where the curve falls fastest is a good rate to begin with; a little to the left of
+# where it rises is the limit.
 
 found = learning_rate_finder(trainer_of(lr=0.1), x, y, lowest=1e-3, batch_size=32)
 assert 0.01 < found.suggestion < 1
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 ax.semilogx(found.rates, found.costs)
-ax.axvline(found.suggestion, ls="--", color="C1", label=f"suggestion: {found.suggestion:.2g}")
+ax.axvline(
+    found.suggestion, ls="--", color="C1", label=f"suggestion: {found.suggestion:.2g}"
+)
 ax.set(xlabel="learning rate", ylabel="smoothed cost", ylim=(0, 4))
 ax.legend()
 ax.grid(alpha=0.3)
 
 # %%
-# In practice the rate changes along the way. ``fit(schedule="one-cycle")`` begins low, rises to the
-# given rate, and ends near zero, where small steps settle into the valley.
+# In practice the rate changes along the way. ``fit(schedule="one-cycle")`` begins low,
+# rises to the given rate, and ends near zero, where small steps settle into the valley.
 
 plt.show()

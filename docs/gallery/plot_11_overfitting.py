@@ -2,16 +2,24 @@
 Overfitting, watched on a validation set
 ========================================
 
-A network with more weights than images can learn its images by heart. The cost on them goes to
-zero, and says nothing about images that it has never seen. A *validation set* is kept aside: never
-used for descent, but looked at after each epoch. Where its cost begins to rise, the network has
-begun to learn the images instead of the digits.
+A network with more weights than images can learn its images by heart. The cost on them
+goes to zero, and says nothing about images that it has never seen. A *validation set*
+is kept aside: never used for descent, but looked at after each epoch. Where its cost
+begins to rise, the network has begun to learn the images instead of the digits.
 """
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnn_ext import SGD, Dropout, EarlyStopping, Sequential, Trainer, architectures, datasets
+from cnn_ext import (
+    SGD,
+    Dropout,
+    EarlyStopping,
+    Sequential,
+    Trainer,
+    architectures,
+    datasets,
+)
 from cnn_ext.augment import RandomAffine
 
 plt.style.use("tableau-colorblind10")
@@ -19,8 +27,8 @@ plt.style.use("tableau-colorblind10")
 # %%
 # Three parts
 # -----------
-# 100 digits to learn from, the next 700 to watch by, and the test set, which is touched once, at
-# the end.
+# 100 digits to learn from, the next 700 to watch by, and the test set, which is touched
+# once, at the end.
 
 digits = datasets.digits()
 x, y = digits.x_train[:100], digits.y_train[:100]
@@ -45,9 +53,10 @@ print(f"{weights:,} weights, {len(x)} images")
 # %%
 # Two costs that part
 # -------------------
-# On the images that are learned the cost falls all the time. On the validation images it falls,
-# reaches its lowest point, and rises. The accuracy there hardly suffers: the network makes the same
-# mistakes, only surer and surer of them, which the cost notices and the accuracy does not.
+# On the images that are learned the cost falls all the time. On the validation images
+# it falls, reaches its lowest point, and rises. The accuracy there hardly suffers: the
+# network makes the same mistakes, only surer and surer of them, which the cost notices
+# and the accuracy does not.
 
 validation = history["validation_cost"]
 best = int(np.argmin(validation))
@@ -69,21 +78,23 @@ for ax in axes:
 # %%
 # Stop in time
 # ------------
-# ``EarlyStopping`` watches the validation cost, waits for a number of epochs without a better one,
-# and takes the weights of the best.
+# ``EarlyStopping`` watches the validation cost, waits for a number of epochs without a
+# better one, and takes the weights of the best.
 
 stopped, short = trained(early_stopping=EarlyStopping(10))
 assert short.stopped == "early" and len(short) < 60
 kept = stopped.evaluate(*watched)["cost"]
 assert np.isclose(kept, min(short["validation_cost"]))
-print(f"stopped after epoch {len(short)}, kept the weights of validation cost {kept:.3f}")
+print(
+    f"stopped after epoch {len(short)}, kept the weights of validation cost {kept:.3f}"
+)
 
 # %%
 # Make it harder to learn by heart
 # --------------------------------
-# *Weight decay* draws the weights to zero, *dropout* hides random neurons in every step, and
-# *augmentation* never shows the same image twice: each digit is turned, moved and scaled a little,
-# anew in every epoch.
+# *Weight decay* draws the weights to zero, *dropout* hides random neurons in every
+# step, and *augmentation* never shows the same image twice: each digit is turned, moved
+# and scaled a little, anew in every epoch.
 
 ways = {
     "nothing": {},
@@ -97,16 +108,25 @@ for (name, options), style in zip(ways.items(), ("-", "--", "-.", ":"), strict=T
     trainer, history = trained(**options)
     costs[name] = np.array(history["validation_cost"])
     accuracy = trainer.evaluate(digits.x_test, digits.y_test)["accuracy"]
-    ax.plot(epochs, costs[name], style, lw=2, label=f"{name}: {accuracy:.1%} of the test right")
+    ax.plot(
+        epochs,
+        costs[name],
+        style,
+        lw=2,
+        label=f"{name}: {accuracy:.1%} of the test right",
+    )
 ax.set(xlabel="epoch", ylabel="validation cost", ylim=(0, 1.6))
 ax.legend()
 ax.grid(alpha=0.3)
 
 # %%
-# With weight decay the cost rises less, with dropout its lowest point is lower. Augmentation helps
-# most: its cost falls below the lowest point of all others, and stays there.
+# With weight decay the cost rises less, with dropout its lowest point is lower.
+# Augmentation helps most: its cost falls below the lowest point of all others, and
+# stays there.
 
 assert costs["weight decay"][-1] < costs["nothing"][-1]
 assert costs["dropout"].min() < costs["nothing"].min()
-assert costs["augmentation"][-10:].mean() < min(costs[name].min() for name in [*ways][:3])
+assert costs["augmentation"][-10:].mean() < min(
+    costs[name].min() for name in [*ways][:3]
+)
 plt.show()

@@ -2,14 +2,15 @@
 Colour images
 =============
 
-A colour image has three channels, red, green and blue. A kernel of the first layer then has three
-planes, one for each channel, and the sum runs over them too:
+A colour image has three channels, red, green and blue. A kernel of the first layer then
+has three planes, one for each channel, and the sum runs over them too:
 
 .. math:: y_{k,p,q} = b_k + \\sum_{c,r,s} x_{c,\\,p+r,\\,q+s}\\, w_{k,c,r,s}.
 
-Nothing else changes. Here a network learns which region of two photographs a small tile comes from.
-With ``CNN_EXT_GALLERY=full`` it learns CIFAR-10 instead, from the folder that ``CNN_EXT_CIFAR10``
-names: its binary files, or pictures in one sub-folder for each class.
+Nothing else changes. Here a network learns which region of two photographs a small tile
+comes from. With ``CNN_EXT_GALLERY=full`` it learns CIFAR-10 instead, from the folder
+that ``CNN_EXT_CIFAR10`` names: its binary files, or pictures in one sub-folder for each
+class.
 """
 
 import os
@@ -26,8 +27,8 @@ FULL = os.environ.get("CNN_EXT_GALLERY") == "full"
 # %%
 # The images
 # ----------
-# Six regions of the photographs are the classes. Each is cut into tiles of 8 x 8 pixels, of which
-# 150 are learned from and 50 are for the test.
+# Six regions of the photographs are the classes. Each is cut into tiles of 8 x 8
+# pixels, of which 150 are learned from and 50 are for the test.
 
 regions = {  # photograph, rows, columns
     "sky": ("china.jpg", slice(0, 180), slice(340, 600)),
@@ -54,13 +55,19 @@ if FULL:
 else:
     rng, classes = np.random.default_rng(0), tuple(regions)
     cut = [tiles(*region) for region in regions.values()]
-    x, x_test = (np.concatenate([t[part] for t in cut]) for part in (slice(150), slice(150, 200)))
+    x, x_test = (
+        np.concatenate([t[part] for t in cut]) for part in (slice(150), slice(150, 200))
+    )
     y, y_test = np.arange(6).repeat(150), np.arange(6).repeat(50)
 print(f"{len(x):,} images of {x.shape[1:]}, {x.dtype}; {len(x_test):,} for the test")
 
-fig, axes = plt.subplots(2, len(classes), figsize=(1.5 * len(classes), 3.3), layout="constrained")
+fig, axes = plt.subplots(
+    2, len(classes), figsize=(1.5 * len(classes), 3.3), layout="constrained"
+)
 for (row, number), ax in np.ndenumerate(axes):
-    ax.imshow(x[np.flatnonzero(y == number)[row]].transpose(1, 2, 0))  # (C, H, W) to (H, W, C)
+    ax.imshow(
+        x[np.flatnonzero(y == number)[row]].transpose(1, 2, 0)
+    )  # (C, H, W) to (H, W, C)
     ax.set(xticks=[], yticks=[])
     if row == 0:
         ax.set_title(classes[number], fontsize=10)
@@ -68,20 +75,30 @@ for (row, number), ax in np.ndenumerate(axes):
 # %%
 # In colour and in grey
 # ---------------------
-# The same network, once with three channels and once with their mean alone. Mirror images and small
-# shifts are other images of the same thing.
+# The same network, once with three channels and once with their mean alone. Mirror
+# images and small shifts are other images of the same thing.
 
 
 def trained(x, y):
     C, H, W = x.shape[1:]
     net = architectures.build(
-        "plain3" if FULL else "plain2", (C, H, W), len(classes), rng=np.random.default_rng(0)
+        "plain3" if FULL else "plain2",
+        (C, H, W),
+        len(classes),
+        rng=np.random.default_rng(0),
     )
     trainer = Trainer(net, optimizer=SGD(net, lr=0.05, momentum=0.9, weight_decay=5e-4))
     changes = [augment.RandomHorizontalFlip(), augment.RandomShift(H // 8, "edge")]
-    options = {"epochs": 20, "batch_size": 64} if FULL else {"epochs": 15, "batch_size": 32}
+    options = (
+        {"epochs": 20, "batch_size": 64} if FULL else {"epochs": 15, "batch_size": 32}
+    )
     history = trainer.fit(
-        x / np.float32(255), y, augment=changes, schedule="one-cycle", progress=False, **options
+        x / np.float32(255),
+        y,
+        augment=changes,
+        schedule="one-cycle",
+        progress=False,
+        **options,
     )
     return trainer, history
 
@@ -101,8 +118,18 @@ print(f"colour {accuracy:.1%}, grey {grey_accuracy:.1%}")
 assert accuracy > grey_accuracy and accuracy > 0.8
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-ax.plot(history["number"], history["cost"], "o-", label=f"colour: {accuracy:.1%} of the test right")
-ax.plot(grey_history["number"], grey_history["cost"], "s--", label=f"grey: {grey_accuracy:.1%}")
+ax.plot(
+    history["number"],
+    history["cost"],
+    "o-",
+    label=f"colour: {accuracy:.1%} of the test right",
+)
+ax.plot(
+    grey_history["number"],
+    grey_history["cost"],
+    "s--",
+    label=f"grey: {grey_accuracy:.1%}",
+)
 ax.set(xlabel="epoch", ylabel="cost on augmented images", ylim=0)
 ax.legend()
 ax.grid(alpha=0.3)
@@ -112,10 +139,10 @@ ax.grid(alpha=0.3)
 #
 # Kernels in colour
 # -----------------
-# A kernel over three channels can be shown as a small colour image: grey is 0, and a plane's
-# numbers are the strengths of its colour. A kernel of one colour all over answers to that colour,
-# one with a dark and a bright side to an edge. After a short training many still look as they
-# began.
+# A kernel over three channels can be shown as a small colour image: grey is 0, and a
+# plane's numbers are the strengths of its colour. A kernel of one colour all over
+# answers to that colour, one with a dark and a bright side to an edge. After a short
+# training many still look as they began.
 
 weight = in_colour.net[0].weight.data  # (K, 3, R, S)
 fig, axes = plt.subplots(2, 8, figsize=(10, 2.8), layout="constrained")
@@ -134,5 +161,7 @@ for ax in axes:
     ax.set_axis_off()
 for image, ax in zip(wrong, axes, strict=False):
     ax.imshow(x_test[image].transpose(1, 2, 0))
-    ax.set_title(f"{classes[guesses[image]]},\nnot {classes[y_test[image]]}", fontsize=9)
+    ax.set_title(
+        f"{classes[guesses[image]]},\nnot {classes[y_test[image]]}", fontsize=9
+    )
 plt.show()

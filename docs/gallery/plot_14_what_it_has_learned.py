@@ -2,9 +2,11 @@
 What has a network learned?
 ===========================
 
-Five looks into a trained network: its kernels, the maps that an image causes, the pixels that its
-answer depends on, the images that excite a map most, and its mistakes.
+Five looks into a trained network: its kernels, the maps that an image causes, the
+pixels that its answer depends on, the images that excite a map most, and its mistakes.
 """
+
+# sphinx_gallery_thumbnail_number = 5
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +18,12 @@ digits = datasets.digits()
 net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0))
 trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.05, momentum=0.9))
 trainer.fit(
-    digits.x_train, digits.y_train, epochs=10, batch_size=32, schedule="one-cycle", progress=False
+    digits.x_train,
+    digits.y_train,
+    epochs=10,
+    batch_size=32,
+    schedule="one-cycle",
+    progress=False,
 )
 print(trainer.evaluate(digits.x_test, digits.y_test))
 
@@ -25,7 +32,9 @@ def tiles(images, titles=(), columns=8, **options):
     """Small images side by side, without axes."""
     rows = -(-len(images) // columns)
     size = columns * 1.25, rows * (1.5 if len(titles) else 1.25)
-    _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    _, axes = plt.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False
+    )
     for ax in axes.ravel():
         ax.set_axis_off()
     for number, (image, ax) in enumerate(zip(images, axes.ravel(), strict=False)):
@@ -38,9 +47,9 @@ def tiles(images, titles=(), columns=8, **options):
 # %%
 # Kernels
 # -------
-# Those of the first layer look at pixels, so they can be read as pictures, violet above zero and
-# orange below. A kernel that is violet on one side and orange on the other answers to an edge
-# there.
+# Those of the first layer look at pixels, so they can be read as pictures, violet above
+# zero and orange below. A kernel that is violet on one side and orange on the other
+# answers to an edge there.
 
 kernels = net[0].weight.data[:, 0]
 extreme = abs(kernels).max()
@@ -49,8 +58,8 @@ tiles(kernels, cmap="PuOr", vmin=-extreme, vmax=extreme)
 # %%
 # Maps
 # ----
-# What an image causes in the first layer, after the ReLU: bright is where a detector found
-# something.
+# What an image causes in the first layer, after the ReLU: bright is where a detector
+# found something.
 
 image = digits.x_test[np.flatnonzero(digits.y_test == 3)[0]]
 maps = net.activations(image[None])
@@ -61,9 +70,9 @@ tiles(maps[1][0], cmap="viridis")
 # %%
 # Saliency: the gradient at the input
 # -----------------------------------
-# The way back does not end at the weights. Its last step gives the gradient at the input: how much
-# each pixel would change the output of a class (Simonyan et al. 2014). The gradient at the output
-# is 1 for that class and 0 for the others.
+# The way back does not end at the weights. Its last step gives the gradient at the
+# input: how much each pixel would change the output of a class (Simonyan et al. 2014).
+# The gradient at the output is 1 for that class and 0 for the others.
 
 
 def of_class(outputs, classes):
@@ -89,23 +98,25 @@ extreme = abs(dx).max()
 tiles([*dx[:, 0]], cmap="PuOr", vmin=-extreme, vmax=extreme)
 
 # %%
-# Violet pixels would speak for the digit if they were darker, orange ones against it: those in the
-# hole of the zero, for instance.
+# Violet pixels would speak for the digit if they were darker, orange ones against it:
+# those in the hole of the zero, for instance.
 
 assert classes[0] == 0 and dx[0, 0, 2:6, 3:5].mean() < 0
 
 # %%
 # Grad-CAM
 # --------
-# Single pixels are a restless picture. Grad-CAM (Selvaraju et al. 2017) asks the maps of the last
-# convolution instead. The mean gradient of a map tells how much it matters for the class, and the
-# maps, added with these weights, show where the network saw it, here below the outlines of the
-# digits:
+# Single pixels are a restless picture. Grad-CAM (Selvaraju et al. 2017) asks the maps
+# of the last convolution instead. The mean gradient of a map tells how much it matters
+# for the class, and the maps, added with these weights, show where the network saw it,
+# here below the outlines of the digits:
 #
-# .. math:: \alpha_k = \frac{1}{PQ} \sum_{p,q} \frac{\partial z_y}{\partial A_{k,p,q}}, \qquad
+# .. math:: \alpha_k = \frac{1}{PQ} \sum_{p,q}
+#    \frac{\partial z_y}{\partial A_{k,p,q}}, \qquad
 #    L = \max\Bigl(0, \sum_k \alpha_k A_k\Bigr).
 #
-# The network is cut in two behind that layer; the way back through the rest gives the gradients.
+# The network is cut in two behind that layer; the way back through the rest gives the
+# gradients.
 
 body, rest = net[:4], net[4:]
 A = body(x)
@@ -121,8 +132,9 @@ for ax, picture in zip(axes, x[:, 0], strict=True):
 # %%
 # The images that excite a map most
 # ---------------------------------
-# Four maps of the second convolution, a row for each, with the eight test images that have the
-# largest numbers in them. The frame is what the unit at that place sees, 5 x 5 pixels.
+# Four maps of the second convolution, a row for each, with the eight test images that
+# have the largest numbers in them. The frame is what the unit at that place sees, 5 x 5
+# pixels.
 
 A = body(digits.x_test)
 strongest = A.max(axis=(2, 3))  # (N, K)
@@ -131,13 +143,16 @@ best = np.argsort(-strongest[:, chosen], axis=0)[:8].T  # (4, 8)
 axes = tiles([*digits.x_test[best.ravel(), 0]], cmap="gray_r")
 for ax, k, n in zip(axes, chosen.repeat(8), best.ravel(), strict=True):
     row, column = np.unravel_index(A[n, k].argmax(), (8, 8))
-    ax.add_patch(Rectangle((column - 2.5, row - 2.5), 5, 5, fill=False, lw=2, color="#D55E00"))
+    ax.add_patch(
+        Rectangle((column - 2.5, row - 2.5), 5, 5, fill=False, lw=2, color="#D55E00")
+    )
     ax.set(xlim=(-0.5, 7.5), ylim=(7.5, -0.5))
 
 # %%
 # Mistakes
 # --------
-# Which digits are taken for which, and the images themselves, the surest mistakes first.
+# Which digits are taken for which, and the images themselves, the surest mistakes
+# first.
 
 probabilities = trainer.predict_proba(digits.x_test)
 guesses = probabilities.argmax(axis=1)
@@ -158,7 +173,7 @@ titles = [f"{guesses[n]}, not {digits.y_test[n]}" for n in wrong]
 tiles([*digits.x_test[wrong, 0]], titles, cmap="gray_r")
 
 # %%
-# The module ``cnn_ext.plot`` and the command ``cnn-ext plot`` draw kernels, maps, mistakes and the
-# confusion of any network in one call.
+# The module ``cnn_ext.plot`` and the command ``cnn-ext plot`` draw kernels, maps,
+# mistakes and the confusion of any network in one call.
 
 plt.show()

@@ -2,20 +2,32 @@
 Signals of sensors
 ==================
 
-A sequence is an image of one row. A one-dimensional convolution slides along time, over as many
-channels as there are sensors:
+A sequence is an image of one row. A one-dimensional convolution slides along time, over
+as many channels as there are sensors:
 
 .. math:: y_{k,p} = b_k + \\sum_{c,r} x_{c,\\,p+r}\\, w_{k,c,r}.
 
-The task is that of a wristwatch: tell from the three axes of an accelerometer whether its wearer
-rests, walks, runs or has fallen. The signals are made here, with a random tempo, strength,
-direction and moment, and noise on top.
+The task is that of a wristwatch: tell from the three axes of an accelerometer whether
+its wearer rests, walks, runs or has fallen. The signals are made here, with a random
+tempo, strength, direction and moment, and noise on top.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnn_ext import SGD, Conv1d, Flatten, Linear, MaxPool1d, ReLU, Sequential, Trainer, metrics
+from cnn_ext import (
+    SGD,
+    Conv1d,
+    Flatten,
+    Linear,
+    MaxPool1d,
+    ReLU,
+    Sequential,
+    Trainer,
+    metrics,
+)
 
 plt.style.use("tableau-colorblind10")
 rng = np.random.default_rng(0)
@@ -25,8 +37,8 @@ CLASSES = "rest", "walk", "run", "fall"
 # %%
 # The signals
 # -----------
-# The watch is worn at any angle, so each signal along the vertical is turned into a random
-# direction of the sensor's three axes. Gravity, 1 g, is always there.
+# The watch is worn at any angle, so each signal along the vertical is turned into a
+# random direction of the sensor's three axes. Gravity, 1 g, is always there.
 
 
 def recordings(count):
@@ -38,10 +50,14 @@ def recordings(count):
         phase = rng.uniform(0, 2 * np.pi)
         if CLASSES[name] == "walk":
             steps = 2 * np.pi * rng.uniform(1.6, 2.2) * t + phase
-            vertical += rng.uniform(0.2, 0.5) * (np.sin(steps) + 0.4 * np.sin(2 * steps))
+            vertical += rng.uniform(0.2, 0.5) * (
+                np.sin(steps) + 0.4 * np.sin(2 * steps)
+            )
         elif CLASSES[name] == "run":
             steps = 2 * np.pi * rng.uniform(2.6, 3.4) * t + phase
-            vertical += rng.uniform(0.3, 0.8) * (np.sin(steps) + 0.4 * np.sin(2 * steps))
+            vertical += rng.uniform(0.3, 0.8) * (
+                np.sin(steps) + 0.4 * np.sin(2 * steps)
+            )
         elif CLASSES[name] == "fall":
             start = rng.integers(10, LENGTH - 30)
             vertical[start : start + 12] = 0  # nothing carries the watch
@@ -55,11 +71,18 @@ def recordings(count):
 x, y = recordings(1200)
 x_test, y_test = recordings(400)
 
-fig, axes = plt.subplots(2, 2, figsize=(10, 4.6), layout="constrained", sharex=True, sharey=True)
+fig, axes = plt.subplots(
+    2, 2, figsize=(10, 4.6), layout="constrained", sharex=True, sharey=True
+)
 seconds = np.arange(LENGTH) / RATE
 for number, (name, ax) in enumerate(zip(CLASSES, axes.ravel(), strict=True)):
     for axis, style in zip("xyz", ("-", "--", ":"), strict=True):
-        ax.plot(seconds, x[np.flatnonzero(y == number)[0], "xyz".index(axis)], style, label=axis)
+        ax.plot(
+            seconds,
+            x[np.flatnonzero(y == number)[0], "xyz".index(axis)],
+            style,
+            label=axis,
+        )
     ax.set_title(name)
     ax.grid(alpha=0.3)
 for ax in axes[1]:
@@ -71,9 +94,10 @@ axes[0, 0].legend(ncols=3)
 # %%
 # Two networks
 # ------------
-# The first sees all numbers at once: a fully connected network has to learn each pattern at each
-# moment and in each direction anew. The second slides small detectors along the time, nine samples
-# wide. Pooling makes the sequence shorter, so that the next detectors see longer stretches.
+# The first sees all numbers at once: a fully connected network has to learn each
+# pattern at each moment and in each direction anew. The second slides small detectors
+# along the time, nine samples wide. Pooling makes the sequence shorter, so that the
+# next detectors see longer stretches.
 
 full = Sequential(Flatten(), Linear(3 * LENGTH, 64), ReLU(), Linear(64, 4))
 sliding = Sequential(
@@ -84,7 +108,10 @@ sliding = Sequential(
 
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 accuracies = {}
-for name, net, style in (("fully connected", full, "s--"), ("convolutional", sliding, "o-")):
+for name, net, style in (
+    ("fully connected", full, "s--"),
+    ("convolutional", sliding, "o-"),
+):
     net.initialize("he", np.random.default_rng(0))
     trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.02, momentum=0.9))
     history = trainer.fit(
@@ -95,7 +122,12 @@ for name, net, style in (("fully connected", full, "s--"), ("convolutional", sli
     weights = sum(p.data.size for p in net.parameters())
     label = f"{name}, {weights:,} weights: {accuracies[name]:.1%}"
     ax.plot(history["number"], history["validation_accuracy"], style, label=label)
-ax.set(xlabel="epoch", ylabel="accuracy on new signals", ylim=(0, 1.02), xticks=[1, 5, 10, 15, 20])
+ax.set(
+    xlabel="epoch",
+    ylabel="accuracy on new signals",
+    ylim=(0, 1.02),
+    xticks=[1, 5, 10, 15, 20],
+)
 ax.legend()
 ax.grid(alpha=0.3)
 assert accuracies["convolutional"] > accuracies["fully connected"] + 0.05
@@ -117,8 +149,8 @@ ax.set(xlabel="guess", ylabel="true class")
 # %%
 # Where it looks
 # --------------
-# The gradient at the input tells which samples the answer "fall" depends on. They are those of the
-# fall and of the impact.
+# The gradient at the input tells which samples the answer "fall" depends on. They are
+# those of the fall and of the impact.
 
 falls = x_test[y_test == 3]
 sliding.train()

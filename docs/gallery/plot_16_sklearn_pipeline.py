@@ -2,10 +2,13 @@
 A network in a scikit-learn pipeline
 ====================================
 
-``CNNClassifier`` is an estimator like those of scikit-learn, so all that the library does with
-estimators it does with a network: pipelines, cross-validation, searches, and its displays. Beside
-it stand a support vector machine and the vote of the nearest neighbours.
+``CNNClassifier`` is an estimator like those of scikit-learn, so all that the library
+does with estimators it does with a network: pipelines, cross-validation, searches, and
+its displays. Beside it stand a support vector machine and the vote of the nearest
+neighbours.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,12 +29,13 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, strati
 # %%
 # A pipeline
 # ----------
-# scikit-learn's data are rows. ``image_shape`` tells how the 64 numbers of a row are an image;
-# behind any step that keeps the pixels in their places the network still sees it. The step before
-# it here takes square roots, which brings out the faint strokes.
+# scikit-learn's data are rows. ``image_shape`` tells how the 64 numbers of a row are an
+# image; behind any step that keeps the pixels in their places the network still sees
+# it. The step before it here takes square roots, which brings out the faint strokes.
 
 network = make_pipeline(
-    FunctionTransformer(np.sqrt), CNNClassifier(image_shape=(8, 8), max_iter=10, random_state=0)
+    FunctionTransformer(np.sqrt),
+    CNNClassifier(image_shape=(8, 8), max_iter=10, random_state=0),
 )
 network.fit(X_train, y_train)
 print(f"{network.score(X_test, y_test):.2%} of {len(y_test)} test images")
@@ -40,15 +44,17 @@ assert network.score(X_test, y_test) > 0.97
 # %%
 # Cross-validation
 # ----------------
-# Three classifiers on the same five folds. On digits as small as these they come out close
-# together.
+# Three classifiers on the same five folds. On digits as small as these they come out
+# close together.
 
 classifiers = {
     "CNNClassifier": network,
     "SVC": make_pipeline(StandardScaler(), SVC()),
     "KNeighborsClassifier": KNeighborsClassifier(),
 }
-scores = {name: cross_val_score(c, X_train, y_train, cv=5) for name, c in classifiers.items()}
+scores = {
+    name: cross_val_score(c, X_train, y_train, cv=5) for name, c in classifiers.items()
+}
 for name, values in scores.items():
     print(f"{name}: {values.mean():.2%} +- {values.std():.2%}")
 assert scores["CNNClassifier"].mean() > 0.97
@@ -65,8 +71,8 @@ ax.grid(alpha=0.3, axis="x")
 # %%
 # A search
 # --------
-# ``GridSearchCV`` tries every pair of learning rate and weight decay. The names of the arguments
-# are those of ``MLPClassifier``, with the name of the step in front.
+# ``GridSearchCV`` tries every pair of learning rate and weight decay. The names of the
+# arguments are those of ``MLPClassifier``, with the name of the step in front.
 
 search = GridSearchCV(
     network,
@@ -102,7 +108,8 @@ ConfusionMatrixDisplay.from_estimator(
 ax.set_title(f"{search.score(X_test, y_test):.2%} of the test images")
 
 # %%
-# The network itself is ``search.best_estimator_[-1].net_``; ``export_onnx`` and ``export_c`` of the
-# estimator write it as a file that takes what the step before it gives.
+# The network itself is ``search.best_estimator_[-1].net_``; ``export_onnx`` and
+# ``export_c`` of the estimator write it as a file that takes what the step before it
+# gives.
 
 plt.show()

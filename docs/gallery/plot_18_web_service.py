@@ -2,10 +2,11 @@
 A web service under load
 ========================
 
-A trained network answers over HTTP. A plan, the compiled form of a network, never changes and may
-be called by any number of threads, so the service is a function of few lines. How long does an
-answer take, and what happens when many ask at once? This page starts a real server on this machine
-and asks it. It needs ``pip install fastapi uvicorn httpx``.
+A trained network answers over HTTP. A plan, the compiled form of a network, never
+changes and may be called by any number of threads, so the service is a function of few
+lines. How long does an answer take, and what happens when many ask at once? This page
+starts a real server on this machine and asks it. It needs ``pip install fastapi uvicorn
+httpx``.
 """
 
 import threading
@@ -28,16 +29,21 @@ plt.style.use("tableau-colorblind10")
 digits = datasets.digits()
 net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0))
 Trainer(net).fit(
-    digits.x_train, digits.y_train, epochs=10, batch_size=32, schedule="one-cycle", progress=False
+    digits.x_train,
+    digits.y_train,
+    epochs=10,
+    batch_size=32,
+    schedule="one-cycle",
+    progress=False,
 )
 plan = net.compile()
 
 # %%
 # The service
 # -----------
-# A request brings 64 numbers of four bytes. Whatever has another length is refused, with a message
-# that says what was expected. One image takes microseconds, less than handing it to another thread
-# would, so the function computes where it is called.
+# A request brings 64 numbers of four bytes. Whatever has another length is refused,
+# with a message that says what was expected. One image takes microseconds, less than
+# handing it to another thread would, so the function computes where it is called.
 
 app = FastAPI()
 SIZE = 4 * 64
@@ -47,12 +53,16 @@ SIZE = 4 * 64
 async def digit(request: Request):
     body = await request.body()
     if len(body) != SIZE:
-        raise HTTPException(422, f"body: expected {SIZE} bytes, float32, got {len(body)}")
+        raise HTTPException(
+            422, f"body: expected {SIZE} bytes, float32, got {len(body)}"
+        )
     label, probability = plan.classify(np.frombuffer(body, "<f4").reshape(1, 8, 8))
     return {"digit": label, "probability": round(probability, 4)}
 
 
-server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+server = uvicorn.Server(
+    uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+)
 thread = threading.Thread(target=server.run, daemon=True)
 thread.start()
 while not server.started:
@@ -74,8 +84,9 @@ assert (right.status_code, wrong.status_code) == (200, 422)
 # %%
 # The load
 # --------
-# Each client is a thread that keeps its connection, sends the next image as soon as it has the
-# answer to the last, and notes how long it waited. All answers must be those of the plan.
+# Each client is a thread that keeps its connection, sends the next image as soon as it
+# has the answer to the last, and notes how long it waited. All answers must be those of
+# the plan.
 
 answers = plan.predict(digits.x_test)
 
@@ -113,16 +124,17 @@ thread.join()
 for clients, latencies in measured.items():
     half, most, nearly_all = np.percentile(latencies, [50, 90, 99])
     print(
-        f"{clients:2} clients: {rates[clients]:.0f} answers/s; half within {half:.1f} ms, "
-        f"90 % within {most:.1f} ms, 99 % within {nearly_all:.1f} ms"
+        f"{clients:2} clients, {rates[clients]:.0f} answers/s: "
+        f"half within {half:.1f} ms, 90 % {most:.1f} ms, 99 % {nearly_all:.1f} ms"
     )
 
 # %%
 # The histogram
 # -------------
-# The network itself takes microseconds, so what is seen is HTTP, the event loop, and waiting for
-# one's turn: with more clients each waits longer. Client and server share one Python process here,
-# whose lock lets one of them run at a time; on its own the server does better.
+# The network itself takes microseconds, so what is seen is HTTP, the event loop, and
+# waiting for one's turn: with more clients each waits longer. Client and server share
+# one Python process here, whose lock lets one of them run at a time; on its own the
+# server does better.
 
 start = time.perf_counter()
 for image in digits.x_test:
@@ -134,8 +146,12 @@ assert alone / 1000 < np.median(measured[1]) < np.median(measured[16])
 fig, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
 longest = max(np.percentile(latencies, 99.5) for latencies in measured.values())
 bins = np.geomspace(min(map(np.min, measured.values())), longest, 60)
-for (clients, latencies), style in zip(measured.items(), ("-", "--", "-."), strict=True):
-    label = f"{clients} client{'s' if clients > 1 else ''}: {rates[clients]:.0f} answers/s"
+for (clients, latencies), style in zip(
+    measured.items(), ("-", "--", "-."), strict=True
+):
+    label = (
+        f"{clients} client{'s' if clients > 1 else ''}: {rates[clients]:.0f} answers/s"
+    )
     ax.hist(latencies, bins, histtype="step", lw=2, ls=style, label=label)
 ax.set(xscale="log", xlabel="latency, ms", ylabel="requests of 400")
 ax.legend()

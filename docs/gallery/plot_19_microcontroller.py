@@ -2,11 +2,14 @@
 A network on a microcontroller
 ==============================
 
-A trained network becomes one C file: weights as constants, buffers of a fixed size, no memory from
-the heap, nothing to link but the mathematical library. That suits a processor with some kilobytes
-of memory. This page compiles such a file for an ARM processor and runs it in an emulator; where the
-cross compiler or the emulator is missing, it says so and takes the compiler of this machine.
+A trained network becomes one C file: weights as constants, buffers of a fixed size, no
+memory from the heap, nothing to link but the mathematical library. That suits a
+processor with some kilobytes of memory. This page compiles such a file for an ARM
+processor and runs it in an emulator; where the cross compiler or the emulator is
+missing, it says so and takes the compiler of this machine.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import shutil
 import subprocess
@@ -16,7 +19,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnn_ext import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential, Trainer, datasets
+from cnn_ext import (
+    Conv2d,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Trainer,
+    datasets,
+)
 from cnn_ext.c.source import write_c
 from cnn_ext.layers import graph_of
 
@@ -26,8 +38,8 @@ digits = datasets.digits()
 # %%
 # The target
 # ----------
-# On Debian and Ubuntu ``apt-get install gcc-arm-linux-gnueabihf qemu-user`` brings both programs.
-# The instructions are Thumb, the dense ones that ARM's microcontrollers have.
+# On Debian and Ubuntu ``apt-get install gcc-arm-linux-gnueabihf qemu-user`` brings both
+# programs. The instructions are Thumb, the dense ones that ARM's microcontrollers have.
 
 ARM = "arm-linux-gnueabihf-"
 if shutil.which(f"{ARM}gcc") and shutil.which("qemu-arm"):
@@ -40,8 +52,8 @@ else:
 # %%
 # The program
 # -----------
-# The main function reads images from its standard input and writes the outputs of the network. On a
-# microcontroller the images would come from a sensor.
+# The main function reads images from its standard input and writes the outputs of the
+# network. On a microcontroller the images would come from a sensor.
 
 main = """
 #include <stdio.h>
@@ -63,7 +75,9 @@ Path(folder.name, "main.c").write_text(main)
 
 def run(*command, given=b""):
     """What a command writes that is given these bytes."""
-    done = subprocess.run(command, input=given, capture_output=True, cwd=folder.name, check=True)
+    done = subprocess.run(
+        command, input=given, capture_output=True, cwd=folder.name, check=True
+    )
     return done.stdout
 
 
@@ -74,7 +88,9 @@ def on_target(net):
     run(*compiler, "-Os", "-c", "net.c")
     run(*compiler, "-Os", "main.c", "net.o", "-o", "digits", "-lm")
     images = np.ascontiguousarray(digits.x_test, "<f4").tobytes()
-    outputs = np.frombuffer(run(*emulator, "./digits", given=images), "<f4").reshape(-1, 10)
+    outputs = np.frombuffer(run(*emulator, "./digits", given=images), "<f4").reshape(
+        -1, 10
+    )
     sizes = run(size, "net.o").decode()
     text, data, bss = map(int, sizes.splitlines()[1].split()[:3])
     return outputs, text + data, data + bss
@@ -83,8 +99,8 @@ def on_target(net):
 # %%
 # Four networks
 # -------------
-# The same layers with 2 to 16 maps in the first. All are trained in Python and then run on the
-# target.
+# The same layers with 2 to 16 maps in the first. All are trained in Python and then run
+# on the target.
 
 
 def network(width):
@@ -114,8 +130,8 @@ folder.cleanup()
 # %%
 # The same answers
 # ----------------
-# C file and Python differ in the order of their sums, so the outputs agree up to rounding. The
-# classes are the same.
+# C file and Python differ in the order of their sums, so the outputs agree up to
+# rounding. The classes are the same.
 
 differences = {}
 for width, (outputs, _, _) in found.items():
@@ -126,18 +142,24 @@ for width, (outputs, _, _) in found.items():
 
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 ax.boxplot([np.maximum(d, 1e-9) for d in differences.values()], tick_labels=widths)
-ax.axhline(np.finfo(np.float32).eps, color="C1", ls="--", label="spacing of float32 at 1")
-ax.set(yscale="log", xlabel="maps in the first layer", ylabel="difference, by the largest output")
+ax.axhline(
+    np.finfo(np.float32).eps, color="C1", ls="--", label="spacing of float32 at 1"
+)
+ax.set(
+    yscale="log",
+    xlabel="maps in the first layer",
+    ylabel="difference, by the largest output",
+)
 ax.set_title(f"outputs on the target ({target}) and in Python")
 ax.legend()
 
 # %%
 # What fits
 # ---------
-# Flash holds code and weights, RAM the buffers. The lines are those of an STM32F103C8, a common
-# microcontroller with a Cortex-M3: 64 KB of flash and 20 KB of RAM. It has no unit for floating
-# point, so it would compute in software, slowly; a Cortex-M4F has one. How fast that is the
-# emulator cannot tell.
+# Flash holds code and weights, RAM the buffers. The lines are those of an STM32F103C8,
+# a common microcontroller with a Cortex-M3: 64 KB of flash and 20 KB of RAM. It has no
+# unit for floating point, so it would compute in software, slowly; a Cortex-M4F has
+# one. How fast that is the emulator cannot tell.
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 flash, ram = ([found[width][part] / 1024 for width in widths] for part in (1, 2))
@@ -153,7 +175,11 @@ left.legend()
 right.plot(flash, accuracy, "o-")
 for width, x, y in zip(widths, flash, accuracy, strict=True):
     right.annotate(
-        f"{width} maps", (x, y), xytext=(-6, -14), textcoords="offset points", ha="center"
+        f"{width} maps",
+        (x, y),
+        xytext=(-6, -14),
+        textcoords="offset points",
+        ha="center",
     )
 right.set(xlabel="flash, KB", ylabel="accuracy on the test set, %")
 for ax in (left, right):
