@@ -64,9 +64,8 @@ assert means == sorted(means, reverse=True)
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 ax.boxplot(angles, tick_labels=sizes)
-ax.set(
-    xlabel="images in a batch", ylabel="angle to the whole gradient, degrees", ylim=0
-)
+ax.set(xlabel="images in a batch", ylabel="angle to the whole gradient, degrees")
+ax.set_ylim(0)
 ax.grid(alpha=0.3, axis="y")
 
 # %%
@@ -78,14 +77,10 @@ ax.grid(alpha=0.3, axis="y")
 fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 last = {}
 for batch_size, style in ((8, "-"), (32, "--"), (128, "-."), (len(x), ":")):
-    history = trainer_of(lr=0.05).fit(
-        x, y, epochs=10, batch_size=batch_size, progress=False
-    )
+    history = trainer_of(lr=0.05).fit(x, y, 10, batch_size, progress=False)
     last[batch_size] = history["cost"][-1]
-    steps = 10 * -(-len(x) // batch_size)
-    ax.plot(
-        range(1, 11), history["cost"], style, lw=2, label=f"{batch_size}: {steps} steps"
-    )
+    label = f"{batch_size}: {10 * -(-len(x) // batch_size)} steps"
+    ax.plot(history["number"], history["cost"], style, lw=2, label=label)
 assert last[8] < last[32] < last[128] < last[len(x)]
 ax.set(xlabel="epoch", ylabel="cost of the epoch", ylim=0)
 ax.legend(title="images in a batch")
@@ -120,9 +115,8 @@ assert 0.01 < found.suggestion < 1
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 ax.semilogx(found.rates, found.costs)
-ax.axvline(
-    found.suggestion, ls="--", color="C1", label=f"suggestion: {found.suggestion:.2g}"
-)
+suggestion = f"suggestion: {found.suggestion:.2g}"
+ax.axvline(found.suggestion, ls="--", color="C1", label=suggestion)
 ax.set(xlabel="learning rate", ylabel="smoothed cost", ylim=(0, 4))
 ax.legend()
 ax.grid(alpha=0.3)

@@ -27,8 +27,8 @@ plt.style.use("tableau-colorblind10")
 # %%
 # Three parts
 # -----------
-# 100 digits to learn from, the next 700 to watch by, and the test set, which is touched
-# once, at the end.
+# 100 digits to learn from, the next 700 to watch by, and the test set for the last
+# figures, which no choice may follow.
 
 digits = datasets.digits()
 x, y = digits.x_train[:100], digits.y_train[:100]
@@ -85,9 +85,7 @@ stopped, short = trained(early_stopping=EarlyStopping(10))
 assert short.stopped == "early" and len(short) < 60
 kept = stopped.evaluate(*watched)["cost"]
 assert np.isclose(kept, min(short["validation_cost"]))
-print(
-    f"stopped after epoch {len(short)}, kept the weights of validation cost {kept:.3f}"
-)
+print(f"stopped after epoch {len(short)}; the weights kept have a cost of {kept:.3f}")
 
 # %%
 # Make it harder to learn by heart
@@ -108,13 +106,8 @@ for (name, options), style in zip(ways.items(), ("-", "--", "-.", ":"), strict=T
     trainer, history = trained(**options)
     costs[name] = np.array(history["validation_cost"])
     accuracy = trainer.evaluate(digits.x_test, digits.y_test)["accuracy"]
-    ax.plot(
-        epochs,
-        costs[name],
-        style,
-        lw=2,
-        label=f"{name}: {accuracy:.1%} of the test right",
-    )
+    label = f"{name}: {accuracy:.1%} of the test right"
+    ax.plot(epochs, costs[name], style, lw=2, label=label)
 ax.set(xlabel="epoch", ylabel="validation cost", ylim=(0, 1.6))
 ax.legend()
 ax.grid(alpha=0.3)
@@ -126,7 +119,6 @@ ax.grid(alpha=0.3)
 
 assert costs["weight decay"][-1] < costs["nothing"][-1]
 assert costs["dropout"].min() < costs["nothing"].min()
-assert costs["augmentation"][-10:].mean() < min(
-    costs[name].min() for name in [*ways][:3]
-)
+lowest = min(costs[name].min() for name in [*ways][:3])
+assert costs["augmentation"][-10:].mean() < lowest
 plt.show()

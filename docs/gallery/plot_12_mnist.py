@@ -124,7 +124,10 @@ print(f"{accuracy:.2%} of the test images right, after {seconds:.1f} s of traini
 assert accuracy > (0.995 if FULL else 0.98)
 
 # %%
-# TEXT_FULL
+# The full run got 99.63 % of MNIST's 10,000 test images right. It took ten minutes of
+# processor time, seventeen on the clock of a busy machine with two cores. Other seeds
+# and machines end a few images higher or lower; the page on marks in the documentation
+# has the means of several seeds, and recipes that reach more in less time.
 #
 # The hardest images
 # ------------------

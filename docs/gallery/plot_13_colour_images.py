@@ -55,19 +55,15 @@ if FULL:
 else:
     rng, classes = np.random.default_rng(0), tuple(regions)
     cut = [tiles(*region) for region in regions.values()]
-    x, x_test = (
-        np.concatenate([t[part] for t in cut]) for part in (slice(150), slice(150, 200))
-    )
+    x = np.concatenate([of_region[:150] for of_region in cut])
+    x_test = np.concatenate([of_region[150:200] for of_region in cut])
     y, y_test = np.arange(6).repeat(150), np.arange(6).repeat(50)
 print(f"{len(x):,} images of {x.shape[1:]}, {x.dtype}; {len(x_test):,} for the test")
 
-fig, axes = plt.subplots(
-    2, len(classes), figsize=(1.5 * len(classes), 3.3), layout="constrained"
-)
-for (row, number), ax in np.ndenumerate(axes):
-    ax.imshow(
-        x[np.flatnonzero(y == number)[row]].transpose(1, 2, 0)
-    )  # (C, H, W) to (H, W, C)
+fig = plt.figure(figsize=(1.5 * len(classes), 3.3), layout="constrained")
+for (row, number), ax in np.ndenumerate(fig.subplots(2, len(classes))):
+    image = x[np.flatnonzero(y == number)[row]]
+    ax.imshow(image.transpose(1, 2, 0))  # (C, H, W) to (H, W, C)
     ax.set(xticks=[], yticks=[])
     if row == 0:
         ax.set_title(classes[number], fontsize=10)
@@ -79,57 +75,38 @@ for (row, number), ax in np.ndenumerate(axes):
 # images and small shifts are other images of the same thing.
 
 
-def trained(x, y):
-    C, H, W = x.shape[1:]
-    net = architectures.build(
-        "plain3" if FULL else "plain2",
-        (C, H, W),
-        len(classes),
-        rng=np.random.default_rng(0),
-    )
+NAME, EPOCHS, BATCH = ("plain3", 10, 64) if FULL else ("plain2", 15, 32)
+
+
+def trained(x):
+    rng = np.random.default_rng(0)
+    net = architectures.build(NAME, x.shape[1:], len(classes), rng=rng)
     trainer = Trainer(net, optimizer=SGD(net, lr=0.05, momentum=0.9, weight_decay=5e-4))
-    changes = [augment.RandomHorizontalFlip(), augment.RandomShift(H // 8, "edge")]
-    options = (
-        {"epochs": 20, "batch_size": 64} if FULL else {"epochs": 15, "batch_size": 32}
-    )
-    history = trainer.fit(
-        x / np.float32(255),
-        y,
-        augment=changes,
-        schedule="one-cycle",
-        progress=False,
-        **options,
-    )
+    shift = augment.RandomShift(x.shape[2] // 8, "edge")
+    options = {"augment": [augment.RandomHorizontalFlip(), shift], "progress": False}
+    history = trainer.fit(x, y, EPOCHS, BATCH, schedule="one-cycle", **options)
     return trainer, history
 
 
 def grey(x):
-    return x.mean(axis=1, keepdims=True, dtype=np.float32)
+    return x.mean(axis=1, keepdims=True).round().astype(np.uint8)
 
 
-def tested(trainer, x):
-    return trainer.evaluate(x / np.float32(255), y_test)["accuracy"]
-
-
-in_colour, history = trained(x, y)
-in_grey, grey_history = trained(grey(x), y)
-accuracy, grey_accuracy = tested(in_colour, x_test), tested(in_grey, grey(x_test))
+in_colour, history = trained(x)
+in_grey, grey_history = trained(grey(x))
+accuracy = in_colour.evaluate(x_test, y_test)["accuracy"]
+grey_accuracy = in_grey.evaluate(grey(x_test), y_test)["accuracy"]
 print(f"colour {accuracy:.1%}, grey {grey_accuracy:.1%}")
 assert accuracy > grey_accuracy and accuracy > 0.8
 
 fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-ax.plot(
-    history["number"],
-    history["cost"],
-    "o-",
-    label=f"colour: {accuracy:.1%} of the test right",
+curves = (
+    (history, "o-", "colour", accuracy),
+    (grey_history, "s--", "grey", grey_accuracy),
 )
-ax.plot(
-    grey_history["number"],
-    grey_history["cost"],
-    "s--",
-    label=f"grey: {grey_accuracy:.1%}",
-)
+for curve, style, name, right in curves:
+    label = f"{name}: {right:.1%} of the test right"
+    ax.plot(curve["number"], curve["cost"], style, label=label)
 ax.set(xlabel="epoch", ylabel="cost on augmented images", ylim=0)
 ax.legend()
 ax.grid(alpha=0.3)
@@ -154,14 +131,13 @@ for kernel, ax in zip(weight, axes.ravel(), strict=False):
 # What is confused
 # ----------------
 
-guesses = in_colour.predict(x_test / np.float32(255))
+guesses = in_colour.predict(x_test)
 wrong = np.flatnonzero(guesses != y_test)
 fig, axes = plt.subplots(1, 8, figsize=(10, 1.8), layout="constrained")
 for ax in axes:
     ax.set_axis_off()
 for image, ax in zip(wrong, axes, strict=False):
     ax.imshow(x_test[image].transpose(1, 2, 0))
-    ax.set_title(
-        f"{classes[guesses[image]]},\nnot {classes[y_test[image]]}", fontsize=9
-    )
+    guess, true = classes[guesses[image]], classes[y_test[image]]
+    ax.set_title(f"{guess},\nnot {true}", fontsize=9)
 plt.show()

@@ -17,31 +17,24 @@ from cnn_ext import SGD, Trainer, architectures, datasets, metrics, ops
 digits = datasets.digits()
 net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0))
 trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.05, momentum=0.9))
-trainer.fit(
-    digits.x_train,
-    digits.y_train,
-    epochs=10,
-    batch_size=32,
-    schedule="one-cycle",
-    progress=False,
-)
+images = digits.x_train, digits.y_train
+trainer.fit(*images, epochs=10, batch_size=32, schedule="one-cycle", progress=False)
 print(trainer.evaluate(digits.x_test, digits.y_test))
 
 
 def tiles(images, titles=(), columns=8, **options):
     """Small images side by side, without axes."""
     rows = -(-len(images) // columns)
-    size = columns * 1.25, rows * (1.5 if len(titles) else 1.25)
-    _, axes = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False
-    )
-    for ax in axes.ravel():
+    size = columns * 1.25, rows * (1.5 if titles else 1.25)
+    fig = plt.figure(figsize=size, layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
         ax.set_axis_off()
-    for number, (image, ax) in enumerate(zip(images, axes.ravel(), strict=False)):
+    for image, ax in zip(images, axes, strict=False):
         ax.imshow(image, **options)
-        if len(titles):
-            ax.set_title(titles[number], fontsize=9)
-    return axes.ravel()
+    for title, ax in zip(titles, axes, strict=False):
+        ax.set_title(title, fontsize=9)
+    return axes
 
 
 # %%
@@ -58,8 +51,8 @@ tiles(kernels, cmap="PuOr", vmin=-extreme, vmax=extreme)
 # %%
 # Maps
 # ----
-# What an image causes in the first layer, after the ReLU: bright is where a detector
-# found something.
+# What the image of a three causes in the first layer, after the ReLU: bright is where a
+# detector found something.
 
 image = digits.x_test[np.flatnonzero(digits.y_test == 3)[0]]
 maps = net.activations(image[None])
@@ -75,14 +68,12 @@ tiles(maps[1][0], cmap="viridis")
 # The gradient at the output is 1 for that class and 0 for the others.
 
 
-def of_class(outputs, classes):
-    return np.eye(10, dtype=np.float32)[classes]
-
-
 shown = np.array([np.flatnonzero(digits.y_test == digit)[0] for digit in range(8)])
 x, classes = digits.x_test[shown], digits.y_test[shown]
+one_hot = np.eye(10, dtype=np.float32)[classes]
 net.train()
-dx = net.backward(of_class(net(x), classes))
+net(x)
+dx = net.backward(one_hot)
 net.eval()
 
 # %%
@@ -121,8 +112,8 @@ assert classes[0] == 0 and dx[0, 0, 2:6, 3:5].mean() < 0
 body, rest = net[:4], net[4:]
 A = body(x)
 rest.train()
-dA = rest.backward(of_class(rest(A), classes))
-rest.eval()
+rest(A)
+dA = rest.backward(one_hot)
 alpha = dA.mean(axis=(2, 3), keepdims=True)
 L = ops.relu((alpha * A).sum(axis=1))
 axes = tiles([*L], cmap="viridis")
@@ -143,9 +134,8 @@ best = np.argsort(-strongest[:, chosen], axis=0)[:8].T  # (4, 8)
 axes = tiles([*digits.x_test[best.ravel(), 0]], cmap="gray_r")
 for ax, k, n in zip(axes, chosen.repeat(8), best.ravel(), strict=True):
     row, column = np.unravel_index(A[n, k].argmax(), (8, 8))
-    ax.add_patch(
-        Rectangle((column - 2.5, row - 2.5), 5, 5, fill=False, lw=2, color="#D55E00")
-    )
+    corner = column - 2.5, row - 2.5
+    ax.add_patch(Rectangle(corner, 5, 5, fill=False, lw=2, color="#D55E00"))
     ax.set(xlim=(-0.5, 7.5), ylim=(7.5, -0.5))
 
 # %%

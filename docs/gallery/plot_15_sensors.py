@@ -41,6 +41,10 @@ CLASSES = "rest", "walk", "run", "fall"
 # random direction of the sensor's three axes. Gravity, 1 g, is always there.
 
 
+def waves(steps):
+    return np.sin(steps) + 0.4 * np.sin(2 * steps)
+
+
 def recordings(count):
     """Signals (N, 3, LENGTH) in g, and their classes (N,)."""
     t = np.arange(LENGTH) / RATE
@@ -50,14 +54,10 @@ def recordings(count):
         phase = rng.uniform(0, 2 * np.pi)
         if CLASSES[name] == "walk":
             steps = 2 * np.pi * rng.uniform(1.6, 2.2) * t + phase
-            vertical += rng.uniform(0.2, 0.5) * (
-                np.sin(steps) + 0.4 * np.sin(2 * steps)
-            )
+            vertical += rng.uniform(0.2, 0.5) * waves(steps)
         elif CLASSES[name] == "run":
             steps = 2 * np.pi * rng.uniform(2.6, 3.4) * t + phase
-            vertical += rng.uniform(0.3, 0.8) * (
-                np.sin(steps) + 0.4 * np.sin(2 * steps)
-            )
+            vertical += rng.uniform(0.3, 0.8) * waves(steps)
         elif CLASSES[name] == "fall":
             start = rng.integers(10, LENGTH - 30)
             vertical[start : start + 12] = 0  # nothing carries the watch
@@ -71,18 +71,13 @@ def recordings(count):
 x, y = recordings(1200)
 x_test, y_test = recordings(400)
 
-fig, axes = plt.subplots(
-    2, 2, figsize=(10, 4.6), layout="constrained", sharex=True, sharey=True
-)
+fig = plt.figure(figsize=(10, 4.6), layout="constrained")
+axes = fig.subplots(2, 2, sharex=True, sharey=True)
 seconds = np.arange(LENGTH) / RATE
 for number, (name, ax) in enumerate(zip(CLASSES, axes.ravel(), strict=True)):
-    for axis, style in zip("xyz", ("-", "--", ":"), strict=True):
-        ax.plot(
-            seconds,
-            x[np.flatnonzero(y == number)[0], "xyz".index(axis)],
-            style,
-            label=axis,
-        )
+    signals = x[np.flatnonzero(y == number)[0]]
+    for axis, signal, style in zip("xyz", signals, ("-", "--", ":"), strict=True):
+        ax.plot(seconds, signal, style, label=axis)
     ax.set_title(name)
     ax.grid(alpha=0.3)
 for ax in axes[1]:
@@ -108,10 +103,8 @@ sliding = Sequential(
 
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 accuracies = {}
-for name, net, style in (
-    ("fully connected", full, "s--"),
-    ("convolutional", sliding, "o-"),
-):
+kinds = ("fully connected", full, "s--"), ("convolutional", sliding, "o-")
+for name, net, style in kinds:
     net.initialize("he", np.random.default_rng(0))
     trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.02, momentum=0.9))
     history = trainer.fit(
@@ -122,12 +115,8 @@ for name, net, style in (
     weights = sum(p.data.size for p in net.parameters())
     label = f"{name}, {weights:,} weights: {accuracies[name]:.1%}"
     ax.plot(history["number"], history["validation_accuracy"], style, label=label)
-ax.set(
-    xlabel="epoch",
-    ylabel="accuracy on new signals",
-    ylim=(0, 1.02),
-    xticks=[1, 5, 10, 15, 20],
-)
+ax.set(xlabel="epoch", ylabel="accuracy on new signals")
+ax.set(ylim=(0, 1.02), xticks=[1, 5, 10, 15, 20])
 ax.legend()
 ax.grid(alpha=0.3)
 assert accuracies["convolutional"] > accuracies["fully connected"] + 0.05
@@ -153,8 +142,10 @@ ax.set(xlabel="guess", ylabel="true class")
 # those of the fall and of the impact.
 
 falls = x_test[y_test == 3]
+one_hot = np.eye(4, dtype=np.float32)[[3] * len(falls)]
 sliding.train()
-dx = sliding.backward(np.eye(4, dtype=np.float32)[3] + np.zeros_like(sliding(falls)))
+sliding(falls)
+dx = sliding.backward(one_hot)
 sliding.eval()
 strength = np.linalg.norm(dx, axis=1)  # over the axes of the sensor, (N, LENGTH)
 impact = np.linalg.norm(falls, axis=1).argmax(axis=1)

@@ -29,14 +29,8 @@ folder = tempfile.TemporaryDirectory()
 # this one is trained here, as the model that somebody else provides.
 
 net = architectures.build("plain2", (1, 8, 8), 10, rng=np.random.default_rng(0))
-Trainer(net).fit(
-    digits.x_train,
-    digits.y_train,
-    epochs=5,
-    batch_size=32,
-    schedule="one-cycle",
-    progress=False,
-)
+images = digits.x_train, digits.y_train
+Trainer(net).fit(*images, epochs=5, batch_size=32, schedule="one-cycle", progress=False)
 path = Path(folder.name, "digits.onnx")
 cnn_ext.onnx.export(net, path, input_shape=(1, 8, 8))
 
@@ -69,10 +63,10 @@ for image, label, ax in zip(x, y, axes.ravel(), strict=True):
 # %%
 # Three ways
 # ----------
-# 1. A network with new weights learns from the twenty images alone. 2. ``new_head``
-# gives the file's network a new last layer; everything else is frozen. 3. Then all
-# layers learn, the earlier the less: the rate of each layer is 0.8 times that of the
-# next.
+# - A network with new weights learns from the twenty images alone.
+# - ``new_head`` gives the file's network a new last layer; everything else is frozen.
+# - Then all layers learn, the earlier the less: the rate of each layer is 0.8 times
+#   that of the next.
 
 
 def accuracies(net, optimizer, epochs):

@@ -28,13 +28,9 @@ plt.style.use("tableau-colorblind10")
 
 digits = datasets.digits()
 net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0))
+images = digits.x_train, digits.y_train
 Trainer(net).fit(
-    digits.x_train,
-    digits.y_train,
-    epochs=10,
-    batch_size=32,
-    schedule="one-cycle",
-    progress=False,
+    *images, epochs=10, batch_size=32, schedule="one-cycle", progress=False
 )
 plan = net.compile()
 
@@ -53,16 +49,13 @@ SIZE = 4 * 64
 async def digit(request: Request):
     body = await request.body()
     if len(body) != SIZE:
-        raise HTTPException(
-            422, f"body: expected {SIZE} bytes, float32, got {len(body)}"
-        )
+        raise HTTPException(422, f"body: expected {SIZE} bytes, got {len(body)}")
     label, probability = plan.classify(np.frombuffer(body, "<f4").reshape(1, 8, 8))
     return {"digit": label, "probability": round(probability, 4)}
 
 
-server = uvicorn.Server(
-    uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
-)
+config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
+server = uvicorn.Server(config)
 thread = threading.Thread(target=server.run, daemon=True)
 thread.start()
 while not server.started:
@@ -105,10 +98,8 @@ def client(number, requests, latencies):
 measured, rates = {}, {}
 for clients in (1, 4, 16):
     waited = [[] for _ in range(clients)]
-    threads = [
-        threading.Thread(target=client, args=(20 * n, 400 // clients, waited[n]))
-        for n in range(clients)
-    ]
+    works = [(20 * n, 400 // clients, waited[n]) for n in range(clients)]
+    threads = [threading.Thread(target=client, args=work) for work in works]
     start = time.perf_counter()
     for one in threads:
         one.start()
@@ -146,14 +137,10 @@ assert alone / 1000 < np.median(measured[1]) < np.median(measured[16])
 fig, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
 longest = max(np.percentile(latencies, 99.5) for latencies in measured.values())
 bins = np.geomspace(min(map(np.min, measured.values())), longest, 60)
-for (clients, latencies), style in zip(
-    measured.items(), ("-", "--", "-."), strict=True
-):
-    label = (
-        f"{clients} client{'s' if clients > 1 else ''}: {rates[clients]:.0f} answers/s"
-    )
-    ax.hist(latencies, bins, histtype="step", lw=2, ls=style, label=label)
+for clients, style in ((1, "-"), (4, "--"), (16, "-.")):
+    label = f"{clients}: {rates[clients]:.0f} answers/s"
+    ax.hist(measured[clients], bins, histtype="step", lw=2, ls=style, label=label)
 ax.set(xscale="log", xlabel="latency, ms", ylabel="requests of 400")
-ax.legend()
+ax.legend(title="clients at once")
 ax.grid(alpha=0.3)
 plt.show()

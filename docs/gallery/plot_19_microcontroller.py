@@ -75,25 +75,20 @@ Path(folder.name, "main.c").write_text(main)
 
 def run(*command, given=b""):
     """What a command writes that is given these bytes."""
-    done = subprocess.run(
-        command, input=given, capture_output=True, cwd=folder.name, check=True
-    )
-    return done.stdout
+    streams = {"input": given, "stdout": subprocess.PIPE}
+    return subprocess.run(command, cwd=folder.name, check=True, **streams).stdout
 
 
 def on_target(net):
     """Outputs for the test images, bytes of code with constants, bytes of buffers."""
-
     write_c(graph_of(net, (1, 8, 8)), Path(folder.name, "net.c"))
     run(*compiler, "-Os", "-c", "net.c")
     run(*compiler, "-Os", "main.c", "net.o", "-o", "digits", "-lm")
     images = np.ascontiguousarray(digits.x_test, "<f4").tobytes()
-    outputs = np.frombuffer(run(*emulator, "./digits", given=images), "<f4").reshape(
-        -1, 10
-    )
+    answers = run(*emulator, "./digits", given=images)
     sizes = run(size, "net.o").decode()
     text, data, bss = map(int, sizes.splitlines()[1].split()[:3])
-    return outputs, text + data, data + bss
+    return np.frombuffer(answers, "<f4").reshape(-1, 10), text + data, data + bss
 
 
 # %%
@@ -142,15 +137,10 @@ for width, (outputs, _, _) in found.items():
 
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 ax.boxplot([np.maximum(d, 1e-9) for d in differences.values()], tick_labels=widths)
-ax.axhline(
-    np.finfo(np.float32).eps, color="C1", ls="--", label="spacing of float32 at 1"
-)
-ax.set(
-    yscale="log",
-    xlabel="maps in the first layer",
-    ylabel="difference, by the largest output",
-)
-ax.set_title(f"outputs on the target ({target}) and in Python")
+eps = np.finfo(np.float32).eps
+ax.axhline(eps, color="C1", ls="--", label="spacing of float32 at 1")
+ax.set(xlabel="maps in the first layer", ylabel="difference, by the largest output")
+ax.set(yscale="log", title=f"outputs on the target ({target}) and in Python")
 ax.legend()
 
 # %%
@@ -174,13 +164,9 @@ left.minorticks_off()
 left.legend()
 right.plot(flash, accuracy, "o-")
 for width, x, y in zip(widths, flash, accuracy, strict=True):
-    right.annotate(
-        f"{width} maps",
-        (x, y),
-        xytext=(-6, -14),
-        textcoords="offset points",
-        ha="center",
-    )
+    place = {"xytext": (8, -10), "textcoords": "offset points"}
+    right.annotate(f"{width} maps", (x, y), **place)
+right.margins(0.15)
 right.set(xlabel="flash, KB", ylabel="accuracy on the test set, %")
 for ax in (left, right):
     ax.grid(alpha=0.3)
