@@ -20,7 +20,8 @@ from sklearn.datasets import load_sample_image
 from cnn_ext import ops
 from cnn_ext.filters import FILTERS
 
-photo = load_sample_image("china.jpg")[60:300, 200:520] / 255  # (H, W, 3), from 0 to 1
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
+photo = load_sample_image("china.jpg")[60:300, 200:520] / 255  # (H, W, 3)
 grey = photo.mean(axis=2)
 
 # %%
@@ -32,7 +33,7 @@ grey = photo.mean(axis=2)
 # it black. The kernel for embossing has the sum 1 as well.
 
 names = [*FILTERS]
-fig, axes = plt.subplots(1, len(names), figsize=(12, 2.4), layout="constrained")
+fig, axes = plt.subplots(1, len(names), figsize=(12, 2.4))
 for ax, name in zip(axes, names, strict=True):
     kernel = FILTERS[name]
     ax.imshow(kernel, cmap="PuOr", vmin=-5, vmax=5)
@@ -56,7 +57,7 @@ for name in names:
 # zero. A colour picture is filtered channel by channel. Results of kernels whose sum is
 # 0 have both signs, so zero is shown as grey.
 
-fig, axes = plt.subplots(2, 4, figsize=(12, 5), layout="constrained")
+fig, axes = plt.subplots(2, 4, figsize=(12, 5))
 axes = axes.ravel()
 axes[0].imshow(photo)
 axes[0].set_title("the photograph")
@@ -92,7 +93,7 @@ np.testing.assert_array_equal(FILTERS["sobel-y"], FILTERS["sobel-x"].T)
 g_x = ops.correlate2d(grey, FILTERS["sobel-x"], "valid")
 g_y = ops.correlate2d(grey, FILTERS["sobel-y"], "valid")
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(12, 3.4))
 titles = "vertical edges, $g_x$", "horizontal edges, $g_y$", "strength, $g$"
 for ax, title, y in zip(axes, titles, (g_x, g_y, np.hypot(g_x, g_y)), strict=True):
     signed = y.min() < 0

@@ -14,6 +14,8 @@ import numpy as np
 
 from cnn_ext import ops
 
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
+
 # %%
 # Four outputs, nine inputs
 # -------------------------
@@ -38,7 +40,7 @@ assert W.shape == (4, 9)
 assert (W @ image.ravel() == y.ravel()).all()
 assert all(sorted(row[row != 0]) == [1, 2, 3, 4] for row in W)
 
-fig, ax = plt.subplots(figsize=(9, 4.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(9, 4.2))
 ax.imshow(np.ma.masked_equal(W, 0), cmap="cividis", vmin=-4, vmax=4)
 for (row, column), value in np.ndenumerate(W):
     if value:
@@ -71,7 +73,7 @@ print(f"{W.shape} places, {W.nnz} of them not zero, {weight.size} weights")
 assert set(W.data) == set(weight.ravel())
 
 shown = np.ma.masked_equal(W.toarray(), 0)
-fig, ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.4, 5.4))
 picture = ax.imshow(shown, cmap=plt.get_cmap("viridis", 9), vmin=0.5, vmax=9.5)
 ax.set(xlabel="input pixel", ylabel="output pixel", title="8 x 8 pixels, kernel 3 x 3")
 fig.colorbar(picture, ax=ax, label="number of the weight", ticks=range(1, 10))
@@ -89,7 +91,8 @@ dy = rng.normal(size=(1, 1, 8, 8))
 dx, dweight, _ = ops.conv2d_backward(dy, x, weight, padding="same")
 np.testing.assert_allclose(W.T @ dy.ravel(), dx.ravel())
 
-dW = np.outer(dy.ravel(), x.ravel())  # of a matrix whose 4,096 numbers were all free
+# of a matrix whose 4,096 numbers were all free:
+dW = np.outer(dy.ravel(), x.ravel())
 for number, gradient in zip(weight.ravel(), dweight.ravel(), strict=True):
     copies = W.toarray() == number
     np.testing.assert_allclose(dW[copies].sum(), gradient)

@@ -21,6 +21,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cnn_ext import ops
 
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
+
 
 def show(ax, grid, title):
     """A small array as coloured squares with its numbers."""
@@ -62,7 +64,7 @@ assert_array_equal(
     ops.conv2d(image[None, None], detector[None, None])[0, 0], correlation
 )
 
-fig, axes = plt.subplots(1, 4, figsize=(12, 3.8), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.8))
 show(axes[0], image, "image, 7 x 7")
 show(axes[1], detector, "feature detector")
 show(axes[2], correlation, "cross-correlation:\nthe feature map")
@@ -83,7 +85,7 @@ turned = ops.correlate2d(impulse, kernel, "same")
 assert_array_equal(copied[1:4, 1:4], kernel)
 assert_array_equal(turned[1:4, 1:4], kernel[::-1, ::-1])
 
-fig, axes = plt.subplots(1, 4, figsize=(12, 3.5), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.5))
 show(axes[0], impulse, "one bright pixel")
 show(axes[1], kernel, "kernel")
 show(axes[2], copied, "convolution copies it")
@@ -102,7 +104,7 @@ full, same, valid = (
 assert_array_equal(full[1:-1, 1:-1], same)
 assert_array_equal(same[1:-1, 1:-1], valid)
 
-fig, axes = plt.subplots(1, 3, figsize=(10.5, 4), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10.5, 4))
 for ax, y, name in zip(
     axes, (full, same, valid), ("full", "same", "valid"), strict=True
 ):

@@ -22,6 +22,8 @@ from numpy.testing import assert_allclose
 
 from cnn_ext import ops
 
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
+
 # %%
 # The formula and the numbers
 # ---------------------------
@@ -61,8 +63,8 @@ def central_differences(function, array, step=1e-5):
     for place in np.ndindex(array.shape):
         move = np.zeros_like(array)
         move[place] = step
-        slopes[place] = (function(array + move) - function(array - move)) / (2 * step)
-    return slopes
+        slopes[place] = function(array + move) - function(array - move)
+    return slopes / (2 * step)
 
 
 assert_allclose(central_differences(lambda x: cost(x, w), x), dx, atol=1e-8)
@@ -92,9 +94,7 @@ def show(ax, grid, title):
     ax.set(title=title, xticks=[], yticks=[])
 
 
-fig, axes = plt.subplots(
-    1, 4, figsize=(11, 3.6), layout="constrained", width_ratios=[3, 3, 7, 5]
-)
+fig, axes = plt.subplots(1, 4, figsize=(11, 3.6), width_ratios=[3, 3, 7, 5])
 show(axes[0], w, "kernel")
 show(axes[1], rotated, "rotated by 180°")
 show(axes[2], padded, "gradient at the output, padded")

@@ -16,6 +16,8 @@ from numpy.testing import assert_array_equal
 
 from cnn_ext import datasets, ops
 
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
+
 
 def show(ax, grid, title, cmap="cividis", window=2):
     """A small array as coloured squares with its numbers and windows."""
@@ -48,7 +50,7 @@ mean = ops.avg_pool2d(b[None, None], 2)
 assert_array_equal(largest[0, 0], [[100, 184], [12, 45]])
 assert_array_equal(mean[0, 0], [[36.5, 80], [12, 15]])
 
-fig, axes = plt.subplots(1, 4, figsize=(12, 3.5), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.5))
 show(axes[0], a, "a map")
 show(axes[1], largest[0, 0], "its maxima", window=1)
 show(axes[2], b, "another map")
@@ -73,7 +75,7 @@ left_out = ops.max_pool2d(face[None, None], 2)
 assert_array_equal(kept[0, 0], [[1, 1, 0], [4, 2, 1], [0, 2, 1]])
 assert_array_equal(left_out[0, 0], kept[0, 0, :2, :2])
 
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.8), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.8))
 show(axes[0], face, "feature map, 5 x 5")
 show(axes[1], kept[0, 0], "ceil_mode=True", window=1)
 show(axes[2], left_out[0, 0], "ceil_mode=False", window=1)
@@ -92,7 +94,7 @@ spread = ops.avg_pool2d_backward(dy, (1, 1, 4, 4), 2)[0, 0]
 assert_array_equal(to_maximum, [[0, 0, 0, 2], [0, 1, 0, 0], [3, 0, 0, 0], [0, 0, 4, 0]])
 assert_array_equal(spread, np.kron(dy[0, 0], np.full((2, 2), 0.25)))
 
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.8), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.8))
 show(axes[0], dy[0, 0], "gradient at the output", window=1)
 show(axes[1], to_maximum, "backward of the maximum")
 show(axes[2], spread, "backward of the mean")
@@ -122,8 +124,7 @@ by_mean = [change(ops.avg_pool2d, size) for size in sizes]
 assert by_maximum == sorted(by_maximum, reverse=True)
 assert by_mean == sorted(by_mean, reverse=True)
 
-plt.style.use("tableau-colorblind10")
-fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6, 3.6))
 ax.plot(sizes, by_maximum, "o-", label="maximum")
 ax.plot(sizes, by_mean, "s--", label="mean")
 ax.set(xlabel="side of a window, pixels", ylabel="part that a move by 1 pixel changes")

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnn_ext import SGD, Linear, Sequential, Sigmoid, Trainer, ops
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 # %%
 # Two costs, two gradients
@@ -24,7 +24,8 @@ plt.style.use("tableau-colorblind10")
 #    :nowrap:
 #
 #    \begin{align*}
-#    C &= \tfrac12 (y - a)^2, & \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
+#    C &= \tfrac12 (y - a)^2, &
+#    \frac{\partial C}{\partial z} &= (a - y)\,\sigma'(z), \\
 #    C &= -\left[y \ln a + (1 - y) \ln(1 - a)\right], &
 #    \frac{\partial C}{\partial z} &= a - y.
 #    \end{align*}
@@ -33,13 +34,13 @@ plt.style.use("tableau-colorblind10")
 
 z = np.linspace(-6, 6, 121)[:, None]
 a, y = ops.sigmoid(z), np.zeros_like(z)
-# the costs are means over the images, so each gradient is multiplied by their number
+# costs are means over the images, so the gradient is multiplied by their number
 quadratic = ops.sigmoid_backward(ops.quadratic(a, y)[1], a) * len(z)
 cross_entropy = ops.binary_cross_entropy(z, y)[1] * len(z)
 np.testing.assert_allclose(quadratic, (a - y) * a * (1 - a))
 np.testing.assert_allclose(cross_entropy, a - y)
 
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.plot(z, quadratic, label="quadratic cost")
 ax.plot(z, cross_entropy, "--", label="cross-entropy: the output itself")
 ax.set(xlabel="weighted input z; the target is 0", ylabel="gradient at z")
@@ -67,7 +68,7 @@ def outputs_while_learning(layers, loss, weight, bias, steps=300):
     return outputs
 
 
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True)
 ends = {}
 for ax, (weight, bias) in zip(axes, [(0.6, 0.9), (2.0, 2.0)], strict=True):
     # "binary_cross_entropy" does the sigmoid itself
@@ -116,7 +117,7 @@ assert np.isclose((midpoints * (1 - midpoints)).mean(), 1 / 6)
 # y) \ln(1 - y)]`.
 
 outputs = np.linspace(0.005, 0.995, 199)
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 for target, style in ((0.1, "-"), (0.5, "--"), (0.8, "-.")):
     costs = [
         ops.binary_cross_entropy([[np.log(a / (1 - a))]], [[target]])[0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn_ext import metrics, ops
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 # %%
 # What they answer
@@ -26,7 +26,7 @@ answers = {
     "network 2": np.array([[0.6, 0.4], [0.3, 0.7], [0.1, 0.9]]),
 }
 
-fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained", sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), sharey=True)
 place = np.arange(2)
 for ax, picture, target, row in zip(axes, pictures, targets, range(3), strict=True):
     for shift, (name, rows) in zip((-0.2, 0.2), answers.items(), strict=True):
@@ -74,7 +74,7 @@ for name, rows in answers.items():
 np.testing.assert_allclose(measured["network 1"], [0.33, 0.25, 0.38], atol=0.005)
 np.testing.assert_allclose(measured["network 2"], [0.33, 0.71, 1.06], atol=0.005)
 
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 place = np.arange(3)
 for shift, (name, values) in zip((-0.2, 0.2), measured.items(), strict=True):
     bars = ax.bar(place + shift, values, 0.38, label=name)
@@ -100,7 +100,7 @@ assert np.isclose(
 # gradient says so.
 
 right = np.linspace(0.01, 1, 200)
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.plot(right, 2 * (1 - right) ** 2, label="squared error")
 ax.plot(right, -np.log(right), "--", label="cross-entropy")
 ax.axvspan(0, 0.5, color="0.92", zorder=0)

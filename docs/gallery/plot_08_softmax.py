@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 
 from cnn_ext import ops
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 # %%
 # One logit moves
@@ -31,7 +31,7 @@ a = ops.softmax(z)
 assert_allclose(a.sum(axis=1), 1)
 assert_allclose(a[:, 2] / a[:, 1], np.e)
 
-fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.6))
 for number, style in enumerate(("-", "--", "-.")):
     ax.plot(moving, a[:, number], style, label=f"$a_{number + 1}$")
 ax.set(xlabel="logit $z_1$; $z_2 = 0$, $z_3 = 1$", ylabel="probability", ylim=(0, 1))
@@ -61,9 +61,7 @@ assert_allclose(formula, measured, atol=1e-9)
 assert_allclose(formula.sum(axis=0), 0, atol=1e-15)
 assert_allclose(ops.softmax(z[None] + 100), ops.softmax(z[None]))
 
-fig, axes = plt.subplots(
-    1, 2, figsize=(9, 4.2), layout="constrained", width_ratios=[4, 5]
-)
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), width_ratios=[4, 5])
 bars = axes[0].bar(range(1, 5), a)
 axes[0].bar_label(bars, fmt="%.2f", padding=2)
 axes[0].set_xticks(

@@ -24,7 +24,7 @@ from numpy.testing import assert_allclose
 
 from cnn_ext import SGD, Linear, Sequential, Sigmoid, ops
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 
 def sigma(z):
@@ -113,7 +113,7 @@ places = {(1, i): (1.6, 2 - i) for i in range(3)}
 for layer, across in ((0, 0), (2, 3.2)):
     places |= {(layer, i): (across, 1.5 - i) for i in range(2)}
 extreme = max(abs(g).max() for g in dW.values())
-fig, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+fig, ax = plt.subplots(figsize=(8, 5))
 for layer, gradients in dW.items():
     for (k, j), gradient in np.ndenumerate(gradients):
         start, end = places[layer - 1, j], places[layer, k]

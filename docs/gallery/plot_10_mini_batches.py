@@ -17,7 +17,7 @@ import numpy as np
 
 from cnn_ext import SGD, Trainer, architectures, datasets, learning_rate_finder, ops
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 digits = datasets.digits()
 x, y = digits.x_train, digits.y_train
 
@@ -62,7 +62,7 @@ for size in sizes:
 means = [a.mean() for a in angles]
 assert means == sorted(means, reverse=True)
 
-fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.6))
 ax.boxplot(angles, tick_labels=sizes)
 ax.set(xlabel="images in a batch", ylabel="angle to the whole gradient, degrees")
 ax.set_ylim(0)
@@ -74,7 +74,7 @@ ax.grid(alpha=0.3, axis="y")
 # Ten epochs with the same learning rate. All curves have seen the same images; the
 # smaller the batch, the more steps were made on the way.
 
-fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.8))
 last = {}
 for batch_size, style in ((8, "-"), (32, "--"), (128, "-."), (len(x), ":")):
     history = trainer_of(lr=0.05).fit(x, y, 10, batch_size, progress=False)
@@ -93,7 +93,7 @@ ax.grid(alpha=0.3)
 # across the valley, lands higher than it was, and the network ends up guessing: ten
 # classes that are equally likely cost :math:`\ln 10 = 2.3`.
 
-fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.8))
 for lr, style in ((0.001, ":"), (0.01, "-."), (0.1, "-"), (1.0, "--")):
     history = trainer_of(lr).fit(x, y, epochs=10, batch_size=32, progress=False)
     last[lr] = history["cost"][-1]
@@ -113,7 +113,7 @@ ax.grid(alpha=0.3)
 found = learning_rate_finder(trainer_of(lr=0.1), x, y, lowest=1e-3, batch_size=32)
 assert 0.01 < found.suggestion < 1
 
-fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.6))
 ax.semilogx(found.rates, found.costs)
 suggestion = f"suggestion: {found.suggestion:.2g}"
 ax.axvline(found.suggestion, ls="--", color="C1", label=suggestion)

@@ -22,7 +22,7 @@ from cnn_ext import (
 )
 from cnn_ext.augment import RandomAffine
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 # %%
 # Three parts
@@ -62,7 +62,7 @@ validation = history["validation_cost"]
 best = int(np.argmin(validation))
 assert history["cost"][-1] < 0.01 < validation[best] < validation[-1]
 
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.8))
 epochs = range(1, 61)
 axes[0].semilogy(epochs, history["cost"], label="training")
 axes[0].semilogy(epochs, validation, "--", label="validation")
@@ -100,7 +100,7 @@ ways = {
     "dropout": {"dropout": 0.5},
     "augmentation": {"augment": RandomAffine(10, (0.1, 0.1), (0.9, 1.1))},
 }
-fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 4))
 costs = {}
 for (name, options), style in zip(ways.items(), ("-", "--", "-.", ":"), strict=True):
     trainer, history = trained(**options)

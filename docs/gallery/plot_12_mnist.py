@@ -31,7 +31,7 @@ from cnn_ext import (
     datasets,
 )
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 FULL = os.environ.get("CNN_EXT_GALLERY") == "full"
 
 # %%
@@ -46,7 +46,7 @@ else:
     digits = datasets.digits()
 print(digits)
 
-fig, axes = plt.subplots(2, 10, figsize=(10, 2.3), layout="constrained")
+fig, axes = plt.subplots(2, 10, figsize=(10, 2.3))
 for number, ax in enumerate(axes.T.ravel()):
     image = np.flatnonzero(digits.y_train == number // 2)[number % 2]
     ax.imshow(digits.x_train[image, 0], cmap="gray_r")
@@ -105,7 +105,7 @@ history = trainer.fit(
 )
 seconds = sum(history["seconds"])
 
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6))
 for ax, name in zip(axes, ("cost", "accuracy"), strict=True):
     ax.plot(history["number"], history[name], "o-", label="training, augmented images")
     ax.plot(history["number"], history[f"validation_{name}"], "s--", label="validation")
@@ -139,7 +139,7 @@ guesses = probabilities.argmax(axis=1)
 of_the_true = probabilities[np.arange(len(guesses)), digits.y_test]
 assert np.isclose((guesses == digits.y_test).mean(), accuracy)
 
-fig, axes = plt.subplots(2, 8, figsize=(10, 3.4), layout="constrained")
+fig, axes = plt.subplots(2, 8, figsize=(10, 3.4))
 for image, ax in zip(np.argsort(of_the_true), axes.ravel(), strict=False):
     ax.imshow(digits.x_test[image, 0], cmap="gray_r")
     true, guess = digits.y_test[image], guesses[image]

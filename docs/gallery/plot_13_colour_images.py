@@ -21,7 +21,7 @@ from sklearn.datasets import load_sample_image
 
 from cnn_ext import SGD, Trainer, architectures, augment, datasets
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 FULL = os.environ.get("CNN_EXT_GALLERY") == "full"
 
 # %%
@@ -60,7 +60,7 @@ else:
     y, y_test = np.arange(6).repeat(150), np.arange(6).repeat(50)
 print(f"{len(x):,} images of {x.shape[1:]}, {x.dtype}; {len(x_test):,} for the test")
 
-fig = plt.figure(figsize=(1.5 * len(classes), 3.3), layout="constrained")
+fig = plt.figure(figsize=(1.5 * len(classes), 3.3))
 for (row, number), ax in np.ndenumerate(fig.subplots(2, len(classes))):
     image = x[np.flatnonzero(y == number)[row]]
     ax.imshow(image.transpose(1, 2, 0))  # (C, H, W) to (H, W, C)
@@ -83,7 +83,10 @@ def trained(x):
     net = architectures.build(NAME, x.shape[1:], len(classes), rng=rng)
     trainer = Trainer(net, optimizer=SGD(net, lr=0.05, momentum=0.9, weight_decay=5e-4))
     shift = augment.RandomShift(x.shape[2] // 8, "edge")
-    options = {"augment": [augment.RandomHorizontalFlip(), shift], "progress": False}
+    options = {
+        "augment": [augment.RandomHorizontalFlip(), shift],
+        "progress": False,
+    }
     history = trainer.fit(x, y, EPOCHS, BATCH, schedule="one-cycle", **options)
     return trainer, history
 
@@ -99,7 +102,7 @@ grey_accuracy = in_grey.evaluate(grey(x_test), y_test)["accuracy"]
 print(f"colour {accuracy:.1%}, grey {grey_accuracy:.1%}")
 assert accuracy > grey_accuracy and accuracy > 0.8
 
-fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.6))
 curves = (
     (history, "o-", "colour", accuracy),
     (grey_history, "s--", "grey", grey_accuracy),
@@ -122,7 +125,7 @@ ax.grid(alpha=0.3)
 # training many still look as they began.
 
 weight = in_colour.net[0].weight.data  # (K, 3, R, S)
-fig, axes = plt.subplots(2, 8, figsize=(10, 2.8), layout="constrained")
+fig, axes = plt.subplots(2, 8, figsize=(10, 2.8))
 for kernel, ax in zip(weight, axes.ravel(), strict=False):
     ax.imshow((kernel / abs(weight).max() / 2 + 0.5).transpose(1, 2, 0))
     ax.set(xticks=[], yticks=[])
@@ -133,7 +136,7 @@ for kernel, ax in zip(weight, axes.ravel(), strict=False):
 
 guesses = in_colour.predict(x_test)
 wrong = np.flatnonzero(guesses != y_test)
-fig, axes = plt.subplots(1, 8, figsize=(10, 1.8), layout="constrained")
+fig, axes = plt.subplots(1, 8, figsize=(10, 1.8))
 for ax in axes:
     ax.set_axis_off()
 for image, ax in zip(wrong, axes, strict=False):

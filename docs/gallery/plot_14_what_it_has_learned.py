@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from cnn_ext import SGD, Trainer, architectures, datasets, metrics, ops
 
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 digits = datasets.digits()
 net = architectures.build("tiny", (1, 8, 8), 10, rng=np.random.default_rng(0))
 trainer = Trainer(net, optimizer=SGD(net.parameters(), lr=0.05, momentum=0.9))
@@ -26,7 +27,7 @@ def tiles(images, titles=(), columns=8, **options):
     """Small images side by side, without axes."""
     rows = -(-len(images) // columns)
     size = columns * 1.25, rows * (1.5 if titles else 1.25)
-    fig = plt.figure(figsize=size, layout="constrained")
+    fig = plt.figure(figsize=size)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
@@ -85,6 +86,10 @@ slope = (net(x[:1] + step) - net(x[:1] - step))[0, classes[0]] / 0.02
 assert np.isclose(slope, dx[0, 0, 3, 4], atol=0.02 * abs(dx[0]).max())
 
 tiles([*x[:, 0]], [f"a {digit}" for digit in classes], cmap="gray_r")
+
+# %%
+# The gradients of these eight images, each for its own digit:
+
 extreme = abs(dx).max()
 tiles([*dx[:, 0]], cmap="PuOr", vmin=-extreme, vmax=extreme)
 
@@ -141,8 +146,7 @@ for ax, k, n in zip(axes, chosen.repeat(8), best.ravel(), strict=True):
 # %%
 # Mistakes
 # --------
-# Which digits are taken for which, and the images themselves, the surest mistakes
-# first.
+# Which digits are taken for which:
 
 probabilities = trainer.predict_proba(digits.x_test)
 guesses = probabilities.argmax(axis=1)
@@ -150,13 +154,16 @@ matrix = metrics.confusion_matrix(digits.y_test, guesses)
 wrong = np.flatnonzero(guesses != digits.y_test)
 assert matrix.sum() - np.trace(matrix) == len(wrong)
 
-fig, ax = plt.subplots(figsize=(5.4, 5), layout="constrained")
+fig, ax = plt.subplots(figsize=(5.4, 5))
 ax.imshow(matrix, cmap="cividis_r", vmax=40)
 for (true, guessed), count in np.ndenumerate(matrix):
     if count:
         shade = "white" if count > 20 else "black"
         ax.text(guessed, true, count, ha="center", va="center", color=shade)
 ax.set(xlabel="guess", ylabel="true digit", xticks=range(10), yticks=range(10))
+
+# %%
+# The images themselves, the surest mistakes first:
 
 wrong = wrong[np.argsort(-probabilities[wrong, guesses[wrong]])][:8]
 titles = [f"{guesses[n]}, not {digits.y_test[n]}" for n in wrong]

@@ -29,7 +29,7 @@ from cnn_ext import (
     metrics,
 )
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 rng = np.random.default_rng(0)
 RATE, LENGTH = 32, 128  # samples a second, samples: four seconds
 CLASSES = "rest", "walk", "run", "fall"
@@ -71,7 +71,7 @@ def recordings(count):
 x, y = recordings(1200)
 x_test, y_test = recordings(400)
 
-fig = plt.figure(figsize=(10, 4.6), layout="constrained")
+fig = plt.figure(figsize=(10, 4.6))
 axes = fig.subplots(2, 2, sharex=True, sharey=True)
 seconds = np.arange(LENGTH) / RATE
 for number, (name, ax) in enumerate(zip(CLASSES, axes.ravel(), strict=True)):
@@ -101,7 +101,7 @@ sliding = Sequential(
     *(Flatten(), Linear(32 * LENGTH // 16, 4)),
 )
 
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 accuracies = {}
 kinds = ("fully connected", full, "s--"), ("convolutional", sliding, "o-")
 for name, net, style in kinds:
@@ -126,7 +126,7 @@ assert accuracies["convolutional"] > accuracies["fully connected"] + 0.05
 # ----------------------
 
 matrix = metrics.confusion_matrix(y_test, trainer.predict(x_test))
-fig, ax = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(4.6, 4.2))
 ax.imshow(matrix, cmap="cividis_r")
 for (true, guessed), count in np.ndenumerate(matrix):
     shade = "white" if count > matrix.max() / 2 else "black"
@@ -151,7 +151,7 @@ strength = np.linalg.norm(dx, axis=1)  # over the axes of the sensor, (N, LENGTH
 impact = np.linalg.norm(falls, axis=1).argmax(axis=1)
 assert np.mean(abs(strength.argmax(axis=1) - impact) < 16) > 0.9  # within half a second
 
-fig, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(8, 3.8))
 ax.plot(seconds, falls[0].T, color="0.6", lw=1)
 ax.set(xlabel="time, s", ylabel="acceleration, g; the three axes in grey")
 ax.grid(alpha=0.3)

@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 
 from cnn_ext.sklearn import CNNClassifier
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 X, y = load_digits(return_X_y=True)  # (1797, 64), counts from 0 to 16
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 
@@ -59,7 +59,7 @@ for name, values in scores.items():
     print(f"{name}: {values.mean():.2%} +- {values.std():.2%}")
 assert scores["CNNClassifier"].mean() > 0.97
 
-fig, ax = plt.subplots(figsize=(7, 3), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3))
 for row, values in enumerate(scores.values()):
     ax.plot(100 * values, np.full(5, row), "o", alpha=0.7)
     ax.plot(100 * values.mean(), row, "k|", ms=24, mew=2)
@@ -87,7 +87,7 @@ print(search.best_params_, f"{search.best_score_:.2%}")
 
 table = search.cv_results_["mean_test_score"].reshape(2, 3)
 assert np.isclose(table.max(), search.best_score_)
-fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+fig, ax = plt.subplots(figsize=(6.5, 3.2))
 picture = ax.imshow(100 * table, cmap="cividis")
 for (row, column), value in np.ndenumerate(table):
     shade = "black" if value > (table.min() + table.max()) / 2 else "white"
@@ -101,7 +101,7 @@ fig.colorbar(picture, ax=ax, label="mean accuracy of two folds, %")
 # The best of them
 # ----------------
 
-fig, ax = plt.subplots(figsize=(5.4, 5), layout="constrained")
+fig, ax = plt.subplots(figsize=(5.4, 5))
 ConfusionMatrixDisplay.from_estimator(
     search.best_estimator_, X_test, y_test, cmap="cividis_r", colorbar=False, ax=ax
 )

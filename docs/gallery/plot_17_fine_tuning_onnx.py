@@ -18,7 +18,7 @@ import numpy as np
 import cnn_ext.onnx
 from cnn_ext import SGD, Plan, Trainer, architectures, datasets, new_head, optim
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 digits = datasets.digits()
 folder = tempfile.TemporaryDirectory()
 
@@ -54,7 +54,7 @@ x, y = digits.x_train[::72], np.isin(digits.y_train[::72], LOOPS).astype(int)
 x_test, y_test = digits.x_test, np.isin(digits.y_test, LOOPS).astype(int)
 assert len(x) == 20
 
-fig, axes = plt.subplots(2, 10, figsize=(10, 2.8), layout="constrained")
+fig, axes = plt.subplots(2, 10, figsize=(10, 2.8))
 for image, label, ax in zip(x, y, axes.ravel(), strict=True):
     ax.imshow(image[0], cmap="gray_r")
     ax.set_title("loop" if label else "open", fontsize=9)
@@ -93,7 +93,7 @@ tuned.trainable = True
 groups = optim.layer_wise(tuned, 0.005, decay=0.8)
 whole = accuracies(tuned, SGD(groups, momentum=0.9), 30)
 
-fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.8))
 ax.plot(range(1, 61), scratch_curve, ":", lw=2, label="a network with new weights")
 ax.plot(range(1, 31), head_only, "-", lw=2, label="the file's network: new last layer")
 ax.plot(range(31, 61), whole, "--", lw=2, label="then all layers")

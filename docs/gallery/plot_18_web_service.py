@@ -20,7 +20,7 @@ from fastapi import FastAPI, HTTPException, Request
 
 from cnn_ext import Trainer, architectures, datasets
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 
 # %%
 # The network
@@ -134,7 +134,7 @@ alone = 1e6 * (time.perf_counter() - start) / len(digits.x_test)
 print(f"the plan alone: {alone:.0f} µs an image")
 assert alone / 1000 < np.median(measured[1]) < np.median(measured[16])
 
-fig, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7.5, 4))
 longest = max(np.percentile(latencies, 99.5) for latencies in measured.values())
 bins = np.geomspace(min(map(np.min, measured.values())), longest, 60)
 for clients, style in ((1, "-"), (4, "--"), (16, "-.")):

@@ -32,7 +32,7 @@ from cnn_ext import (
 from cnn_ext.c.source import write_c
 from cnn_ext.layers import graph_of
 
-plt.style.use("tableau-colorblind10")
+plt.style.use(["tableau-colorblind10", {"figure.constrained_layout.use": True}])
 digits = datasets.digits()
 
 # %%
@@ -80,7 +80,7 @@ def run(*command, given=b""):
 
 
 def on_target(net):
-    """Outputs for the test images, bytes of code with constants, bytes of buffers."""
+    """Outputs for the test images, bytes of flash, bytes of RAM."""
     write_c(graph_of(net, (1, 8, 8)), Path(folder.name, "net.c"))
     run(*compiler, "-Os", "-c", "net.c")
     run(*compiler, "-Os", "main.c", "net.o", "-o", "digits", "-lm")
@@ -135,7 +135,7 @@ for width, (outputs, _, _) in found.items():
     assert differences[width].max() < 1e-5
     assert (outputs.argmax(axis=1) == expected.argmax(axis=1)).all()
 
-fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+fig, ax = plt.subplots(figsize=(7, 3.4))
 ax.boxplot([np.maximum(d, 1e-9) for d in differences.values()], tick_labels=widths)
 eps = np.finfo(np.float32).eps
 ax.axhline(eps, color="C1", ls="--", label="spacing of float32 at 1")
@@ -151,7 +151,7 @@ ax.legend()
 # unit for floating point, so it would compute in software, slowly; a Cortex-M4F has
 # one. How fast that is the emulator cannot tell.
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
 flash, ram = ([found[width][part] / 1024 for width in widths] for part in (1, 2))
 accuracy = [100 * (found[w][0].argmax(axis=1) == digits.y_test).mean() for w in widths]
 left.plot(widths, flash, "o-", label="flash: code and weights")
