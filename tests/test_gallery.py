@@ -12,7 +12,10 @@ GALLERY = Path(__file__).parents[1] / "docs" / "gallery"
 if not GALLERY.is_dir():
     pytest.skip("the documentation is not here", allow_module_level=True)
 
-MARKS = {"plot_19_microcontroller": needs_compiler}
+MARKS = {
+    "plot_18_web_service": pytest.mark.filterwarnings("default"),  # those of the packages
+    "plot_19_microcontroller": needs_compiler,
+}
 PAGES = [
     pytest.param(path, id=path.stem, marks=MARKS.get(path.stem, ()))
     for path in sorted(GALLERY.glob("plot_*.py"))
@@ -38,6 +41,7 @@ def test_a_page_runs_and_draws(path: Path, tmp_path: Path, monkeypatch: pytest.M
         from matplotlib import pyplot as plt
 
         plt.switch_backend("agg")
+        plt.close("all")  # those of a page that failed
         page = runpy.run_path(str(path))
         pictures = [plt.figure(number) for number in plt.get_fignums()]
         for value in page.values():
