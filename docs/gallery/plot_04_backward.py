@@ -90,7 +90,8 @@ def show(ax, grid, title):
     """A small array as coloured squares with its numbers."""
     ax.imshow(grid, cmap="PuOr", vmin=-extreme, vmax=extreme)
     for (row, column), value in np.ndenumerate(grid):
-        ax.text(column, row, f"{value:g}", ha="center", va="center")
+        shade = "white" if abs(value) > extreme / 2 else "black"
+        ax.text(column, row, f"{value:g}", ha="center", va="center", color=shade)
     ax.set(title=title, xticks=[], yticks=[])
 
 
