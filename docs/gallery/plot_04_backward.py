@@ -77,6 +77,21 @@ assert_allclose(central_differences(lambda w: cost(x, w), w), dw, atol=1e-8)
 assert_allclose(ops.convolve2d(dy, w, "full"), dx)
 
 # %%
+# With several channels and images, each input channel collects from all output
+# channels, so the two axes of channels change places too. It is still one forward
+# convolution:
+#
+# .. math:: dx_c = \sum_k \mathrm{full}(dy_k,\ \mathrm{rot}_{180}(w_{k,c})),
+#    \qquad db_k = \sum_{n,p,q} dy_{n,k,p,q}.
+
+images, weight = rng.normal(size=(4, 2, 6, 6)), rng.normal(size=(3, 2, 3, 3))
+gradient = rng.normal(size=(4, 3, 4, 4))  # (N, K, P, Q)
+turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)  # (C, K, R, S)
+dimages, _, dbias = ops.conv2d_backward(gradient, images, weight)
+assert_allclose(dimages, ops.conv2d(gradient, turned, padding="full"), atol=1e-12)
+assert_allclose(dbias, gradient.sum(axis=(0, 2, 3)))
+
+# %%
 # Step by step
 # ------------
 # The rotated kernel slides over the gradient, which has two rows and columns of zeros
