@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 WIDTH, HEIGHT = 420, 200
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 26, 24  # what is beside the curves
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728")
+#: lines that colour-blind people tell apart: Okabe and Ito, "Color universal design" (2008)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
 def table(

@@ -197,6 +197,68 @@ def _area(positive: np.ndarray, scores: np.ndarray) -> float:
     return float((there * below).sum() / (there.sum() * others.sum()))
 
 
+def calibration(
+    y_true: ArrayLike, y_prob: ArrayLike, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How sure the guesses are, and how often they are right, in bins of how sure they are.
+
+    The guess is the class of the highest probability, which is how sure it is.  Bin m of M has the
+    guesses with a probability above (m - 1) / M, up to m / M: Guo, Pleiss, Sun, Weinberger, "On
+    calibration of modern neural networks" (2017), section 2.
+
+    Parameters
+    ----------
+    y_true : array_like of int, shape (N,)
+    y_prob : array_like, shape (N, K), or (N,) or (N, 1) for the probability of class 1 of two
+        0 to 1.
+    bins : int
+
+    Returns
+    -------
+    confidence, accuracy : ndarray of float64, shape (bins,)
+        Means over the guesses of each bin, 0 to 1; NaN where there is none.
+    count : ndarray of int64, shape (bins,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; the message names it.
+    """
+    true, bins = class_numbers(y_true, "y_true"), check.whole(bins, "bins", 1)
+    p = check.real_array(y_prob, "y_prob").astype(np.float64)
+    p = p[:, None] if p.ndim == 1 else p
+    if p.ndim != 2 or len(p) != len(true) or not p.size:
+        raise ValueError(f"y_prob: expected shape ({len(true)}, K), got {np.shape(y_prob)}")
+    if not (p.min() >= 0 and p.max() <= 1):
+        raise ValueError(f"y_prob: expected 0 to 1, got {p.min():g} to {p.max():g}")
+    p = np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+    if true.min() < 0 or true.max() >= p.shape[1]:
+        wrong = true.min() if true.min() < 0 else true.max()
+        raise ValueError(f"y_true: expected classes 0 to {p.shape[1] - 1}, got {wrong}")
+    sure, right = p.max(axis=1), p.argmax(axis=1) == true
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(place, sure, bins) / count
+        return confidence, np.bincount(place, right, bins) / count, count
+
+
+def expected_calibration_error(y_true: ArrayLike, y_prob: ArrayLike, bins: int = 10) -> float:
+    """The mean distance between how sure guesses are and how often they are right, ECE.
+
+    The sum over the bins of ``count / N * |accuracy - confidence|``: Naeini, Cooper, Hauskrecht,
+    "Obtaining well calibrated probabilities using Bayesian binning" (2015).  Parameters and errors
+    are those of `calibration`.
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
+    confidence, accuracy, count = calibration(y_true, y_prob, bins)
+    return float(np.nansum(count * np.abs(accuracy - confidence)) / count.sum())
+
+
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """The mean of ``|y_true - y_pred|`` over all numbers.
 
