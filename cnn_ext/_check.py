@@ -174,6 +174,16 @@ def image_shape(value: Any) -> tuple[int, ...]:
     return tuple(whole(size, "input_shape", 1) for size in value)
 
 
+def image_axes(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A shape without N, if it is that of images, (C, H, W); else ValueError."""
+    if len(shape) != 3:
+        hints = {2: "; a batch is (N, C, H, W), with C = 1 for grey", 4: "; N is left out here"}
+        hint = hints.get(len(shape), "")
+        raise ValueError(f"expected an input of (C, H, W), got {shape}{hint}")
+    C, H, W = shape
+    return C, H, W
+
+
 def pair(value: Any, name: str, least: int) -> tuple[int, int]:
     """A number, or two of them for height and width, as a pair."""
     if is_list(value):

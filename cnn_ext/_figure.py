@@ -26,7 +26,7 @@ def matplotlib() -> ModuleType:
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError("figures need Matplotlib: pip install cnn_ext[plot]") from error
+        raise ImportError("figures need Matplotlib: pip install 'cnn_ext[plot]'") from error
     return matplotlib
 
 

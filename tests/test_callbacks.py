@@ -299,7 +299,7 @@ def test_tensorboard_itself_can_read_it(tmp_path: Path) -> None:
 def test_without_tensorboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("tensorboardX", "tensorboard", "tensorboard.summary"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"needs tensorboardX: pip install cnn_ext\[tensorboard"):
+    with pytest.raises(ImportError, match=r"needs tensorboardX: pip install 'cnn_ext\[tensorboard"):
         fit(callbacks=[TensorBoard(tmp_path)])
 
 

@@ -114,4 +114,4 @@ def test_the_command_without_matplotlib(folder: Path, tmp_path: Path) -> None:
         cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and not list(tmp_path.iterdir())
-    assert done.stderr == ("cnn-ext plot: figures need Matplotlib: pip install cnn_ext[plot]\n")
+    assert done.stderr == ("cnn-ext plot: figures need Matplotlib: pip install 'cnn_ext[plot]'\n")

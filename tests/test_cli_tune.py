@@ -89,7 +89,7 @@ def test_without_optuna_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     assert main([*TUNE, "--sampler", "optuna"]) == 1
-    assert "pip install cnn_ext[tune]" in capsys.readouterr().err
+    assert "pip install 'cnn_ext[tune]'" in capsys.readouterr().err
 
 
 def test_trials_that_fail_are_noted_and_never_the_best(

@@ -328,7 +328,7 @@ def test_what_is_not_its_own_is_never_written_through(server, mnist, tmp_path, s
 
 def test_without_pooch(mnist, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=r"pip install cnn_ext\[datasets\]"):
+    with pytest.raises(ImportError, match=r"pip install 'cnn_ext\[datasets\]'"):
         datasets.mnist(mnist, download=True)
 
 

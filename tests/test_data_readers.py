@@ -324,5 +324,5 @@ def test_image_folder_names_what_is_wrong(tmp_path):
 
 def test_without_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install cnn_ext\[images\]"):
+    with pytest.raises(ImportError, match=r"pip install 'cnn_ext\[images\]'"):
         read_image(tmp_path / "p.png")

@@ -285,7 +285,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: plot.mistakes(x, y, y),
         lambda: plot.confusion([[1]]),
     ):
-        with pytest.raises(ImportError, match=r"pip install cnn_ext\[plot\]"):
+        with pytest.raises(ImportError, match=r"pip install 'cnn_ext\[plot\]'"):
             draw()
 
 

@@ -90,5 +90,7 @@ def test_a_history_as_a_data_frame() -> None:
 
 def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"to_frame needs pandas: pip install cnn_ext\[frames\]"):
+    with pytest.raises(
+        ImportError, match=r"to_frame needs pandas: pip install 'cnn_ext\[frames\]'"
+    ):
         history(1).to_frame()

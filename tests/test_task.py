@@ -158,13 +158,13 @@ def test_what_is_said_comes_first() -> None:
 @pytest.mark.parametrize(
     ("loss", "y", "message"),
     [
-        ("cross_entropy", -ROWS, "target: expected finite numbers from 0 on, got -1"),
-        ("cross_entropy", ROWS * np.nan, "target: expected finite numbers from 0 on"),
-        ("cross_entropy", NUMBERS + 1, "target: expected classes 0 to 2, got 1 to 3"),
-        ("binary_cross_entropy", 255 * LABELS, "target: expected 0 to 1, got 0.0 to 255"),
-        ("binary_cross_entropy", 2 * LABELS - 1, "target: expected 0 to 1, got -1"),
-        ("binary_cross_entropy", LABELS + np.inf, "target: expected 0 to 1, got inf"),
-        ("binary_cross_entropy", LABELS * np.nan, "target: expected 0 to 1, got nan"),
+        ("cross_entropy", -ROWS, "^y: expected finite numbers from 0 on, got -1"),
+        ("cross_entropy", ROWS * np.nan, "^y: expected finite numbers from 0 on"),
+        ("cross_entropy", NUMBERS + 1, "^y: expected classes 0 to 2, got 1 to 3"),
+        ("binary_cross_entropy", 255 * LABELS, "^y: expected 0 to 1, got 0.0 to 255"),
+        ("binary_cross_entropy", 2 * LABELS - 1, "^y: expected 0 to 1, got -1"),
+        ("binary_cross_entropy", LABELS + np.inf, "^y: expected 0 to 1, got inf"),
+        ("binary_cross_entropy", LABELS * np.nan, "^y: expected 0 to 1, got nan"),
     ],
 )
 def test_targets_that_no_cost_means(loss: str, y: np.ndarray, message: str) -> None:
@@ -343,7 +343,7 @@ def test_only_what_was_learned_stays() -> None:
     trainer = Trainer(net(), "binary_cross_entropy")
     assert trainer.evaluate(X, ROWS)["accuracy"] < 1 and trainer.task.kind == "classes"
     assert trainer.predict(X).shape == (30,)
-    with pytest.raises(ValueError, match="target: expected 0 to 1"):
+    with pytest.raises(ValueError, match="^y: expected 0 to 1"):
         trainer.train_on_batch(X, 2 * REAL)
     trainer.fit(X, LABELS, 1, progress=False)
     assert trainer.task.kind == "labels" and trainer.predict(X).shape == (30, 3)

@@ -57,11 +57,18 @@ NONE = X[:0], Y[:0]
         ({"early_stopping": 2}, ValueError, "early_stopping: expected validation_data or"),
         ({"early_stopping": 0, "validation_split": 0.2}, ValueError, "patience: expected 1 to"),
         ({"early_stopping": 1.5, "validation_split": 0.2}, TypeError, "patience: expected a whole"),
-        ({"y": Y + 1}, ValueError, "target: expected classes 0 to 2, got .* to 3"),
-        ({"y": Y - 1}, ValueError, "target: expected classes 0 to 2, got -1"),
-        ({"y": Y / 2}, TypeError, "target: expected whole class numbers, got float64"),
-        ({"y": np.eye(4)[Y]}, ValueError, r"target: expected shape \(20,\) or \(20, 3\)"),
-        ({"x": X[:, 0]}, ValueError, r"layer 0 \(Conv2d\): expected an input of \(C, H, W\)"),
+        ({"y": Y + 1}, ValueError, "^y: expected classes 0 to 2, got .* to 3"),
+        ({"y": Y - 1}, ValueError, "^y: expected classes 0 to 2, got -1"),
+        ({"y": Y / 2}, TypeError, "^y: expected whole class numbers, got float64"),
+        ({"y": np.array(["a", "b", "c"])[Y]}, TypeError, "^y: expected class numbers, got texts"),
+        ({"y": np.eye(4)[Y]}, ValueError, r"^y: expected shape \(20,\) or \(20, 3\)"),
+        (
+            {"x": X[:, 0]},
+            ValueError,
+            r"got \(6, 6\); a batch is \(N, C, H, W\), with C = 1 for grey",
+        ),
+        ({"x": X.transpose(0, 2, 3, 1)}, ValueError, r"1 channels, .*; channels come first"),
+        ({"x": np.where(X > 1, np.nan, X)}, CostError, "the cost is nan, as x has numbers that"),
         ({"x": X[..., :4]}, ValueError, r"layer 5 \(Linear\): expected 16 features, got 8"),
         ({"x": X.astype(complex)}, TypeError, "x: expected real numbers"),
     ],
@@ -85,9 +92,9 @@ def test_arguments_of_the_other_calls() -> None:
         trainer.evaluate(X, Y[1:])
     with pytest.raises(ValueError, match=r"batch_size: expected 1 to 2\*\*31 - 1, got 0"):
         trainer.predict(X, batch_size=0)
-    with pytest.raises(ValueError, match="target: expected shape"):
+    with pytest.raises(ValueError, match="^y: expected shape"):
         trainer.train_on_batch(X, Y[1:])
-    with pytest.raises(ValueError, match=r"target: expected shape \(20, 3\), got \(20,\)"):
+    with pytest.raises(ValueError, match=r"^y: expected shape \(20, 3\), got \(20,\)"):
         Trainer(small(), "mse").train_on_batch(X, Y)
     with pytest.raises(ValueError, match="expected at least one image"):
         trainer.train_on_batch(*NONE)
@@ -247,8 +254,8 @@ def test_a_cost_that_is_no_number_says_where_and_leaves_good_weights(value: floa
     net, healthy = small(), small()
     trainer = Trainer(net)
     message = (
-        "the cost is (nan|inf) in epoch 1, batch 3 of 4, learning rate 0.05; the network has the "
-        "last weights whose cost was finite"
+        "the cost is (nan|inf), as x has numbers that are not finite, in epoch 1, batch 3 of 4, "
+        "learning rate 0.05; the network has the last weights whose cost was finite"
     )
     with pytest.raises(CostError, match=message):
         trainer.fit(x, y, 2, 10, shuffle=False, progress=False)

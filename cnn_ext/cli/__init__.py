@@ -11,8 +11,9 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 from .. import __version__
@@ -106,7 +107,19 @@ def _main(argv: Sequence[str] | None, signals: Signals) -> int:
 def _parse(words: Sequence[str], arguments: argparse.Namespace) -> None:
     _, unknown = build_parser().parse_known_args(words, arguments)
     if unknown:
-        raise UsageError(f"unknown arguments: {' '.join(unknown)}; see --help")
+        hint = _meant(unknown[0], vars(arguments))
+        raise UsageError(f"unknown arguments: {' '.join(unknown)}{hint}; see --help")
+
+
+def _meant(unknown: str, known: Mapping[str, Any]) -> str:
+    # what an argument that is not known may stand for
+    names = known.keys() - {"command", "module", "signals"}
+    options = sorted(f"--{name.replace('_', '-')}" for name in names)
+    if unknown.startswith("-"):
+        close = get_close_matches(unknown.partition("=")[0], options, 1)
+    else:
+        close = [f"--data {unknown}"] if "data" in names and os.path.exists(unknown) else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _report(arguments: argparse.Namespace, message: str, status: int) -> int:

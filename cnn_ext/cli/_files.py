@@ -130,7 +130,8 @@ def load_tested(arguments: Namespace) -> tuple[Module, Task, Dataset]:
     data = load_data(arguments, wanted and wanted[1:], wanted and wanted[0])
     shape = data.x_test.shape[1:]
     if wanted not in (None, shape):
-        raise UsageError(f"{path} takes images of shape {wanted}, {source} has {shape}")
+        hint = "; --data names others" if source == "digits" else ""
+        raise UsageError(f"{path} takes images of shape {wanted}, {source} has {shape}{hint}")
     try:
         outputs = net.output_shape(shape)
     except (TypeError, ValueError) as error:

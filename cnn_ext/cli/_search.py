@@ -83,7 +83,9 @@ class Optuna:
         try:
             import optuna
         except ImportError as error:
-            raise ImportError("--sampler optuna needs Optuna: pip install cnn_ext[tune]") from error
+            raise ImportError(
+                "--sampler optuna needs Optuna: pip install 'cnn_ext[tune]'"
+            ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._failed = optuna.trial.TrialState.FAIL
         self._space = space

@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("filter needs Pillow: pip install cnn_ext[images]") from error
+        raise ImportError("filter needs Pillow: pip install 'cnn_ext[images]'") from error
 
     kind = Image.registered_extensions().get(Path(arguments.out).suffix.lower())
     if kind not in Image.SAVE:

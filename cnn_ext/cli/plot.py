@@ -24,6 +24,7 @@ from ..explain import layer_with_maps
 from ..layers import Conv2d, Module, Sequential
 from ..task import Task
 from ..training import metrics
+from ..training.history import History
 from ..training.trainer import Trainer
 from ._files import check_output, load_tested, read_history
 from ._options import UsageError, add_data, add_threads, say, whole

@@ -17,7 +17,7 @@ from cnn_ext.data.arrays import load_npz
 from cnn_ext.data.cifar import Batch, read_cifar, read_cifar_archive
 from cnn_ext.data.dataset import Dataset, divided
 from cnn_ext.data.download import fetch
-from cnn_ext.data.folders import OnError, class_folders, image_folder, pictures
+from cnn_ext.data.folders import SUFFIXES, OnError, class_folders, image_folder, pictures
 from cnn_ext.data.idx_sets import (
     MNIST,
     IdxSet,
@@ -276,10 +276,12 @@ def load(
         return divided(x, y, classes, test_fraction)
     if len(files := sorted(root.glob("*.npz"))) == 1:
         return read_npz_set(files[0], test_fraction, layout, in_memory)
+    own = sum(file.suffix.lower() in SUFFIXES for file in root.iterdir())
+    hint = f"; its {own} pictures belong in sub-folders, one for each class" if own else ""
     raise ValueError(
         f"{root}: expected data.npz, the four IDX files ({MNIST[0]}, ...), CIFAR-10 or CIFAR-100 "
         "in binary form, folders train and test, one sub-folder of pictures per class, or one "
-        f".npz file; found {f'{len(files)} .npz files' if files else 'none of them'}"
+        f".npz file; found {f'{len(files)} .npz files' if files else 'none of them'}{hint}"
     )
 
 
@@ -335,7 +337,9 @@ def _fetch_idx(
         file = find_idx_file(place, stem)
         if file is None:
             if not download:
-                raise FileNotFoundError(f"{folder} holds no {stem}, plain or .gz; see download")
+                raise FileNotFoundError(
+                    f"{folder} holds no {stem}, plain or .gz; download=True fetches it"
+                )
             file = fetch(source, f"{stem}.gz", folder, base_url)
         files.append(file)
     return read_idx_set(IdxSet(tuple(files), classes))
@@ -356,7 +360,7 @@ def _fetch_cifar(folder: Path, cifar: _Cifar, download: bool, base_url: str | No
         if not download:
             raise FileNotFoundError(
                 f"{folder} holds neither {cifar.train[0]} and the other batches nor "
-                f"{cifar.archive}; see download"
+                f"{cifar.archive}; download=True fetches it"
             )
         found = fetch(cifar.source, cifar.archive, folder, base_url)
     return _read_cifar(found, cifar)

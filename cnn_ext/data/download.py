@@ -97,7 +97,7 @@ def fetch(source: str, file: str, folder: Path, base_url: str | None = None) -> 
     try:
         import pooch
     except ImportError as error:
-        raise ImportError("downloading needs pooch: pip install cnn_ext[datasets]") from error
+        raise ImportError("downloading needs pooch: pip install 'cnn_ext[datasets]'") from error
 
     if base_url is None:
         mirror = os.environ.get(URL_VARIABLE)

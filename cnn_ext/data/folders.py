@@ -84,7 +84,10 @@ def image_folder(
                     image = read_image(file, size, mode, background)
                 except (OSError, ValueError) as error:
                     if on_error == "raise":
-                        raise
+                        if isinstance(error, OSError):
+                            raise
+                        hint = "on_error='skip' or --skip-broken leaves out what cannot be read"
+                        raise ValueError(f"{error}; {hint}") from error
                     faults.append(str(error))
                     continue
                 if labels and image.shape != shape:

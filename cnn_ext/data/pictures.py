@@ -286,5 +286,5 @@ def _pillow() -> ModuleType:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("reading pictures needs Pillow: pip install cnn_ext[images]") from error
+        raise ImportError("reading pictures needs Pillow: pip install 'cnn_ext[images]'") from error
     return Image

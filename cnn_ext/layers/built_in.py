@@ -67,10 +67,7 @@ class WeightedLayer(BuiltIn):
 
 def image_sizes(x: Any) -> tuple[int, int, int]:
     """(C, H, W) of the images that a value stands for; ValueError if it stands for none."""
-    if x.ndim != 4:
-        raise ValueError(f"expected an input of (C, H, W), got {x.features}")
-    C, H, W = x.features
-    return C, H, W
+    return check.image_axes(x.features)
 
 
 def check_channels(x: Any, channels: int) -> None:

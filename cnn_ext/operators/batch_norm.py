@@ -64,7 +64,8 @@ class BatchNorm(Operator):
             momentum = 1 / float(tracked + 1) if momentum is None else momentum
         for key, seen in (("mean", mean), ("var", var * (count / (count - 1)))):
             running: Any = node.weight(key)
-            pairs.append((running, running + momentum * (seen - running)))
+            with np.errstate(all="ignore"):  # where the numbers overflow, the cost tells
+                pairs.append((running, running + momentum * (seen - running)))
         return pairs
 
     def forward(self, run: Any, node: Node, *inputs: Lanes, over: Any = None) -> Lanes:

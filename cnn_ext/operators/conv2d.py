@@ -58,18 +58,18 @@ def conv_sizes(
     TypeError, ValueError
         Naming the argument that does not fit.
     """
-    if len(x_shape) != 3:
-        raise ValueError(f"expected an input of (C, H, W), got {x_shape}")
+    C, H, W = check.image_axes(x_shape)
     if len(w_shape) != 4 or 0 in w_shape:
         raise ValueError(f"weight: expected shape (K, C / groups, R, S), got {w_shape}")
     groups = check.whole(groups, "groups", 1)
     step_h, step_w = check.pair(stride, "stride", 1)
     gap_h, gap_w = check.pair(dilation, "dilation", 1)
-    (C, H, W), (K, C_group, R, S) = x_shape, w_shape
+    K, C_group, R, S = w_shape
     if K % groups:
         raise ValueError(f"groups: expected a divisor of the {K} output channels, got {groups}")
     if C != C_group * groups:
-        raise ValueError(f"x: expected {C_group * groups} channels, got {C} from {x_shape}")
+        last = "; channels come first, (C, H, W)" if W == C_group * groups else ""
+        raise ValueError(f"x: expected {C_group * groups} channels, got {C} from {x_shape}{last}")
     top, bottom, left, right = check.padding4(padding, (R, S), (step_h, step_w), (gap_h, gap_w))
     P = windows.count(H, top, bottom, R, step_h, gap_h)
     Q = windows.count(W, left, right, S, step_w, gap_w)

@@ -49,8 +49,7 @@ def pool_sizes(
     TypeError, ValueError
         Naming the argument that does not fit.
     """
-    if len(x_shape) != 3:
-        raise ValueError(f"expected an input of (C, H, W), got {x_shape}")
+    _, H, W = check.image_axes(x_shape)
     size = check.pair(kernel, "kernel_size", 1)
     steps = size if stride is None else check.pair(stride, "stride", 1)
     gaps = check.pair(dilation, "dilation", 1)
@@ -76,7 +75,7 @@ def pool_sizes(
             )
         counts.append(found)
     P, Q = counts
-    return PoolSizes(*x_shape[1:], *size, P, Q, *steps, *gaps, top, left, bottom, right)
+    return PoolSizes(H, W, *size, P, Q, *steps, *gaps, top, left, bottom, right)
 
 
 def window_of_bytes(run: Any, node: Node, op: str, x: Bytes, grid: Grid, counts: int = 0) -> Bytes:

@@ -291,7 +291,9 @@ class Plan:
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         one = self.input_shape
         if shape != one and (not shape or shape[1:] != one):
-            raise ValueError(f"x: expected {self._takes()}, got shape {shape}")
+            last = len(one) == 3 and shape[-3:] == (*one[1:], one[0])
+            hint = ", whose channels come last; transpose moves them" if last else ""
+            raise ValueError(f"x: expected {self._takes()}, got shape {shape}{hint}")
 
     def _checked(self, out: Any, shape: tuple[int, ...]) -> np.ndarray:
         if not isinstance(out, np.ndarray) or out.dtype != FLOAT:

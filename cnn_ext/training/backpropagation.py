@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,18 @@ from ..ops.loss import one_hot
 from ..run.share import Share
 from ..task import Task, kind_for, numbered
 from .losses import Loss
+
+
+@contextmanager
+def called_y() -> Iterator[None]:
+    """Errors of a cost that name its argument, "target", name that of the trainer."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        argument, found, rest = str(error).partition("target: ")
+        if argument or not found:
+            raise
+        raise type(error)(f"y: {rest}") from error
 
 
 class Head:
@@ -44,6 +57,11 @@ class Head:
     def targets(self, y: Any, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Task, Any]:
         """The task that it is, and the targets as the cost takes them."""
         targets, task = plain_array(y, "y"), self.task
+        if targets.dtype.kind in "US":
+            raise TypeError(
+                "y: expected class numbers, got texts; numpy.unique(y, return_inverse=True) gives "
+                "the names and the numbers"
+            )
         if task.kind is None:
             known = targets if self.examples is None else self.examples
             task = replace(task, kind=kind_for(task.outputs, (len(known), *shape[1:]), known))
@@ -142,6 +160,7 @@ class Backpropagation:
                 )
         self.heads[None].examples = targets
 
+    @called_y()
     def __call__(
         self, x: Any, y: Any, weights: np.ndarray | None = None, share: Share | None = None
     ) -> tuple[float, Any]:

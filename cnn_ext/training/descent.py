@@ -178,7 +178,7 @@ class Descent(Evaluator):
         cost, outputs = self._backpropagate(x, y, weights, share)
         if not math.isfinite(cost):
             self._restore(self._good)
-            raise CostError(f"the cost is {cost}")
+            raise CostError(f"the cost is {cost}{_cause(x, y)}")
         self._has_good = False
         self._remember()
         self._has_good = True
@@ -247,3 +247,13 @@ class Descent(Evaluator):
 
     def _is_finite(self) -> bool:
         return all(np.isfinite(kept.data).all() for kept in self._moving)
+
+
+def _cause(x: Any, y: Any) -> str:
+    # why the cost of these is not finite, if they are to blame
+    for name, arrays in (("x", inputs_of(x)), ("y", [y])):
+        for array in arrays:
+            known = isinstance(array, np.ndarray) and array.dtype.kind == "f"
+            if known and not np.isfinite(array).all():
+                return f", as {name} has numbers that are not finite,"
+    return ""

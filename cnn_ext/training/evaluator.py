@@ -23,7 +23,7 @@ from ..layers.running import evaluation_mode, first_numbers
 from ..run.share import Group, Share, shared
 from ..scale import far_from_unit
 from ..task import Task, kind_for, task_of
-from .backpropagation import Backpropagation, inputs_of, part_of, targets_for
+from .backpropagation import Backpropagation, called_y, inputs_of, part_of, targets_for
 from .losses import LOSSES, Loss, loss_of
 from .scoring import Score, scored_by, scores_of
 
@@ -309,6 +309,7 @@ def named(losses: Any) -> list[tuple[Any, Any]]:
     return list(losses.items()) if isinstance(losses, Mapping) else list(enumerate(losses))
 
 
+@called_y()
 def scored(
     loss: Loss,
     task: Task,

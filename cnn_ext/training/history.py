@@ -128,7 +128,7 @@ class History:
         try:
             from pandas import DataFrame
         except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install cnn_ext[frames]") from error
+            raise ImportError("to_frame needs pandas: pip install 'cnn_ext[frames]'") from error
         rows = [epoch.figures() for epoch in self]
         return DataFrame(rows, columns=self._names(rows)).set_index("number")
 

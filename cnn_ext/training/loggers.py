@@ -177,7 +177,7 @@ def _tensorboard_writer() -> Callable[[str], Any]:
             from tensorboard.summary import Writer
         except ImportError:
             raise ImportError(
-                "TensorBoard needs tensorboardX: pip install cnn_ext[tensorboard]"
+                "TensorBoard needs tensorboardX: pip install 'cnn_ext[tensorboard]'"
             ) from None
         return Writer
     return SummaryWriter
