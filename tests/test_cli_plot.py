@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import ENVIRONMENT, run
+from networks import small, stripes
 from PIL import Image
 
 import cnn_ext
-from cnn_ext import Linear, Sequential
+from cnn_ext import Linear, Sequential, Trainer
 
 pytest.importorskip("matplotlib")
 
@@ -74,6 +76,16 @@ def test_plot_without_a_convolution_into_an_old_folder(folder: Path, tmp_path: P
         "confusion.png", "reliability.png",
     }  # fmt: skip
     assert (tmp_path / "guesses.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_of_a_single_output(tmp_path: Path) -> None:
+    x, y = stripes(30)
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y % 2, x_test=x, y_test=y % 2)
+    net = small(classes=1)
+    Trainer(net, "binary_cross_entropy").fit(x, y % 2, progress=False)
+    cnn_ext.save(net, tmp_path / "net")
+    done = run("plot", "net", "--data", ".", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and len(done.stdout.splitlines()) == 10
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from cnn_ext import (
     plot,
 )
 
-colors = pytest.importorskip("matplotlib.colors")
+colormaps = pytest.importorskip("matplotlib").colormaps
 Figure = pytest.importorskip("matplotlib.figure").Figure
 
 
@@ -189,6 +189,17 @@ def test_maps_of_one_pixel_are_a_strip() -> None:
     [strip] = [a for a in drawn(figure) if a.get_title("left").startswith("2 Global")]
     assert strip.get_title("left").startswith("2 GlobalAvgPool2d: 5 x 1 x 1")
     assert strip.images[0].get_array().shape == (1, 5, 4)
+    y = pooled().activations(np.ones((1, 2, 6, 6)))[2].ravel()
+    order = np.argsort(y)  # so that the largest is left out
+    state = pooled().state_dict()
+    state |= {"0.weight": state["0.weight"][order], "0.bias": state["0.bias"][order]}
+    (net := pooled()).load_state_dict(state)
+    part = plot.feature_maps(net, np.ones((2, 6, 6)), limit=2).axes
+    [strip] = [a for a in part if a.get_title("left").startswith("2 Global")]
+    bar = part[part.index(strip) + 1]
+    assert_allclose(bar.get_ylim(), (-y.max(), y.max()))
+    shade = colormaps["RdBu_r"](y[order[0]] / y.max() / 2 + 0.5, bytes=True)
+    assert_array_equal(strip.images[0].get_array()[0, 0], shade)
 
 
 def test_weights_are_counted() -> None:
@@ -217,6 +228,8 @@ def test_feature_maps_of_deep_networks() -> None:
     wide = plot.feature_maps(Sequential(Conv2d(2, 50, 3)), image, limit=30)
     assert texts(wide)[1].endswith(", the first 30 shown")
     assert [tick.get_text() for tick in drawn(wide)[1].get_yticklabels()] == ["0", "15"]
+    deep = Sequential(Conv2d(2, 20, 3), *[ReLU() for _ in range(30)])
+    assert texts(plot.feature_maps(deep, image))[1].endswith(", the first 16 shown")
 
 
 # ------------------------------------------------------------------------------------- refusals

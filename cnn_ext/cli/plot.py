@@ -117,7 +117,9 @@ def _makers(
     guesses = trainer.task.predictions(outputs)
     known = trainer.task.outputs not in (None, "numbers")
     p = trainer.task.probabilities(outputs) if known else None
-    answers = (x, y, guesses, data.classes, p if outputs.shape[1] > 1 else None, arguments.limit)
+    if p is not None and p.shape[1] == 1:  # of the second of two classes
+        p = np.hstack([1 - p, p])
+    answers = (x, y, guesses, data.classes, p, arguments.limit)
     matrix = metrics.confusion_matrix(y, guesses, len(data.classes))
     classes = data.classes[-outputs.shape[1] :]  # a single output speaks for the second of two
     count = min(EXPLAINED, len(x))

@@ -88,7 +88,7 @@ def kernels(net: Sequential, layer: int | None = None, limit: int = 400) -> Figu
 def feature_maps(
     net: Sequential,
     image: ArrayLike,
-    limit: int = 128,
+    limit: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> Figure:
     """What an image or a signal causes in every layer, in evaluation mode.
@@ -102,8 +102,9 @@ def feature_maps(
     net : Sequential
     image : array_like, shape (C, H, W), or (C, L) for a signal
         Real numbers, or bytes, which are divided by 255.
-    limit : int
-        Most channels of a layer to show; its label says how many are left out.
+    limit : int, optional
+        Most channels of a layer to show; its label says how many are left out.  By default 128, and
+        16 in networks of more than 30 layers.
     classes : sequence of str, optional
         Names of the outputs; their numbers by default.
 
@@ -115,7 +116,7 @@ def feature_maps(
         If Matplotlib is not installed.
     """
     layers = _layers(net)
-    most = check.whole(limit, "limit", 1)
+    most = check.whole(_most(layers) if limit is None else limit, "limit", 1)
     picture = check.real_array(image, "image")
     if picture.ndim not in (2, 3) or 0 in picture.shape:
         raise ValueError(f"image: expected shape (C, H, W) or (C, L), got {picture.shape}")
@@ -140,8 +141,6 @@ def feature_maps(
             label += f", the first {most} shown"
         last = i == len(layers) - 1
         rows.append(_row(label, y, most, side, names if last else None))
-        largest = fig.largest(y) or 1.0
-        rows[-1].scale = "RdBu_r", -largest, largest
     legend = "red above 0, white 0, blue below 0; each layer has its own scale"
     title = f"What {'an' if cause == 'image' else 'a'} {cause} causes in every layer\n{legend}"
     return fig.page(title, rows, gaps="#d0d0d0")
@@ -199,26 +198,32 @@ def weights(net: Module, bins: int = 50) -> Figure:
     return figure
 
 
+def _most(layers: list[Module]) -> int:
+    return 128 if len(layers) <= 30 else 16  # so that the page stays below some 80 inches
+
+
 def _row(label: str, y: np.ndarray, most: int, side: float, names: list[str] | None) -> fig.Row:
     # maps (C, H, W), channels (C, L) of a signal, or a vector, also one of maps of one pixel
-    if y.ndim == 3 and y.shape[1:] != (1, 1):
-        tiles = fig.coloured(y[:most], "RdBu_r", fig.largest(y))
-        columns = _even(len(tiles), min(len(tiles), IN_A_LINE // 2), min(len(tiles), IN_A_LINE))
-        row = fig.tiled(label, tiles, columns, side)
-        if len(tiles) > columns:
-            row.beside = [str(k) for k in range(0, len(tiles), columns)]
-        return row
-    if y.ndim == 2:
-        y = y[:most]
-        tall = min(max(0.3, 0.1 * len(y)), 3.0)
-        row = fig.Row(label, fig.coloured(y, "RdBu_r"), fig.WIDEST, tall)
-        row.beside = [str(k) for k in range(len(y))] if tall >= 0.1 * len(y) else []
-        return row
-    y = y.ravel()[: most if y.ndim == 3 else None]
-    row = fig.Row(label, fig.coloured(y[None], "RdBu_r"), fig.WIDEST, 0.3)
-    if len(y) <= IN_A_LINE:
-        known = fig.short(names or range(len(y)), 180 // len(y))
-        row.below = [f"{name}\n{value:.3g}" for name, value in zip(known, y, strict=True)]
+    largest = fig.largest(y) or 1.0
+    shown = y if y.ndim == 1 else y[:most]
+    if y.ndim == 3 and y.shape[1:] == (1, 1):
+        shown = shown.ravel()
+    colours = fig.coloured(shown, "RdBu_r", largest)
+    count = len(shown)
+    if shown.ndim == 3:
+        columns = _even(count, min(count, IN_A_LINE // 2), min(count, IN_A_LINE))
+        row = fig.tiled(label, colours, columns, side)
+        if count > columns:
+            row.beside = [str(k) for k in range(0, count, columns)]
+    elif shown.ndim == 2:
+        row = fig.Row(label, colours, fig.WIDEST, min(max(0.3, 0.1 * count), 3.0))
+        row.beside = [str(k) for k in range(count)] if count <= 30 else []
+    else:
+        row = fig.Row(label, colours[None], fig.WIDEST, 0.3)
+        if count <= IN_A_LINE:
+            known = fig.short(names or range(count), 180 // count)
+            row.below = [f"{name}\n{value:.3g}" for name, value in zip(known, shown, strict=True)]
+    row.scale = "RdBu_r", -largest, largest
     return row
 
 
