@@ -202,7 +202,7 @@ def _image(axes: Any, image: np.ndarray) -> Any:
 
 
 def _frame(axes: Any, x: int, y: int, width: int, height: int) -> None:
-    # white between black, which is seen on every ground; within the image, so that none is cut off
+    # white between black, which is seen on every ground
     from matplotlib.patches import Rectangle
 
     for colour, thick in (("black", 3.0), ("white", 1.2)):

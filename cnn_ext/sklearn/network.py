@@ -243,6 +243,9 @@ class Network(BaseEstimator):
                     "(C, H, W) with rows of numbers"
                 )
             name = "tiny" if given == "auto" else given
+            if name not in architectures.ARCHITECTURES:
+                known = ", ".join(("auto", *architectures.ARCHITECTURES))
+                raise ValueError(f"architecture: expected one of {known}, got {given!r}")
             return architectures.build(name, (shape[0], shape[1], shape[2]), outputs, rng=rng)
         if callable(given):
             with_rng = {"rng": rng} if "rng" in inspect.signature(given).parameters else {}
