@@ -19,6 +19,7 @@ from ._dispatch import (
 from .initializers import seed
 from .lanes import Lanes
 from .layers import *  # noqa: F403
+from .run.debug import get_debug, get_recording, set_debug, set_recording
 
 if TYPE_CHECKING:
     from . import architectures, augment, filters, onnx, optim
@@ -64,7 +65,9 @@ __all__ = [
     "augment",
     "datasets",
     "filters",
+    "get_debug",
     "get_num_threads",
+    "get_recording",
     "get_winograd",
     "graph",
     "initializers",
@@ -84,7 +87,9 @@ __all__ = [
     "save",
     "schedules",
     "seed",
+    "set_debug",
     "set_num_threads",
+    "set_recording",
     "set_winograd",
     "show_config",
     "threads",

@@ -13,6 +13,7 @@ from .. import _core
 from ..graph.precision import FLOAT32
 from ..lanes import Lanes, contiguous
 from ..run.by_batch import ByBatch
+from ..run.debug import get_debug
 from ..run.large import one_by_one
 from ..run.program import Program, worth_it
 from ..scale import as_numbers, scale_of
@@ -101,6 +102,8 @@ def start(
         raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
     dtype = _dtype(module, batches)
     trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype, precision)
+    if get_debug() and precision == FLOAT32:  # as the modules say it, operator by operator
+        trace = Trace(None, trace.byte_scale, None, trace.normalize)
     for i, batch in enumerate(batches):
         if len(batch.shape) and batch.shape[0] != batches[0].shape[0]:
             raise ValueError(

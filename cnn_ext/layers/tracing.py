@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ..graph.rewrite import clips_behind_pools, fused
 from ..graph.value import Value
 from ..parameter import Kept
 from ..run.by_batch import EAGER_ROOM, ByBatch
+from ..run.debug import Watched, get_debug, get_recording
 from ..run.large import too_large
 from ..run.program import Program
 
@@ -77,7 +79,9 @@ class TracedGraph(Graph):
             self.add_input(shape)
         self.exact = exact
         self.normalize: Module | None = None  # what the input goes through first
-        self.run = None if back is None else ByBatch(self, back)
+        self.run: ByBatch | None = None
+        if back is not None:
+            self.run = Watched(self, back) if get_debug() else ByBatch(self, back)
         self.modules: list[Module] = []  # whose forward is at work, the innermost last
         self.form: Any = None  # of several outputs: names of a dictionary, or a class
         # what the outermost module called: under which name, what came of it, and its nodes
@@ -88,7 +92,15 @@ class TracedGraph(Graph):
         assert self.run is not None
         node, lanes = self.nodes[-1], [value.lanes for value in inputs]
         OPERATORS[node.op].begin(node, made.features, lanes[0].images)
+        self._watch(self.modules)
         made.lanes = self.run.do(node, lanes)
+
+    def _watch(self, modules: Sequence[Module]) -> None:
+        # tell who watches the pass which layer the next node belongs to
+        if isinstance(self.run, Watched):
+            path = ".".join(name_in(*pair) for pair in itertools.pairwise(modules))
+            kind = type(modules[-1]).__name__
+            self.run.layer = f"{path} ({kind})" if path else kind
 
     def opaque(self, module: Module, values: Sequence[Value]) -> Value:
         """The value that a layer of one's own makes."""
@@ -100,6 +112,7 @@ class TracedGraph(Graph):
             shape = module.output_shape(*(value.features for value in values))
             lanes = None
         else:
+            self._watch([*self.modules, module])
             lanes = self.run.do(node, [value.lanes for value in values])
             shape = lanes.shape[1:]
         node.attributes["shape"] = shape
@@ -277,7 +290,7 @@ class Trace:
 
     def program(self, batches: Sequence[np.ndarray], costs: Any = None) -> Program | None:
         """The recorded pass for such images, also back if costs are given; None if none can be."""
-        if self.graph is None:
+        if self.graph is None or not get_recording():
             return None
         key = tuple(x.dtype for x in batches), costs, _core.get_winograd()
         if key not in self.programs:

@@ -236,11 +236,10 @@ class ByBatch:
             alone = node.output not in shared
             if node.output not in wanted:
                 continue
-            operator = OPERATORS[node.op]
             self._over = alone
             wants = [name in wanted for name in node.inputs]
             x = tuple(value() if callable(value) else value for value in x)
-            dxs = operator.backward(self, node, dy, x, y, wants)
+            dxs = self.go_back(node, dy, x, y, wants)
             passed = sum(dx is not None and np.may_share_memory(dx.data, dy.data) for dx in dxs)
             for name, dx in zip(node.inputs, dxs, strict=False):
                 if dx is not None:
@@ -249,6 +248,13 @@ class ByBatch:
             del x, y, dy, dxs, dx
             self._kept = None
         return [at.get(name) if need_dx else None for name in self.graph.inputs]
+
+    def go_back(
+        self, node: Node, dy: Lanes, x: tuple[Any, ...], y: Lanes | None, wants: list[bool]
+    ) -> Sequence[Lanes | None]:
+        """The gradients at the inputs of one node."""
+        dxs: Sequence[Lanes | None] = OPERATORS[node.op].backward(self, node, dy, x, y, wants)
+        return dxs
 
     def _wanted(self, need_dx: bool) -> set[str]:
         # values whose gradient somebody needs: what something learned lies before

@@ -196,8 +196,8 @@ class Backpropagation:
                 return self._done(tasks, values), self._formed(rows)
         if share is not None:
             raise ValueError(
-                "group: a network that is not recorded, with layers of your own on arrays, cannot "
-                "be shared by several processes"
+                "group: a network that is not recorded, with layers of your own on arrays or with "
+                "recordings off, cannot be shared by several processes"
             )
         tape, outputs = begun.forward(back=True)
         self._check(tape.form)
