@@ -198,7 +198,7 @@ def test_the_example_of_the_documentation(
     assert head > 0.9 and whole > 0.9
     assert names["net"].task.classes == ("open", "loop")
     more = section.split("  ```python\n")[1].split("  ```")[0]
-    exec("lr, decay = 0.1, 5e-4\n" + more.replace("\n  ", "\n").lstrip(), names)
+    exec(more.replace("\n  ", "\n").lstrip(), names)
     groups = names["optimizer"].param_groups
     assert [group["lr"] for group in groups] == [0.1, 6.4]
     assert [len(group["params"]) for group in groups] == [10, 2]

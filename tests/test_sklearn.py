@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import pickle
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,19 +357,6 @@ def test_exported_files_take_raw_images(kind, digits, tmp_path):
     outputs = cnn_ext.Plan(cnn_ext.onnx.load(tmp_path / "digits.onnx"))(unseen)
     expected = estimator.net_(unseen)
     assert np.allclose(outputs, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-
-
-def test_examples_of_the_documentation_run(tmp_path, monkeypatch):
-    file = Path(__file__).parents[1] / "docs/sklearn.md"
-    if not file.exists():
-        pytest.skip("no documentation beside the tests")
-    examples = re.findall(r"```python\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for example in examples:
-        exec(example, names)
-    assert len(examples) == 2
-    assert (tmp_path / "digits.c").exists()
 
 
 def test_without_scikit_learn_it_says_what_to_install():

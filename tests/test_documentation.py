@@ -1,0 +1,77 @@
+"""What the pages of the documentation show is true: their code runs, their commands are known."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.request
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from documentation import NEEDS, NOT_RUN, PAGES, ROOT, blocks, commands, run
+
+from cnn_ext.cli import build_parser
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "docs").exists(), reason="no documentation beside the tests"
+)
+WITH_PYTHON = [page for page in PAGES if any(block.is_run for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_python(page: Path, tmp_path: Path) -> None:
+    if not any(block.runs_here for block in blocks(page)):
+        pytest.skip(f"needs {', '.join(name for block in blocks(page) for name in block.needs)}")
+    options = "-W", "error", "-W", "ignore::DeprecationWarning"  # those of other packages
+    program = [sys.executable, *options, str(ROOT / "tests/documentation.py"), str(page)]
+    done = subprocess.run(
+        program, cwd=tmp_path, text=True, capture_output=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_shell(page: Path) -> None:
+    for line, words in commands(page):
+        try:
+            _, unknown = build_parser().parse_known_args(words)
+        except (SystemExit, Exception) as error:
+            raise AssertionError(f"{page.name}, line {line}: {' '.join(words)}") from error
+        assert not unknown, f"{page.name}, line {line}: unknown: {' '.join(unknown)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_programs_are_there(page: Path) -> None:
+    programs = re.findall(r"(?:benchmarks|examples|tests|\.ci)/[\w/]+(?:\.py)?", page.read_text())
+    missing = [name for name in programs if not list(ROOT.glob(f"{name}*"))]
+    assert not missing, page.name
+
+
+def test_what_is_said_before_blocks_has_a_form() -> None:
+    said = [b.said for page in PAGES for b in blocks(page) if b.language == "python" and b.said]
+    assert all(NEEDS.fullmatch(text) or NOT_RUN.fullmatch(text) for text in said)
+    assert sum(NOT_RUN.fullmatch(text) is not None for text in said) < 8
+
+
+def test_the_service_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run(ROOT / "docs/inference.md")
+    names["Digits"].log_message = lambda *_: None
+    with ThreadingHTTPServer(("localhost", 0), names["Digits"]) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://localhost:{server.server_port}"
+            body = (names["images"][0] * 255).round().astype("uint8").tobytes()
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+                digit, probability = answer.read().split()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert int(digit) == names["plan"].classify(names["images"][0])[0]
+    assert 0 < float(probability) <= 1
