@@ -30,7 +30,10 @@ def scale_of(dtype: np.dtype, byte_scale: float | None, name: str = "x") -> floa
     name : str
         What messages call the array.
 
-    Raises TypeError if whole numbers of that type are not taken.
+    Raises
+    ------
+    TypeError
+        If whole numbers of that type are not taken.
     """
     if dtype.kind in "fb" or byte_scale == AS_THEY_ARE:
         return 1.0

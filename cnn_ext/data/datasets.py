@@ -182,11 +182,13 @@ def cifar100(
     """Read CIFAR-100, binary version: 50,000 and 10,000 colour pictures of 32 x 32 pixels.
 
     The files are ``train.bin`` and ``test.bin``, the sub-folder ``cifar-100-binary`` with them, or
-    ``cifar-100-binary.tar.gz``; the folder under ``CNN_EXT_DATA_URL`` is ``cifar-100``. The other
-    parameters, the result and the errors are those of `cifar10`.
+    ``cifar-100-binary.tar.gz``; the folder under ``CNN_EXT_DATA_URL`` is ``cifar-100``. The result
+    and the errors are those of `cifar10`.
 
     Parameters
     ----------
+    folder, download, base_url
+        As for `cifar10`.
     labels
         ``"fine"`` for the 100 classes, ``"coarse"`` for the 20 groups of five.
     """

@@ -66,6 +66,9 @@ class Trainer(Descent):
         `outputs` and `predict` of the trainer then take the averages; ``net`` keeps its own
         weights, also after `fit`, until ``trainer.average.copy_to()``, which belongs before the
         network is saved.
+    loss_weights : mapping or sequence of float, optional
+        What the cost of each output counts in their sum, by its name or number; 1 where nothing is
+        said.
     group : Group, optional
         Several processes, each of which has an equal trainer and calls it in the same way, train
         one network together: each takes its part of every batch, and all have the same weights, to
