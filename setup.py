@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent
 ISAS = runpy.run_path(str(ROOT / "cnn_ext" / "_isa.py"))["ISAS"]
 STUBS = Path("build") / "stubs"
 
-# CNN_EXT_CHECKS=1 builds with bounds checks in the Cython code (slow; for hunting a fault).
+# CNN_EXT_CHECKS=1 builds with bounds checks in the Cython code, and with what a debugger reads
+# (slow; for hunting a fault).
 CHECKS = os.environ.get("CNN_EXT_CHECKS") == "1"
 DIRECTIVES = {
     "language_level": 3,
@@ -58,9 +59,10 @@ if WINDOWS:
 else:
     EXACT = ["-ffp-contract=off"]  # so that all instruction sets round sums of bytes alike
     # nothing unwinds through C, and the tables for it would be a twentieth of a module
-    COMPILE = [*FLAGS, "-g0", "-fvisibility=hidden"]
-    COMPILE += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
+    COMPILE = [*FLAGS, "-g" if CHECKS else "-g0", "-fvisibility=hidden"]
+    COMPILE += [] if CHECKS else ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
     LINK = ["-Wl,-x"] if sys.platform == "darwin" else ["-Wl,--strip-all"]
+    LINK = [] if CHECKS else LINK
     version = subprocess.run([*COMPILER, "--version"], capture_output=True, text=True).stdout
     GCC = "clang" not in version
     if GCC:

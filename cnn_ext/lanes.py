@@ -31,7 +31,7 @@ class Lanes:
 
     Parameters
     ----------
-    data : ndarray, shape (ceil(N / LANES), *features, LANES), float32 or float64
+    data : ndarray, shape (ceil(N / LANES), ..., LANES), float32 or float64
     images : int
         N, the number of images.
     """
@@ -43,18 +43,18 @@ class Lanes:
         self.images = images
         self.blocks: int = data.shape[0]
         self.dtype = data.dtype
-        #: the plain shape, (N, *features)
+        #: the plain shape, (N, ...)
         self.shape: tuple[int, ...] = (images, *data.shape[1:-1])
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: np.dtype) -> Lanes:
-        """Room for a batch of the plain shape (N, *features)."""
+        """Room for a batch of the plain shape (N, ...)."""
         lanes = _core.lanes(dtype.itemsize)
         return cls(empty((-(-shape[0] // lanes), *shape[1:], lanes), dtype), shape[0])
 
     @classmethod
     def pack(cls, x: np.ndarray, dtype: np.dtype | None = None, scale: float = 1.0) -> Lanes:
-        """Copy a plain batch (N, *features), or one of bytes multiplied by `scale`, into lanes."""
+        """Copy a plain batch (N, ...), or one of bytes multiplied by `scale`, into lanes."""
         x = plain_array(x, "x")
         dtype = x.dtype if dtype is None else dtype
         x = contiguous(x, None if x.dtype == np.uint8 else dtype)
@@ -63,7 +63,7 @@ class Lanes:
         return packed
 
     def unpack(self) -> np.ndarray:
-        """Copy the batch out as a plain array (N, *features)."""
+        """Copy the batch out as a plain array (N, ...)."""
         x = empty(self.shape, self.dtype)
         _core.unpack(self.data, x, self.dtype.itemsize, self.images, _size(self.shape))
         return x

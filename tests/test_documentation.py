@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -10,14 +11,31 @@ import threading
 import urllib.request
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import pytest
 from documentation import NEEDS, NOT_RUN, PAGES, ROOT, blocks, commands, run
 
+import cnn_ext
 from cnn_ext.cli import build_parser
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "docs").exists(), reason="no documentation beside the tests"
+)
+#: modules whose `__all__` is public
+PUBLIC = (
+    "layers",
+    "ops",
+    "optim",
+    "augment",
+    "graph",
+    "onnx",
+    "data",
+    "data.datasets",
+    "distributed",
+    "sklearn",
+    "c",
 )
 WITH_PYTHON = [page for page in PAGES if any(block.is_run for block in blocks(page))]
 
@@ -30,7 +48,8 @@ def test_python(page: Path, tmp_path: Path) -> None:
     program = [sys.executable, *options, str(ROOT / "tests/documentation.py"), str(page)]
     done = subprocess.run(
         program, cwd=tmp_path, text=True, capture_output=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "KERAS_BACKEND": "torch",
+             "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -47,9 +66,52 @@ def test_shell(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_programs_are_there(page: Path) -> None:
-    programs = re.findall(r"(?:benchmarks|examples|tests|\.ci)/[\w/]+(?:\.py)?", page.read_text())
+    programs = re.findall(
+        r"(?<![\w/])(?:benchmarks|examples|tests|\.ci)/[\w/]+(?:\.py)?", page.read_text("utf-8")
+    )
     missing = [name for name in programs if not list(ROOT.glob(f"{name}*"))]
     assert not missing, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tests_are_there(page: Path) -> None:
+    for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", page.read_text("utf-8")):
+        assert f"\ndef {name}(" in (ROOT / file).read_text("utf-8"), f"{page.name}: {file}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_lines_of_code_are_there(page: Path) -> None:
+    for block in blocks(page):
+        if block.language.startswith("{literalinclude}"):
+            path = page.parent / block.language.split()[1]
+            options = dict(re.findall(r"^:([\w-]+): ?(.*)$", block.text, re.MULTILINE))
+            code = path.read_text("utf-8")
+            for marker in (options["start-at"], options["end-at"]):
+                found = code.find(marker)
+                assert found >= 0, f"{page.name}, line {block.line}: no {marker!r} in {path.name}"
+                code = code[found:]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    names = re.findall(r"^   ([\w.]+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE)
+    listed = [named(name) for name in names]
+    assert len({id(thing) for thing in listed}) == len(names), "a name stands twice"
+    modules = ["", *PUBLIC]
+    for module in map(named, modules):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if isinstance(thing, type | FunctionType):
+                assert any(thing is other for other in listed), f"{module.__name__}.{name}"
+
+
+def named(name: str) -> Any:
+    """What stands under a name in the package."""
+    thing: Any = cnn_ext
+    for part in filter(None, name.split(".")):
+        if not hasattr(thing, part):
+            importlib.import_module(f"{thing.__name__}.{part}")
+        thing = getattr(thing, part)
+    return thing
 
 
 def test_what_is_said_before_blocks_has_a_form() -> None:

@@ -20,13 +20,13 @@ def score(images: Any, plan: Plan) -> Any:
 
     Parameters
     ----------
-    images : dask.array.Array, shape (N, *plan.input_shape), or dask.bag.Bag
-        A bag of single images.
+    images : dask.array.Array, shape (N, ...), or dask.bag.Bag
+        Images of the plan's `input_shape`; in a bag single ones.
     plan : Plan
 
     Returns
     -------
-    dask.array.Array of float32, shape (N, *plan.output_shape), or dask.bag.Bag of ndarray
+    dask.array.Array of float32, shape (N, ...), or dask.bag.Bag of ndarray
 
     Raises
     ------

@@ -158,7 +158,7 @@ class Plan:
 
         Parameters
         ----------
-        x : array_like, shape `input_shape` or (N, *input_shape)
+        x : array_like, shape `input_shape`, or N of them, (N, ...)
             float32, or other real numbers, which are scaled as in training and taken as float32.
             More than `max_batch` images are done in parts.
         out : ndarray of float32, shape of the answer, optional
@@ -166,7 +166,7 @@ class Plan:
 
         Returns
         -------
-        ndarray of float32, shape `output_shape` or (N, *output_shape)
+        ndarray of float32, shape `output_shape`, or (N, ...)
 
         Raises
         ------
@@ -220,7 +220,7 @@ class Plan:
 
         Parameters
         ----------
-        x : array_like, shape `input_shape` or (N, *input_shape)
+        x : array_like, shape `input_shape`, or N of them, (N, ...)
 
         Returns
         -------
@@ -253,7 +253,7 @@ class Plan:
 
         Parameters
         ----------
-        x : array_like, shape `input_shape` or (N, *input_shape)
+        x : array_like, shape `input_shape`, or N of them, (N, ...)
 
         Returns
         -------
