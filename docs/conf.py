@@ -58,6 +58,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "cnn_ext"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {page: [] for page in ("quickstart", "tutorial", "from-*")}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -65,7 +66,8 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "navbar_align": "left",
+    "secondary_sidebar_items": {"**": ["page-toc"], "from-*": []},
 }
 
 
@@ -74,12 +76,17 @@ OPTIONAL = {"auto_examples/index": has_gallery, "report": (HERE / "report.md").e
 
 
 def prepare(app: Sphinx, name: str, text: list[str]) -> None:
-    """Leave out pages that are not there; let links out of this folder lead to the repository."""
+    """Leave out pages that are not there.
+
+    Links out of this folder lead to the repository, and where a link's text is the name of a file
+    its title stands on the site.
+    """
     if name == "index":
         for page, is_there in OPTIONAL.items():
             text[0] = text[0] if is_there else text[0].replace(f"{page}\n", "")
     elif app.env.doc2path(name).suffix == ".md":
-        text[0] = re.sub(r"\]\(\.\./(?!docs/)", f"]({SOURCES}", text[0])
+        text[0] = re.sub(r"\]\(\.\./", f"]({SOURCES}", text[0])
+        text[0] = re.sub(r"\[[\w-]+\.md\]\((?=[\w-]+\.md)", "[](", text[0])
 
 
 def setup(app: Sphinx) -> None:
