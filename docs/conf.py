@@ -58,7 +58,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "cnn_ext"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_sidebars = {page: [] for page in ("quickstart", "tutorial", "from-*")}
+SIDE_BY_SIDE = ("from-pytorch", "from-keras", "from-sklearn")  # which need the whole width
+html_sidebars = {page: [] for page in ("quickstart", "tutorial", *SIDE_BY_SIDE)}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -67,7 +68,10 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "navbar_align": "left",
-    "secondary_sidebar_items": {"**": ["page-toc"], "from-*": []},
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        **{page: [] for page in SIDE_BY_SIDE},
+    },
 }
 
 
