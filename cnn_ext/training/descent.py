@@ -108,6 +108,8 @@ class Descent(Evaluator):
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step of descent on one batch.
 
+        A training that was resumed, or ended before its time, is given up by that.
+
         Parameters
         ----------
         x : array_like, shape (N, C, H, W)
@@ -115,8 +117,6 @@ class Descent(Evaluator):
         y : array_like, shape (N,) of class numbers or (N, K) of targets
         sample_weight : array_like, shape (N,), optional
             As for `fit`.
-
-        A training that was resumed, or ended before its time, is given up by that.
 
         Returns
         -------
