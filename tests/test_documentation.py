@@ -65,11 +65,12 @@ def test_shell(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_programs_are_there(page: Path) -> None:
-    programs = re.findall(
-        r"(?<![\w/])(?:benchmarks|examples|tests|\.ci)/[\w/]+(?:\.py)?", page.read_text("utf-8")
+def test_files_are_there(page: Path) -> None:
+    names = re.findall(
+        r"(?<![\w/])(?:benchmarks|examples|tests|\.ci|src|cnn_ext)/[\w/]+(?:\.\w+)?",
+        page.read_text("utf-8"),
     )
-    here = [name for name in programs if (ROOT / name.partition("/")[0]).exists()]
+    here = [name for name in names if (ROOT / name.partition("/")[0]).exists()]
     missing = [name for name in here if not list(ROOT.glob(f"{name}*"))]
     assert not missing, page.name
 
@@ -78,6 +79,15 @@ def test_programs_are_there(page: Path) -> None:
 def test_tests_are_there(page: Path) -> None:
     for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", page.read_text("utf-8")):
         assert f"\ndef {name}(" in (ROOT / file).read_text("utf-8"), f"{page.name}: {file}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_functions_are_there(page: Path) -> None:
+    said = r"`([\w.]+)`\s+in\s+`((?:src|cnn_ext|tests)/[\w/]+\.\w+)`"
+    for name, file in re.findall(said, page.read_text("utf-8")):
+        code = (ROOT / file).read_text("utf-8")
+        missing = [part for part in name.split(".") if not re.search(rf"\b{part}\b", code)]
+        assert not missing, f"{page.name}: {name} in {file}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
