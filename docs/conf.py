@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -93,5 +94,12 @@ def prepare(app: Sphinx, name: str, text: list[str]) -> None:
         text[0] = re.sub(r"\[[\w-]+\.md\]\((?=[\w-]+\.md)", "[](", text[0])
 
 
+def read_switch(app: Sphinx, config: Config) -> None:
+    """Take ``-D plot_gallery=1``, which is text, as the switch that sphinx-gallery declares."""
+    if has_gallery and isinstance(config.plot_gallery, str):
+        config.plot_gallery = config.plot_gallery == "1"
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("config-inited", read_switch, priority=1)
     app.connect("source-read", prepare)
