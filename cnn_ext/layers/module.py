@@ -121,6 +121,7 @@ class Module:
         return go_back(self, dy, need_dx)
 
     def __call__(self, *inputs: Any) -> Any:
+        """What `forward` makes of batches, arrays (N, ...), or of values while it is traced."""
         if inputs and isinstance(inputs[0], Value):
             return emit(self, inputs)
         return self.forward(*inputs)
