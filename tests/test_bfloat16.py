@@ -28,8 +28,9 @@ from cnn_ext import (
     _core,
     datasets,
 )
+from cnn_ext._bfloat16 import rounded
 from cnn_ext.graph import Graph
-from cnn_ext.graph.precision import in_bfloat16, to_bfloat16
+from cnn_ext.graph.precision import in_bfloat16
 from cnn_ext.layers import graph_of
 
 SPECIAL = np.array(
@@ -76,7 +77,7 @@ def test_the_kernel_rounds_as_torch_does() -> None:
     theirs = torch.from_numpy(x).to(torch.bfloat16).to(torch.float32).numpy()
     _core_flushes = np.abs(x) < np.finfo(np.float32).tiny  # numbers that kernels take for zero
     assert_array_equal(kernel(x)[~_core_flushes], theirs[~_core_flushes])
-    assert_array_equal(to_bfloat16(x), theirs)
+    assert_array_equal(rounded(x), theirs)
 
 
 def test_float64_keeps_as_many_bits() -> None:
@@ -118,7 +119,7 @@ def test_steps_are_those_of_a_network_that_rounds_by_itself() -> None:
     w1, b1, w2, b2 = weights
 
     def short(a: np.ndarray) -> np.ndarray:
-        return to_bfloat16(a.astype(np.float32)).astype(np.float64)
+        return rounded(a.astype(np.float32)).astype(np.float64)
 
     hidden = short(short(x) @ short(w1).T + b1)
     active = np.maximum(hidden, 0)

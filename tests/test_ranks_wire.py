@@ -14,7 +14,7 @@ from rank_cases import points, small, told
 from thread_group import ThreadGroup, on_ranks
 
 from cnn_ext import Linear, Sequential, Trainer, _core, layers
-from cnn_ext.run.bfloat16 import from_bfloat16, to_bfloat16
+from cnn_ext._bfloat16 import from_bfloat16, to_bfloat16
 from cnn_ext.training.descent import CostError
 
 LANES = _core.lanes(4)

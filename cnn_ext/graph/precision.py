@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._bfloat16 import rounded
 from ..parameter import Kept
 from .graph import Graph
 from .node import Node
@@ -13,14 +14,6 @@ from .node import Node
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRODUCTS = ("conv2d", "linear", "conv_transpose2d")
 PASSING = ("max_pool", "reshape")  # what leaves such numbers as they are
-
-
-def to_bfloat16(array: np.ndarray) -> np.ndarray:
-    """The nearest numbers of bfloat16, the even one of two that are as near, as float32."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    rounded = bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
-    made = (rounded & np.uint32(0xFFFF0000)).view(np.float32)
-    return np.where(np.isnan(array), array, made).astype(np.float32, copy=False)
 
 
 def in_bfloat16(graph: Graph) -> Graph:
@@ -38,7 +31,7 @@ def in_bfloat16(graph: Graph) -> Graph:
         names[name] = new.add_input(shape)
     short: dict[str, str] = {}  # of values of the new graph: their rounded one
 
-    def rounded(name: str) -> str:
+    def short_of(name: str) -> str:
         if name not in short:
             short[name] = new.add("bfloat16", name)
             short[short[name]] = short[name]
@@ -48,12 +41,12 @@ def in_bfloat16(graph: Graph) -> Graph:
         inputs = [names[name] for name in node.inputs]
         product = node.op in PRODUCTS
         if product:
-            inputs = [rounded(name) for name in inputs]
+            inputs = [short_of(name) for name in inputs]
         made = new.emit(node.op, inputs, _weights(node) if product else node.weights,
                         node.attributes)  # fmt: skip
         new.nodes[-1].names.update(node.names)
         if product and node.output not in graph.outputs:
-            made = rounded(made)
+            made = short_of(made)
         elif _passes(node) and inputs[0] in short and short[inputs[0]] == inputs[0]:
             short[made] = made
         names[node.output] = made
@@ -72,4 +65,4 @@ def _weights(node: Node) -> dict[str, Any]:
     weight = node.weights["weight"]
     if isinstance(weight, Kept):
         return dict(node.weights)
-    return {**node.weights, "weight": to_bfloat16(weight)}
+    return {**node.weights, "weight": rounded(weight)}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .bfloat16 import from_bfloat16, to_bfloat16
+from .._bfloat16 import from_bfloat16, to_bfloat16
 
 WIRES = ("bfloat16",)  # as what gradients may travel
 

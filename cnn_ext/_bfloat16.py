@@ -1,4 +1,4 @@
-"""bfloat16, the upper half of a float32, as the integers that travel between processes."""
+"""bfloat16, the upper half of a float32: as integers that travel, and rounded numbers."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def to_bfloat16(numbers: np.ndarray) -> np.ndarray:
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
     """The float32 that these bfloat16 are, exactly."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def rounded(numbers: np.ndarray) -> np.ndarray:
+    """The nearest numbers of bfloat16 as float32."""
+    return from_bfloat16(to_bfloat16(np.ascontiguousarray(numbers, np.float32)))
