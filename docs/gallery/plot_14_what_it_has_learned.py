@@ -155,7 +155,7 @@ wrong = np.flatnonzero(guesses != digits.y_test)
 assert matrix.sum() - np.trace(matrix) == len(wrong)
 
 fig, ax = plt.subplots(figsize=(5.4, 5))
-ax.imshow(matrix, cmap="cividis_r", vmax=40)
+ax.imshow(matrix, cmap="Blues", vmax=40)
 for (true, guessed), count in np.ndenumerate(matrix):
     if count:
         shade = "white" if count > 20 else "black"

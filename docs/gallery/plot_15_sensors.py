@@ -127,7 +127,7 @@ assert accuracies["convolutional"] > accuracies["fully connected"] + 0.05
 
 matrix = metrics.confusion_matrix(y_test, trainer.predict(x_test))
 fig, ax = plt.subplots(figsize=(4.6, 4.2))
-ax.imshow(matrix, cmap="cividis_r")
+ax.imshow(matrix, cmap="Blues")
 for (true, guessed), count in np.ndenumerate(matrix):
     shade = "white" if count > matrix.max() / 2 else "black"
     ax.text(guessed, true, count, ha="center", va="center", color=shade)

@@ -103,7 +103,7 @@ fig.colorbar(picture, ax=ax, label="mean accuracy of two folds, %")
 
 fig, ax = plt.subplots(figsize=(5.4, 5))
 ConfusionMatrixDisplay.from_estimator(
-    search.best_estimator_, X_test, y_test, cmap="cividis_r", colorbar=False, ax=ax
+    search.best_estimator_, X_test, y_test, cmap="Blues", colorbar=False, ax=ax
 )
 ax.set_title(f"{search.score(X_test, y_test):.2%} of the test images")
 
