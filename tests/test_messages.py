@@ -46,12 +46,6 @@ def test_calls(call: Any, error: type[Exception], message: str) -> None:
             call()
 
 
-def test_an_estimator_names_its_own_argument() -> None:
-    estimators = pytest.importorskip("cnn_ext.sklearn", reason="scikit-learn is not installed")
-    with pytest.raises(ValueError, match="^architecture: expected one of auto, lenet5, .*'vgg'"):
-        estimators.CNNClassifier(architecture="vgg").fit(X, Y)
-
-
 def test_a_loss_of_ones_own_names_what_it_wants() -> None:
     def loss(outputs: np.ndarray, target: np.ndarray) -> Any:
         raise ValueError("own target: expected nothing")

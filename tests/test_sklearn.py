@@ -130,7 +130,7 @@ def test_architectures(architecture, digits):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"architecture": "nothing"}, ValueError, "expected one of lenet5"),
+        ({"architecture": "nothing"}, ValueError, "^architecture: expected one of auto, lenet5"),
         ({"architecture": lambda shape, outputs: None}, TypeError, "architecture"),
         ({"architecture": lambda s, n: Sequential(Linear(64, 3))}, ValueError, "10 outputs"),
         ({"image_shape": (4, 4)}, ValueError, "image_shape"),

@@ -178,7 +178,8 @@ class Descent(Evaluator):
         cost, outputs = self._backpropagate(x, y, weights, share)
         if not math.isfinite(cost):
             self._restore(self._good)
-            raise CostError(f"the cost is {cost}{_cause(x, y)}")
+            cause = _cause(x, y) if share is None else ""  # every rank says the same
+            raise CostError(f"the cost is {cost}{cause}")
         self._has_good = False
         self._remember()
         self._has_good = True
