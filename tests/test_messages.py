@@ -13,7 +13,7 @@ from commands import run
 from networks import small, stripes
 
 import cnn_ext
-from cnn_ext import BatchNorm2d, Conv2d, MaxPool2d, Sequential, Trainer
+from cnn_ext import BatchNorm2d, MaxPool2d, Trainer
 from cnn_ext.data import datasets
 
 X, Y = stripes(20)
@@ -61,13 +61,12 @@ def test_a_folder_that_is_missing_is_named_and_no_other_file(tmp_path: Path) -> 
 
 
 def test_an_overflow_of_running_statistics_warns_of_nothing() -> None:
-    net = Sequential(Conv2d(1, 2, 3, bias=False), BatchNorm2d(2))
-    net[0].load_state_dict({"weight": np.ones((2, 1, 3, 3))})
+    net = BatchNorm2d(1)
+    net.running_mean.data[...] = np.inf
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for _ in range(2):  # infinity, and infinity minus infinity
-            net(np.abs(X) * np.float32(1e38))
-    assert not np.isfinite(net[1].running_mean.data).all()
+        net(X)
+    assert np.isnan(net.running_mean.data).all()
 
 
 def test_pictures_of_a_folder_without_classes(tmp_path: Path) -> None:
