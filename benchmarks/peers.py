@@ -17,7 +17,8 @@ at a time and a known batch, in float32 and, under a name of its own, in the pre
 by itself, which is bfloat16 where the processor has it.  We answer with a compiled plan.
 
 In int8 all three answer with the same network of bytes, which `cnn_ext.quantize` made and the
-others read as an ONNX file with pairs of QuantizeLinear and DequantizeLinear.
+others read as an ONNX file with pairs of QuantizeLinear and DequantizeLinear; our answers in
+float32 stand beside them.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ TRAINING_BATCHES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 INFERENCE_BATCHES: tuple[int, ...] = (1, 10, 64, 256)
 OURS, TORCH, KERAS, JAX = "cnn_ext", "PyTorch", "Keras", "JAX"
+FLOAT32 = "cnn_ext in float32"
 ONNX, OPENVINO, BY_ITSELF = "ONNX Runtime", "OpenVINO", "OpenVINO's own precision"
 VARIANTS = {
     OURS: ["cnn_ext"],
+    FLOAT32: ["cnn_ext float32"],
     TORCH: ["torch", "torch channels_last", "torch compile"],
     KERAS: ["keras", "keras jit"],
     JAX: ["jax"],
@@ -58,12 +61,13 @@ VARIANTS = {
     BY_ITSELF: ["openvino default"],
 }
 PACKAGES: dict[str, tuple[str, ...]] = {
+    FLOAT32: (),
     TORCH: ("torch",), KERAS: ("keras", "tensorflow"), JAX: ("jax",),
     ONNX: ("onnxruntime", "onnx"), OPENVINO: ("openvino", "onnx"), BY_ITSELF: ("openvino", "onnx"),
 }  # fmt: skip
 ONLY = {
     TORCH: ("train", "infer"), KERAS: ("train",), JAX: ("train",), ONNX: ("infer", "int8"),
-    OPENVINO: ("infer", "int8"), BY_ITSELF: ("infer",),
+    OPENVINO: ("infer", "int8"), BY_ITSELF: ("infer",), FLOAT32: ("int8",),
 }  # fmt: skip
 MARKS = {"torch channels_last": " (cl)", "torch compile": " (tc)", "keras jit": " (jit)"}
 TITLES = {"train": "Training", "infer": "Inference", "int8": "Inference in int8"}
@@ -205,8 +209,8 @@ def main(nets: Iterable[str], threads: list[int], text: str | None) -> None:
             print(f"{peer} is left out: {' and '.join(missing)} not installed")
         else:
             there.append(peer)
-            machine[peer] = version(packages[0])
-    versions = "".join(f", {peer} {machine[peer]}" for peer in there[1:])
+            machine |= {peer: version(package) for package in packages[:1]}
+    versions = "".join(f", {peer} {machine[peer]}" for peer in there[1:] if peer in machine)
     print(
         f"{machine['cpu']}, {os.cpu_count()} CPUs, instruction set {machine['instruction_set']}; "
         f"cnn_ext {machine['version']}{versions}; "
