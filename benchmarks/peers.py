@@ -209,7 +209,8 @@ def main(nets: Iterable[str], threads: list[int], text: str | None) -> None:
             print(f"{peer} is left out: {' and '.join(missing)} not installed")
         else:
             there.append(peer)
-            machine |= {peer: version(package) for package in packages[:1]}
+            if packages:
+                machine[peer] = version(packages[0])
     versions = "".join(f", {peer} {machine[peer]}" for peer in there[1:] if peer in machine)
     print(
         f"{machine['cpu']}, {os.cpu_count()} CPUs, instruction set {machine['instruction_set']}; "
