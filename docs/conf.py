@@ -37,6 +37,10 @@ if has_gallery:
     sphinx_gallery_conf = {
         "examples_dirs": "gallery",
         "gallery_dirs": "auto_examples",
+        "within_subsection_order": "FileNameSortKey",
+        "matplotlib_animations": True,
+        "capture_repr": (),
+        "remove_config_comments": True,
         "plot_gallery": False,
         "abort_on_example_error": True,
         "download_all_examples": False,
