@@ -270,6 +270,7 @@ def test_every_option_has_a_help_text_with_its_default():
         "predict",
         "plot",
         "report",
+        "quantize",
         "export",
         "bench",
         "filter",

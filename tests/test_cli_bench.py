@@ -36,6 +36,7 @@ def test_as_json(folder: Path) -> None:
     rows = result.pop("results")
     assert result == {
         "input_shape": [1, 8, 8],
+        "precision": "float32",
         "weights_bytes": plan.weights_bytes,
         "arena_bytes": plan.arena_bytes,
         "batch": 256,
@@ -52,10 +53,11 @@ def test_as_text(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["image", "1", "x", "8", "x", "8"]
-    assert [line.split()[0] for line in lines[1:4]] == ["compiled", "weights", "scratch"]
-    (row,) = lines[5:]  # the environment of these processes allows one thread
+    heads = ["precision", "compiled", "weights", "scratch"]
+    assert [line.split()[0] for line in lines[1:5]] == heads
+    (row,) = lines[6:]  # the environment of these processes allows one thread
     numbers = re.fullmatch(r" +1 +([\d.,]+) +([\d.,]+) +([\d.,]+) +([\d,]+)", row)
-    assert numbers and len({len(line) for line in lines[4:]}) == 1
+    assert numbers and len({len(line) for line in lines[5:]}) == 1
 
 
 @pytest.mark.parametrize(

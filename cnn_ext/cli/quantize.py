@@ -23,7 +23,12 @@ IMAGES = 512  # that say how far the bytes reach
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="file that train has written")
     add_data(parser)
-    parser.add_argument("--out", metavar="FILE", required=True, help="file to write, .safetensors")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        default="int8.safetensors",
+        help="file to write (default: int8.safetensors)",
+    )
     parser.add_argument(
         "--method",
         choices=METHODS,
@@ -39,7 +44,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"training images of the sample, drawn at random (default: {IMAGES})",
     )
     parser.add_argument(
-        "--skip", nargs="+", default=[], metavar="LAYER", help="layers that stay as they are"
+        "--skip",
+        nargs="+",
+        default=[],
+        metavar="LAYER",
+        help="layers that stay as they are (default: none)",
     )
     parser.add_argument(
         "--layers", action="store_true", help="also show what each layer loses (default: no)"
