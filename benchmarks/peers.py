@@ -124,6 +124,8 @@ def compare(folder: str, row: Row, peers: list[str], rounds: int, seconds: float
     best_of, ratios = {}, {}
     for peer in peers:
         known = [variant for variant in VARIANTS[peer] if variant in turns]
+        if not known:  # its numbers are wrong
+            continue
         best = max(known, key=lambda variant: median(variant, "speed"))
         medians = {figure: median(best, figure) for figure in turns[best][0]}
         best_of[peer] = {"variant": best, **medians}
@@ -145,9 +147,13 @@ def print_row(row: Row, cells: list[str]) -> None:
 def speed_cells(row: Row, peers: list[str]) -> list[str]:
     cells = []
     for peer in peers:
-        figures = row["figures"][peer]
-        cells.append(f"{figures['speed']:,.0f}{MARKS.get(figures['variant'], '')}")
-    return cells + [f"{row['ratios'][peer]:.2f} x" for peer in peers if peer != OURS]
+        figures = row["figures"].get(peer)
+        if figures is None:
+            cells.append("wrong")
+        else:
+            cells.append(f"{figures['speed']:,.0f}{MARKS.get(figures['variant'], '')}")
+    ratios = {peer: f"{ratio:.2f} x" for peer, ratio in row["ratios"].items()}
+    return cells + [ratios.get(peer, "") for peer in peers if peer != OURS]
 
 
 def memory_cells(row: Row, peers: list[str]) -> list[str]:

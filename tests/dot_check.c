@@ -40,7 +40,17 @@ int main(void)
             wrong += lane(ints_signed(ints_of_bytes(b, INTS)), i) != (signed char)b[i];
         }
         wrong += b[INTS] != 77;
-        wrong += lane(ints_larger(ints_of_bytes(x, 1), ints_of_bytes(b, 1)), 0) != (x[0] > b[0] ? x[0] : b[0]);
+        {
+            unsigned char most[100], other[100];
+            for (int i = 0; i < 100; i++) most[i] = (unsigned char)rand(), other[i] = (unsigned char)rand();
+            const int count = rand() % 99, before = most[50], after = most[count];
+            const unsigned char *const rows[] = {other, other};
+            bytes_largest(most, rows, 2, count, 0);
+            wrong += count > 50 && most[50] != (before > other[50] ? before : other[50]);
+            wrong += most[count] != after;
+            bytes_largest(most, rows, 2, count, 1);
+            wrong += memcmp(most, other, (size_t)count) != 0;
+        }
     }
     printf("%d integers, %d wrong\n", INTS, wrong);
     return wrong != 0;

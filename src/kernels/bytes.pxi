@@ -12,7 +12,7 @@ cdef extern from "dot.h" nogil:
     ctypedef float floats
     enum: INTS
     enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7
-    int best_byte_tile(Py_ssize_t pixels, Py_ssize_t vectors)
+    int best_byte_tile(Py_ssize_t pixels, Py_ssize_t vectors, Py_ssize_t taps)
     ints ints_all(const unsigned char*)
     ints ints_at(const void*)
     ints ints_dot(ints, ints, ints)
@@ -23,7 +23,9 @@ cdef extern from "dot.h" nogil:
     floats numbers_clipped(floats, float, float)
     floats numbers_same(float)
     void numbers_store(float*, floats)
-    ints ints_larger(ints, ints)
+    void bytes_largest(unsigned char*, const unsigned char**, int, Py_ssize_t, int)
+    void tile_to_bytes(ints (*)[8], int, int, const float**, Py_ssize_t, float, float, ints, unsigned char**,
+                       const Py_ssize_t*)
     ints ints_same(int)
     ints ints_signed(ints)
     void bytes_store(unsigned char*, ints, int)
@@ -41,6 +43,8 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
     cdef floats number, scale, bias
     cdef const unsigned char* at[12]
     cdef const char* w[8]
+    cdef unsigned char* to[12]
+    cdef Py_ssize_t channel[8]
     cdef const float* terms[8]
     cdef const Py_ssize_t* x_tap = a.x_tap
     cdef Py_ssize_t apart = a.blocks * INTS, pixel, b, t, k, taps = a.taps
@@ -82,6 +86,16 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
                 t += 1
                 if t >= taps:
                     break
+            if not as_numbers and (block + vectors) * INTS <= a.K:
+                for i in range(pixels):
+                    to[i] = <unsigned char*> y + y_pixel[min(pixel + i, last - 1)]
+                for j in range(vectors):
+                    channel[j] = min(block + j, end - 1) * INTS
+                tile_to_bytes(acc, pixels, vectors, terms, apart, low, high, zero, to, channel)
+                pixel += pixels
+                if pixel >= last:
+                    break
+                continue
             for j in range(vectors):
                 b = min(block + j, end - 1) * INTS
                 scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
@@ -110,7 +124,7 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
     cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
     cdef Py_ssize_t first = task % cuts * a.pixel_cut, block = task // cuts * a.block_cut
     cdef Py_ssize_t last = min(first + a.pixel_cut, a.pixels), end = min(block + a.block_cut, a.blocks)
-    cdef int shape = best_byte_tile(last - first, end - block)
+    cdef int shape = best_byte_tile(last - first, end - block, a.taps)
     if shape == 0:
         byte_tile(a, first, last, block, end, PIX0, VEC0)
     elif shape == 1:
@@ -129,14 +143,39 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
         byte_tile(a, first, last, block, end, PIX7, VEC7)
 
 
-cdef inline void window(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_t c, int n) noexcept nogil:
+cdef inline void maxima(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
+    # all channels of one pixel
+    cdef const unsigned char* x = <const unsigned char*> a.x + a.x_first
+    cdef unsigned char* y = <unsigned char*> a.y + a.y_first + p * a.y_row + q * a.C
+    cdef const unsigned char* taps[16]
+    cdef Py_ssize_t r, s, h, v
+    cdef bint first = True
+    cdef int count = 0
+    for r in range(a.R):
+        h = p * a.step_h + r * a.gap_h - a.top
+        if <size_t> h >= <size_t> a.H:
+            continue
+        for s in range(a.S):
+            v = q * a.step_w + s * a.gap_w - a.left
+            if <size_t> v < <size_t> a.W:
+                taps[count] = x + h * a.x_row + v * a.C
+                count += 1
+                if count == 16:
+                    bytes_largest(y, taps, count, a.C, first)
+                    first, count = False, 0
+    if count:
+        bytes_largest(y, taps, count, a.C, first)
+    elif first:
+        memset(y, 0, a.C)
+
+
+cdef inline void mean(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_t c, int n) noexcept nogil:
     # n <= INTS channels of one pixel
     cdef const unsigned char* x = <const unsigned char*> a.x + a.x_first + c
     cdef unsigned char* y = <unsigned char*> a.y + a.y_first + p * a.y_row + q * a.C + c
     cdef ints total = ints_same(0), here
     cdef floats number
     cdef Py_ssize_t r, s, h, v, inside = 0
-    cdef bint is_max = a.op == BYTE_MAX
     for r in range(a.R):
         h = p * a.step_h + r * a.gap_h - a.top
         if <size_t> h >= <size_t> a.H:
@@ -147,13 +186,7 @@ cdef inline void window(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssiz
                 continue
             here = ints_of_bytes(x + h * a.x_row + v * a.C, n)
             inside += 1
-            if is_max:
-                total = ints_larger(total, here)
-            else:
-                total = total + here
-    if is_max:
-        bytes_store(y, total, n)
-        return
+            total = total + here
     total = total - ints_same(<int> (inside * a.zero_x))
     number = ints_numbers(total) * numbers_same(a.scale / <float> (a.counts if a.counts else inside))
     bytes_store(y, numbers_rounded(number, a.low, a.high) + a.zero, n)
@@ -187,18 +220,21 @@ cdef void byte_window(const void* args, Py_ssize_t task, char* scratch) noexcept
     cdef const ByteWindow* a = <const ByteWindow*> args
     cdef Py_ssize_t q, c
     for q in range(a.Q):
+        if a.op == BYTE_MAX:
+            maxima(a, task, q)
+            continue
         c = 0
         while a.C - c >= INTS:
             if a.op == BYTE_SUM:
                 depthwise(a, task, q, c, INTS)
             else:
-                window(a, task, q, c, INTS)
+                mean(a, task, q, c, INTS)
             c += INTS
         if c < a.C:
             if a.op == BYTE_SUM:
                 depthwise(a, task, q, c, <int> (a.C - c))
             else:
-                window(a, task, q, c, <int> (a.C - c))
+                mean(a, task, q, c, <int> (a.C - c))
 
 
 cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

@@ -101,11 +101,6 @@ static inline floats numbers_clipped(floats v, float low, float high)
     v = numbers_select((ints)(least > v), least, v);
     return numbers_select((ints)(v > most), most, v);
 }
-#if INTS_BYTES > 4
-static inline ints ints_larger(ints a, ints b) { return (b & (b > a)) | (a & ~(b > a)); }
-#else
-static inline ints ints_larger(ints a, ints b) { return b > a ? b : a; }
-#endif
 static inline ints ints_same(int32_t v) { return v - (ints){0}; }
 static inline floats numbers_same(float v) { return v - (floats){0}; }
 /* of the lowest eight bits, as a signed number */
@@ -118,7 +113,9 @@ static inline void numbers_store(float *p, floats v) { *(floats *)p = v; }
 static inline void bytes_store(unsigned char *p, ints v, int n)
 {
 #if INTS_BYTES == 64
-    _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), _mm512_cvtepi32_epi8((__m512i)v));
+    const __m128i b = _mm512_cvtepi32_epi8((__m512i)v);
+    if (n == INTS) _mm_storeu_si128((__m128i *)p, b);
+    else _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), b);
 #else
 #if INTS_BYTES == 32
     __m128i b = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
@@ -157,6 +154,46 @@ static inline ints ints_of_bytes(const unsigned char *p, int n)
 #endif
 }
 
+/* the maxima of `count` rows of n bytes, and of y itself unless it is the first */
+static inline void bytes_largest(unsigned char *restrict y, const unsigned char *const *x, int count, ptrdiff_t n,
+                                 int first)
+{
+#if INTS_BYTES == 64
+    for (ptrdiff_t i = 0; i < n; i += 64) { /* in a register: what a mask has stored is loaded slowly */
+        const __mmask64 in = n - i < 64 ? (UINT64_C(1) << (n - i)) - 1 : ~UINT64_C(0);
+        __m512i v = _mm512_maskz_loadu_epi8(in, x[0] + i);
+        for (int t = 1; t < count; t++) v = _mm512_max_epu8(v, _mm512_maskz_loadu_epi8(in, x[t] + i));
+        if (!first) v = _mm512_max_epu8(v, _mm512_maskz_loadu_epi8(in, y + i));
+        _mm512_mask_storeu_epi8(y + i, in, v);
+    }
+#else
+    if (first) memcpy(y, x[0], (size_t)n);
+    for (int t = first ? 1 : 0; t < count; t++)
+        for (ptrdiff_t i = 0; i < n; i++) y[i] = x[t][i] > y[i] ? x[t][i] : y[i];
+#endif
+}
+
+/* Sums of a tile of `pixels` x `vectors`, whole vectors of channels, to bytes: unrolled, so that none leaves its register
+ * before. */
+#ifdef __GNUC__
+#define UNROLLED _Pragma("GCC unroll 12")
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define UNROLLED
+#define ALWAYS_INLINE inline
+#endif
+static ALWAYS_INLINE void tile_to_bytes(ints (*acc)[8], int pixels, int vectors, const float *const *terms,
+                                        ptrdiff_t apart, float low, float high, ints zero, unsigned char *const *y,
+                                        const ptrdiff_t *channel)
+{
+    UNROLLED for (int j = 0; j < vectors; j++) {
+        const floats scale = numbers_at(terms[j] + apart), bias = numbers_at(terms[j] + 2 * apart);
+        UNROLLED for (int i = 0; i < pixels; i++)
+            bytes_store(y[i] + channel[j],
+                        numbers_rounded(ints_numbers(acc[i][j]) * scale + bias, low, high) + zero, INTS);
+    }
+}
+
 /* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands. */
 #if INTS_BYTES == 64
 enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 12, VEC2 = 2, PIX3 = 12, VEC3 = 1,
@@ -171,8 +208,9 @@ enum { BYTE_SHAPES = 8, PIX0 = 4, VEC0 = 2, PIX1 = 8, VEC1 = 1, PIX2 = 2, VEC2 =
 static const int TILE_PIXELS[BYTE_SHAPES] = {PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7};
 static const int TILE_VECTORS[BYTE_SHAPES] = {VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7};
 
-/* The tile that covers so many pixels and vectors with the least work; fewer than ten sums wait for the last product. */
-static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors)
+/* The tile that covers so many pixels and vectors with the least work; fewer than ten sums wait for the last product.
+ * Weights that do not fit the first cache come anew for each tile, so more pixels share them. */
+static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors, ptrdiff_t taps)
 {
     ptrdiff_t least = PTRDIFF_MAX;
     int best = 0;
@@ -181,7 +219,8 @@ static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors)
 #endif
     for (int i = 0; i < BYTE_SHAPES; i++) {
         const int P = TILE_PIXELS[i], V = TILE_VECTORS[i], sums = P * V > 10 ? P * V : 10;
-        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (2 * sums + P + V + 2);
+        const int far = taps * V * INTS_BYTES > 24576 ? 4 * V : 0;
+        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (2 * sums + P + V + 2 + far);
         if (cost < least) {
             least = cost;
             best = i;
