@@ -343,7 +343,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     model, small = str(tmp_path / "m.safetensors"), str(tmp_path / "s.safetensors")
     assert main(["train", "--epochs", "1", "--out", model, "--quiet"]) == 0
     capsys.readouterr()
-    assert main(["quantize", model, "--out", small, "--layers", "--json"]) == 0
+    status = main(["quantize", model, "--out", small, "--layers", "--json"])
+    assert status == 0, capsys.readouterr().err
     found = json.loads(capsys.readouterr().out)
     assert found["accuracy_int8"] > found["accuracy_float32"] - 0.02 and len(found["layers"]) > 1
     assert main(["bench", small, "--seconds", "0.01", "--threads", "1", "--json"]) == 0
