@@ -159,7 +159,22 @@ static inline void bytes_largest(unsigned char *restrict y, const unsigned char 
                                  int first)
 {
 #if INTS_BYTES == 64
-    for (ptrdiff_t i = 0; i < n; i += 64) { /* in a register: what a mask has stored is loaded slowly */
+    ptrdiff_t i = 0;
+    if (n <= 16) { /* no wider than there are channels: what crosses a cache line is loaded twice */
+        const __mmask16 in = (__mmask16)((1u << n) - 1);
+        __m128i v = _mm_maskz_loadu_epi8(in, x[0]);
+        for (int t = 1; t < count; t++) v = _mm_max_epu8(v, _mm_maskz_loadu_epi8(in, x[t]));
+        if (!first) v = _mm_max_epu8(v, _mm_maskz_loadu_epi8(in, y));
+        _mm_mask_storeu_epi8(y, in, v);
+        return;
+    }
+    for (; n - i >= 32 && n - i < 64; i += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(x[0] + i));
+        for (int t = 1; t < count; t++) v = _mm256_max_epu8(v, _mm256_loadu_si256((const __m256i *)(x[t] + i)));
+        if (!first) v = _mm256_max_epu8(v, _mm256_loadu_si256((const __m256i *)(y + i)));
+        _mm256_storeu_si256((__m256i *)(y + i), v);
+    }
+    for (; i < n; i += 64) { /* in a register: what a mask has stored is loaded slowly */
         const __mmask64 in = n - i < 64 ? (UINT64_C(1) << (n - i)) - 1 : ~UINT64_C(0);
         __m512i v = _mm512_maskz_loadu_epi8(in, x[0] + i);
         for (int t = 1; t < count; t++) v = _mm512_max_epu8(v, _mm512_maskz_loadu_epi8(in, x[t] + i));
