@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from hostile_bytes import byte_calls, wrong_bytes
 
 from cnn_ext import _core, _dispatch, set_num_threads
 from cnn_ext.lanes import Lanes
@@ -196,42 +197,6 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
     ]
 
 
-def byte_calls() -> list[tuple[str, list[Any], list[int]]]:
-    """Likewise for the functions of networks of bytes."""
-    L = _core.ints()
-
-    def row(count: int) -> np.ndarray:
-        return guarded(np.ones(count, np.uint8))
-
-    def numbers(count: int) -> np.ndarray:
-        return guarded(np.ones(count, np.float32))
-
-    def places(*at: int) -> np.ndarray:
-        return np.array(at, np.intp)
-
-    tables = [places(0, 4), places(0, 5), places(0, 8)]
-    terms, limits, every = numbers(3 * L), (-5.0, 100.0, 7), places(*range(8))
-    shape, steps = (4, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0), (0, 12, 0, 8)
-    return [
-        ("byte_conv", [row(16), row(8 * L), terms, row(10), tables, 5, limits], [3]),
-        ("byte_conv", [row(16), row(8 * L), terms, numbers(5 + L), tables, L, None, (0, 1)], [3]),
-        ("byte_window", ["max", row(36), None, None, row(16), shape, steps, 3, 1.0, limits], [4]),
-        ("byte_window", ["mean", row(36), None, None, row(16), shape, steps, 3, 1.0, limits, 4],
-         [4]),
-        ("byte_window", ["sum", row(36), row(16), terms, row(16), shape, steps, 3, 1.0, limits],
-         [4]),
-        ("byte_add", [row(16), row(16), row(16), (2, 8), (0, 8) * 3, (1, 2), (0.5, 0.5), limits],
-         [2]),
-        ("byte_cast", [numbers(8), row(8), every, (2, 2, 2), (0, 4), 0.1, limits, False],
-         [1]),
-        ("byte_cast", [row(8), row(8), every, (2, 2, 2), (0, 4), 0.1, limits, False],
-         [1]),
-        ("byte_cast", [row(8), numbers(8), every, (2, 2, 2), (0, 4), 0.1, limits, True],
-         [1]),
-        ("byte_fill", [row(8), 7], [0]),
-    ]  # fmt: skip
-
-
 def must_refuse(function: Callable[..., Any], args: list[Any], i: int, wrong: Any) -> None:
     changed = [*args[:i], wrong, *args[i + 1 :]]
     assert attempt(function, *changed), (function.__name__, i, getattr(wrong, "dtype", wrong))
@@ -240,7 +205,8 @@ def must_refuse(function: Callable[..., Any], args: list[Any], i: int, wrong: An
 def vary_array(function: Callable[..., Any], args: list[Any], i: int, writes: bool) -> None:
     array: np.ndarray = args[i]
     if function.__name__.startswith("byte_"):
-        vary_bytes(function, args, i, writes)
+        for wrong in wrong_bytes(function.__name__, i, array, writes):
+            must_refuse(function, args, i, wrong)
         return
     other = "f8" if array.dtype.itemsize == 4 else "f4"
     same_size = "i4" if array.dtype.itemsize == 4 else "i8"
@@ -256,24 +222,6 @@ def vary_array(function: Callable[..., Any], args: list[Any], i: int, writes: bo
     one_slope = function.__name__.startswith("prelu") and array.ndim == 1
     if function.__name__ not in ("fill", "embed") and not one_slope:  # which take any size
         wrongs.append(array.reshape(-1)[:1])
-    if writes:
-        closed = array.copy()
-        closed.flags.writeable = False
-        wrongs += [closed, bytes(array)]
-    for wrong in wrongs:
-        must_refuse(function, args, i, wrong)
-
-
-def vary_bytes(function: Callable[..., Any], args: list[Any], i: int, writes: bool) -> None:
-    array: np.ndarray = args[i]
-    wrongs: list[Any] = [
-        array.astype("f8"), array.astype("i8"), array.astype(object), array[::2], array.tolist(),
-        "text", 3, object(),
-    ]  # fmt: skip
-    if (function.__name__, i) != ("byte_cast", 0):  # which takes either
-        wrongs.append(array.astype("f4" if array.dtype == np.uint8 else "u1"))
-    if function.__name__ != "byte_fill":  # which takes any size
-        wrongs.append(array[:1])
     if writes:
         closed = array.copy()
         closed.flags.writeable = False
@@ -469,7 +417,7 @@ if __name__ == "__main__":
             else:
                 vary(getattr(_core, name), args, writes)
     _dispatch.bytes_isa()
-    for name, args, writes in byte_calls():
+    for name, args, writes in byte_calls(guarded):
         vary(getattr(_core, name), args, writes)
     named = {name for name, _, _ in (*calls(np.dtype(np.float32)), *byte_calls())}
     rest = {
