@@ -419,7 +419,7 @@ if __name__ == "__main__":
     _dispatch.bytes_isa()
     for name, args, writes in byte_calls(guarded):
         vary(getattr(_core, name), args, writes)
-    named = {name for name, _, _ in (*calls(np.dtype(np.float32)), *byte_calls())}
+    named = {name for name, _, _ in (*calls(np.dtype(np.float32)), *byte_calls(guarded))}
     rest = {
         "first_fit",
         "set_num_threads",
