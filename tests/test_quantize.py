@@ -20,6 +20,7 @@ from cnn_ext import (
     Conv2d,
     Flatten,
     Linear,
+    Plan,
     ReLU,
     Sequential,
     _dispatch,
@@ -29,8 +30,10 @@ from cnn_ext import (
 )
 from cnn_ext._isa import ISAS
 from cnn_ext.cli import main
+from cnn_ext.graph import Graph
 from cnn_ext.graph.bytes import Grid
 from cnn_ext.layers import graph_of
+from cnn_ext.operators.bytes import has_byte_weights
 from cnn_ext.quantization import Range, fastest, loss_by_layer
 from cnn_ext.quantization.calibration import divergence, grid_for
 
@@ -202,6 +205,28 @@ def test_the_gradient_passes_inside_the_grid() -> None:
     y = small(x)
     small.backward(np.ones_like(y))
     assert any(np.abs(p.grad).max() > 0 for p in small.parameters() if p.grad is not None)
+
+
+def test_weights_off_their_grid_are_not_rounded_in_silence() -> None:
+    net, x = network("plain")
+    small = quantize(net, x)
+    name, weight = next(pair for pair in small.named_parameters() if pair[0].endswith("weight"))
+    assert name and weight.data.ndim == 4
+    weight.data[0] += weight.data[0].max() / 300
+    plan, eager = small.compile(), small(x)
+    assert np.abs(plan(x) - eager).max() < 0.03 * np.abs(eager).max()
+    first = next(node for node in plan.graph.nodes if node.op == "conv2d")
+    assert not has_byte_weights(first)
+
+
+@pytest.mark.parametrize("order", [[0, 2, 1, 3], [3, 2, 1, 0], [0, 1, 2, 3]])
+def test_numbers_in_any_order_become_bytes_in_that_order(order: list[int]) -> None:
+    graph = Graph((1, 1, 16))
+    index = np.add.outer(4 * np.arange(4), order).reshape(1, 1, 16)
+    moved = graph.add("gather", graph.input, index=index)
+    graph.add("fake_quantize", moved, scale=0.5, zero_point=3.0)
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 1, 16)
+    assert_array_equal(Plan(graph)(x), x[:, 0, 0][:, index])
 
 
 def sample(shape: tuple[int, ...] = (4, 1, 6, 6)) -> np.ndarray:

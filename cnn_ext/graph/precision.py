@@ -10,10 +10,10 @@ from .._bfloat16 import rounded
 from ..parameter import Kept
 from .graph import Graph
 from .node import Node
+from .rewrite import PASSING
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 PRODUCTS = ("conv2d", "linear", "conv_transpose2d")
-PASSING = ("max_pool", "reshape")  # what leaves such numbers as they are
 
 
 def in_bfloat16(graph: Graph) -> Graph:

@@ -14,7 +14,7 @@ from .operator import OPERATORS
 
 CLIP_NONE = (-math.inf, math.inf)
 SCALED = ("conv2d", "linear", "conv_transpose2d", "group_norm")  # whose weights take constants
-PASSING = ("max_pool", "reshape")  # what leaves bytes on their grid
+PASSING = ("max_pool", "reshape")  # what gives some of the numbers that it takes
 FUSING = ("conv2d", "linear", "batch_norm", "add")  # what clips its results itself
 
 

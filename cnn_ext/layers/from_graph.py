@@ -13,6 +13,7 @@ from ..graph.graph import Graph
 from ..graph.node import Node
 from ..graph.value import N
 from ..initializers import Initializer, initial_weights
+from ..operators.bytes import by_row
 from ..parameter import Buffer, Parameter
 from .module import Module
 
@@ -108,10 +109,10 @@ class GraphModule(Module):
         """The arrays of a state as a file keeps them: weights on the grid of bytes as bytes."""
         made = dict(state)
         for weight, scale in self._on_grids():
-            steps = np.rint(state[weight] / _by_row(state[scale], state[weight]))
+            steps = np.rint(state[weight] / by_row(state[scale], state[weight]))
             if (np.abs(steps) <= 128).all():
                 whole = steps.astype(np.int8)
-                if np.array_equal(whole * _by_row(state[scale], state[weight]), state[weight]):
+                if np.array_equal(whole * by_row(state[scale], state[weight]), state[weight]):
                     made[weight] = whole
         return made
 
@@ -120,7 +121,7 @@ class GraphModule(Module):
         made = dict(tensors)
         for weight, scale in self._on_grids():
             if weight in made and scale in made and made[weight].dtype == np.int8:
-                made[weight] = made[weight] * _by_row(made[scale], made[weight])
+                made[weight] = made[weight] * by_row(made[scale], made[weight])
         return made
 
     def _on_grids(self) -> list[tuple[str, str]]:
@@ -132,10 +133,6 @@ class GraphModule(Module):
 
     def _shown(self) -> dict[str, Any]:
         return {"nodes": len(self.nodes)}
-
-
-def _by_row(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return scale.reshape(-1, *(1,) * (weight.ndim - 1))
 
 
 def module(graph: Graph) -> GraphModule:

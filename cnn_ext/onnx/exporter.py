@@ -16,6 +16,7 @@ from ..graph.node import Node, Shape
 from ..graph.operator import OPERATORS, Operator
 from ..graph.rewrite import CLIP_NONE, lowered
 from ..layers import Module, graph_of
+from ..operators.bytes import by_row, has_byte_weights
 from ..task import KEY as TASK
 from ..task import meaning_of
 from ._package import BYTE_SCALE, onnx_package
@@ -145,13 +146,13 @@ class Writer:
         """
         array, scale = np.asarray(node.weight(key)), node.weight("weight_scale")
         name = self.names.pop(id(node.weights[key]), None)
-        if key == "weight" and scale is not None:
+        if key == "weight" and scale is not None and has_byte_weights(node):
             return self._bytes_of(array if shape is None else array.reshape(shape), scale, name)
         return self.tensor(array if shape is None else array.reshape(shape), name=name)
 
     def _bytes_of(self, array: np.ndarray, scale: np.ndarray, name: str | None) -> str:
         # signed bytes, with a scale of each row
-        steps = np.rint(array / scale.reshape(-1, *(1,) * (array.ndim - 1)))
+        steps = np.rint(array / by_row(scale, array))
         whole = self.tensor(steps.clip(-128, 127), np.int8, name)
         zeros = self.tensor(np.zeros(len(scale)), np.int8)
         return self.node("DequantizeLinear", whole, self.tensor(scale), zeros, axis=0)

@@ -19,18 +19,28 @@ from ..graph.node import Node, Shape
 
 
 def has_byte_weights(node: Node) -> bool:
-    """Whether the weights are multiples of a scale of each output channel, from -128 to 127."""
-    if "weight_scale" not in node.weights:
+    """Whether the weights are multiples of a scale of each output channel, from -128 to 127.
+
+    Training may have moved them off that grid; then the layer works on numbers.
+    """
+    weight, scale = node.weight("weight"), node.weight("weight_scale")
+    if weight is None or scale is None or weight.ndim not in (2, 4):
         return False
-    shape = node.weights["weight"].shape
-    return len(shape) in (2, 4) and math.prod(shape[1:]) <= MOST_TAPS
+    if math.prod(weight.shape[1:]) > MOST_TAPS:
+        return False
+    return np.array_equal(whole_weights(node) * by_row(scale, weight), weight)
+
+
+def by_row(scale: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The scale of each output channel, (K,), in as many axes as the weights have."""
+    return scale.reshape(-1, *(1,) * (weight.ndim - 1))
 
 
 def whole_weights(node: Node) -> np.ndarray:
     """The weights as whole numbers, int8, in their own shape."""
     weight, scale = node.weight("weight"), node.weight("weight_scale")
     assert weight is not None and scale is not None
-    steps = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1)))
+    steps = np.rint(weight / by_row(scale, weight))
     return np.clip(steps, -128, 127).astype(np.int8)
 
 

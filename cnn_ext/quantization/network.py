@@ -17,6 +17,7 @@ from ..graph.rewrite import PASSING, frozen, simplify
 from ..layers.as_graph import graph_of
 from ..layers.from_graph import GraphModule, module
 from ..layers.module import Module
+from ..operators.bytes import by_row
 from ..scale import as_numbers
 from .calibration import METHODS, Range, activations, grid_for
 
@@ -190,5 +191,5 @@ def _on_grid(node: Node) -> dict[str, np.ndarray]:
     most = np.abs(weight).reshape(len(weight), -1).max(axis=1)
     scale = np.where(most > 0, most / STEPS, 1.0).astype(np.float32)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    each = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    each = by_row(scale, weight)
     return {"weight": np.rint(weight / each) * each, "weight_scale": scale}

@@ -46,7 +46,8 @@ def set_debug(on: bool) -> None:
     It is off from the start unless the environment variable CNN_EXT_DEBUG is 1.  While it is on,
     networks run operator by operator as their ``forward`` names them, without recordings, and a
     NaN or an infinity in an input, a weight, an output or a gradient is a FloatingPointError with
-    the name of the layer.  Plans, and functions of `ops` on arrays, are not looked at.
+    the name of the layer.  Plans, training in bfloat16, and functions of `ops` on arrays are not
+    looked at.
 
     Raises
     ------

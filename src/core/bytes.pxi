@@ -144,7 +144,7 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, /):
     cdef ByteTable* table = byte_table()
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ByteCast a
-    cdef Py_ssize_t low, high
+    cdef Py_ssize_t low, high, i
     read_sizes(sizes, &a.C, 3)
     read_sizes(steps, &a.first, 2)
     at_least(1, &a.C, 3)
@@ -157,6 +157,11 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, /):
     if length(kept) != a.C * <object> a.H * a.W:
         raise ValueError(f"places: expected {a.C * <object> a.H * a.W}, got {length(kept)}")
     a.places, a.scale, a.back = numbers(kept), scale, back
+    a.rows = True
+    for i in range(a.C * a.H * a.W):
+        if i % a.W and a.places[i] != a.places[i - 1] + 1:
+            a.rows = False
+            break
     a.as_they_are = not back and memoryview(x).itemsize == 1
     last = a.first + (a.H - 1) * <object> a.row + a.W * <object> a.C - 1
     if back:

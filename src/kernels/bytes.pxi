@@ -259,7 +259,7 @@ cdef inline void row_to_bytes(const ByteCast* a, const float* x, unsigned char* 
     cdef unsigned char few[INTS]
     cdef floats scale = numbers_same(a.scale)
     cdef Py_ssize_t w = 0
-    cdef int i, n
+    cdef int i
     while a.W >= INTS and w < a.W:
         w = min(w, a.W - INTS)  # the last vector overlaps
         if a.C == 1:
@@ -297,7 +297,7 @@ cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept n
             elif a.as_they_are:
                 for w in range(a.W):
                     y[at + w * a.C] = x[place[w]]
-            elif place[a.W - 1] - place[0] == a.W - 1:
+            elif a.rows:
                 row_to_bytes(a, numbers + place[0], y + at)
             else:
                 for w in range(a.W):

@@ -53,7 +53,7 @@ cdef struct ByteCast:
     void* y
     const Py_ssize_t* places
     Py_ssize_t C, H, W, first, row
-    int back, as_they_are, zero
+    int back, as_they_are, rows, zero  # rows: the places of each lie side by side
     float scale, low, high
 
 
