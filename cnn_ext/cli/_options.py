@@ -142,6 +142,15 @@ def add_views(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that show how a training went."""
+    parser.add_argument(
+        "--history",
+        metavar="FILE",
+        help="JSON file that train --history has written (default: none)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option --json."""
     parser.add_argument(

@@ -27,7 +27,7 @@ from ..training import metrics
 from ..training.history import History
 from ..training.trainer import Trainer
 from ._files import check_output, load_tested, read_history
-from ._options import UsageError, add_data, add_threads, say, whole
+from ._options import UsageError, add_data, add_history, add_threads, say, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,11 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help=f"which pictures: {', '.join(NAMES)} (default: all that can be drawn)",
     )
-    parser.add_argument(
-        "--history",
-        metavar="FILE",
-        help="JSON file that train --history has written (default: none)",
-    )
+    add_history(parser)
     parser.add_argument(
         "--limit",
         type=whole(1),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .. import report
 from ._files import check_output, load_tested, read_history
-from ._options import UsageError, add_data, add_outputs, add_threads, say, whole
+from ._options import UsageError, add_data, add_history, add_outputs, add_threads, say, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="report.html",
         help="file for the page (default: report.html)",
     )
-    parser.add_argument(
-        "--history",
-        metavar="FILE",
-        help="JSON file that train --history has written (default: none)",
-    )
+    add_history(parser)
     parser.add_argument(
         "--limit",
         type=whole(1),
