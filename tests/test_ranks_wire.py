@@ -118,8 +118,9 @@ def test_statistics_and_costs_travel_as_they_are_and_gradients_in_half() -> None
     groups = []
 
     def work(group: ThreadGroup) -> None:
-        groups.append(Wired(group))
-        Trainer(small(), group=groups[-1]).train_on_batch(x, y)
+        mine = Wired(group)
+        groups.append(mine)
+        Trainer(small(), group=mine).train_on_batch(x, y)
 
     assert on_ranks(2, work) == [None] * 2
     halves = [array for array in groups[0].sent if array.dtype == np.uint16]
