@@ -14,6 +14,10 @@ cdef extern from *:
     static uint64_t saved_state(void) { return _xgetbv(0); }
     #else
     #include <cpuid.h>
+    #ifdef __linux__
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #endif
     static void cpuid(uint32_t leaf, uint32_t sub, uint32_t out[4])
     {
         __cpuid_count(leaf, sub, out[0], out[1], out[2], out[3]);
@@ -25,12 +29,12 @@ cdef extern from *:
         return ((uint64_t)high << 32) | low;
     }
     #endif
-    /* ecx of leaf 1, ebx and ecx of leaf 7, eax of its second part, less what the operating system does not save */
-    static void read_features(uint32_t found[4])
+    /* ecx of leaf 1; ebx, ecx and edx of leaf 7, eax of its second part, less what the operating system does not save */
+    static void read_features(uint32_t found[5])
     {
         uint32_t r[4], parts;
         uint64_t saved;
-        memset(found, 0, 4 * sizeof *found);
+        memset(found, 0, 5 * sizeof *found);
         cpuid(0, 0, r);
         if (r[0] < 7) return;
         cpuid(1, 0, r);
@@ -42,6 +46,7 @@ cdef extern from *:
         parts = r[0];
         found[1] = r[1];
         found[2] = r[2];
+        found[4] = r[3];
         if (parts >= 1) {
             cpuid(7, 1, r);
             found[3] = r[0];
@@ -49,7 +54,17 @@ cdef extern from *:
         if ((saved & 0xe0) != 0xe0) {     /* nor are zmm and mask registers */
             found[1] &= ~((1u << 16) | (1u << 17) | (1u << 30) | (1u << 31));
             found[2] &= ~(1u << 11);
+            found[3] &= ~(1u << 5);
         }
+        if ((saved & 0x60000) != 0x60000) found[4] = 0; /* nor are tiles */
+    }
+    static int ask_for_tiles(void)
+    {
+    #ifdef __linux__
+        return syscall(SYS_arch_prctl, 0x1023, 18) == 0; /* ARCH_REQ_XCOMP_PERM, the data of tiles */
+    #else
+        return 0;
+    #endif
     }
     static void read_name(char name[49])
     {
@@ -59,23 +74,34 @@ cdef extern from *:
         for (uint32_t i = 0; i < 3; i++) cpuid(0x80000002u + i, 0, (uint32_t *)(name + 16 * i));
     }
     #else
-    static void read_features(uint32_t found[4]) { memset(found, 0, 4 * sizeof *found); }
+    static void read_features(uint32_t found[5]) { memset(found, 0, 5 * sizeof *found); }
+    static int ask_for_tiles(void) { return 0; }
     static void read_name(char name[49]) { (void)name; }
     #endif
     """
     ctypedef unsigned int uint32_t
     void read_features(uint32_t* found)
     void read_name(char* name)
+    int ask_for_tiles()
 
 
 def features():
     """Names of the vector features that may be used, a frozenset."""
-    cdef uint32_t found[4]
+    cdef uint32_t found[5]
     read_features(found)
     bits = {"fma": found[0] >> 12, "avx2": found[1] >> 5, "avx512f": found[1] >> 16, "avx512dq": found[1] >> 17,
             "avx512bw": found[1] >> 30, "avx512vl": found[1] >> 31, "avx512_vnni": found[2] >> 11,
-            "avx_vnni": found[3] >> 4}
+            "avx_vnni": found[3] >> 4, "avx512_bf16": found[3] >> 5,
+            "amx_bf16": found[4] >> 22, "amx_tile": found[4] >> 24, "amx_int8": found[4] >> 25}
     return frozenset({name for name, bit in bits.items() if bit & 1})
+
+
+def tiles_granted():
+    """Whether the operating system gives this process the tiles of AMX; a CPU that has them must be asked about first.
+
+    Linux gives them on request, for good; from then on a stack for signals must have room for them too.
+    """
+    return bool(ask_for_tiles())
 
 
 def brand():
