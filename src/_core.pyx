@@ -14,7 +14,7 @@ from cpython.buffer cimport (
 from cpython.number cimport PyNumber_Index
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport ceil
-from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -169,6 +169,7 @@ include "core/dropout.pxi"
 include "core/pool2d.pxi"
 include "core/elementwise.pxi"
 include "core/optimizers.pxi"
+include "core/targets.pxi"
 include "core/by_channel.pxi"
 include "core/channels.pxi"
 include "core/bytes.pxi"

@@ -100,10 +100,11 @@ def start(
     batches = [_batch(x, f"inputs[{i}]" if i else "x") for i, x in enumerate(inputs)]
     if not batches:
         raise TypeError(f"{type(module).__name__}: expected a batch (N, ...)")
-    dtype = _dtype(module, batches)
-    trace = trace_of(module, function, [batch.shape[1:] for batch in batches], dtype, precision)
+    shapes = [batch.shape[1:] for batch in batches]
+    trace = trace_of(module, function, shapes, check.common_dtype(*batches), precision)
+    dtype = trace.dtype
     if get_debug() and precision == FLOAT32:  # as the modules say it, operator by operator
-        trace = Trace(None, trace.byte_scale, None, trace.normalize)
+        trace = Trace(None, dtype, trace.in_training, trace.byte_scale, None, trace.normalize)
     for i, batch in enumerate(batches):
         if len(batch.shape) and batch.shape[0] != batches[0].shape[0]:
             raise ValueError(
@@ -188,8 +189,3 @@ def _batch(x: Any, name: str) -> Any:
     if len(batch.shape) < 2:
         raise ValueError(f"{name}: expected a batch (N, ...), got shape {batch.shape}")
     return batch
-
-
-def _dtype(module: Module, batches: Sequence[np.ndarray | Lanes]) -> np.dtype:
-    first = module.first_kept()
-    return check.common_dtype(*batches) if first is None else first.data.dtype

@@ -268,6 +268,10 @@ class Trace:
     ----------
     graph : Graph or None
         None if a layer of one's own is in the way.
+    dtype : dtype
+        Of parameters and numbers.
+    in_training : bool
+        Whether all layers were in training mode.
     byte_scale : float or None
     form
         Of the outputs, see `formed`.
@@ -277,11 +281,15 @@ class Trace:
     def __init__(
         self,
         graph: Graph | None,
+        dtype: np.dtype,
+        in_training: bool,
         byte_scale: float | None,
         form: Any = None,
         normalize: Module | None = None,
     ) -> None:
         self.graph = graph
+        self.dtype = dtype
+        self.in_training = in_training
         self.byte_scale = byte_scale
         self.form = form
         self.normalize = normalize
@@ -318,17 +326,23 @@ def trace_of(
     module: Module,
     function: Callable[..., Any] | None,
     shapes: Sequence[Shape],
-    dtype: np.dtype,
+    given: np.dtype,
     precision: str = FLOAT32,
 ) -> Trace:
-    """The trace of a module for inputs of such shapes, as it is now."""
-    key = function, tuple(shapes), dtype, precision
+    """The trace of a module, as it is now, for inputs of such shapes and that number type.
+
+    That of its parameters counts, if there are any.
+    """
+    key = function, tuple(shapes), given, precision
     now: list[Any] = []
     describe(module, now, set())
     known = module._traces.get(key)
     if known is not None and known[0] == now:
         found: Trace = known[1]
         return found
+    first = module.first_kept()
+    dtype = given if first is None else first.data.dtype
+    in_training = all(layer.training for _, layer in module.named_modules())
     try:
         traced = trace(module, function, shapes, dtype, exact=True)
         if module.training:  # what else fuses has no gradient of its clip
@@ -337,9 +351,11 @@ def trace_of(
             graph = fused(traced)
         if precision == BFLOAT16:
             graph = in_bfloat16(graph)
-        made = Trace(graph, traced.byte_scale, traced.form, traced.normalize)
+        scale, form, normalize = traced.byte_scale, traced.form, traced.normalize
     except Untraceable as error:
-        made = Trace(None, error.graph.byte_scale, None, error.graph.normalize)
+        scale, form, normalize = error.graph.byte_scale, None, error.graph.normalize
+        graph = None
+    made = Trace(graph, dtype, in_training, scale, form, normalize)
     # many threads may be here: nobody changes a dictionary that another one reads
     kept = list(module._traces.items())[-MOST_TRACES + 1 :]
     module._traces = {**dict(kept), key: (now, made)}
@@ -357,8 +373,9 @@ def describe(module: Module, out: list[Any], seen: set[int]) -> None:
         else:
             out += [value for name, value in own.items() if name not in PASSING]
         for name in keeps:
-            if own[name] is not None:
-                out += id(own[name].data), getattr(own[name], "trainable", False)
+            kept = own[name]
+            if kept is not None:
+                out += id(kept._data), getattr(kept, "trainable", False)
         return
     out.append(is_wrapped(module))
     for name, value in vars(module).items():
@@ -376,7 +393,7 @@ def _describe(value: Any, out: list[Any], seen: set[int]) -> None:
             seen.add(id(value))
             describe(value, out, seen)
     elif isinstance(value, Kept):
-        out += id(value), id(value.data), getattr(value, "trainable", True)
+        out += id(value), id(value._data), getattr(value, "trainable", True)
     elif isinstance(value, dict):
         _describe_all((item for pair in value.items() for item in pair), out, seen)
     elif isinstance(value, (list, tuple)):

@@ -37,15 +37,13 @@ def one_hot(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
         )
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"target: expected whole class numbers, got {numbers.dtype}")
-    if numbers.size and (numbers.min() < 0 or numbers.max() >= classes):
+    lanes = Lanes.empty(shape, dtype)
+    whole = np.ascontiguousarray(numbers, np.int64)
+    size, pixels = dtype.itemsize, math.prod(rest)
+    if _core.one_hot(whole, lanes.data, size, images, classes, pixels) >= 0:
         raise ValueError(
             f"target: expected classes 0 to {classes - 1}, got {numbers.min()} to {numbers.max()}"
         )
-    lanes = Lanes.empty(shape, dtype)
-    lanes.data[...] = 0
-    image, *pixel = np.ogrid[tuple(map(slice, numbers.shape))] if rest else (np.arange(images),)
-    width = lanes.data.shape[-1]
-    lanes.data[(image // width, numbers, *pixel, image % width)] = 1
     return lanes
 
 
@@ -153,7 +151,7 @@ def _laid(weights: Any, images: int, dtype: np.dtype) -> np.ndarray:
 
 def total(cost: np.ndarray, images: int) -> float:
     """The sum of the costs of the images."""
-    return float(cost.reshape(-1)[:images].sum(dtype=np.float64))
+    return _core.total(cost, cost.itemsize, images)
 
 
 def loss(

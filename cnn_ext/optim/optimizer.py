@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import setitem
-from typing import Any, ClassVar
+from operator import is_, setitem
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,14 @@ from ._groups import Groups, gradient_of, items_of, parameters_of
 from .clipping import clipped
 
 State = dict[str, Any]  # the slots of one parameter, and "step", the number of its steps
+
+
+class _Checked(NamedTuple):
+    # a group whose hyper-parameters fit
+    group: dict[str, Any]  # as it was given
+    options: dict[str, Any]
+    of_biases: dict[str, Any]  # and of whatever has fewer than two axes
+    slots: tuple[str, ...]
 
 
 class Optimizer:
@@ -71,6 +79,7 @@ class Optimizer:
         self.max_value = None if max_value is None else check.number(max_value, "max_value")
         self.param_groups: list[dict[str, Any]] = []
         self.state: list[State] = []
+        self._known: dict[int, _Checked] = {}
         items = items_of(parameters)
         grouped = bool(items) and all(isinstance(item, Mapping) for item in items)
         for group in items if grouped else [{"params": items}]:
@@ -186,42 +195,42 @@ class Optimizer:
             If a gradient is not of real numbers or has not the shape of its parameter, a parameter
             cannot be written to, or a hyper-parameter does not fit; then nothing has moved.
         """
-        moved: list[tuple[int, np.ndarray, dict[str, Any]]] = []
+        moved: list[tuple[int, np.ndarray, _Checked]] = []
         gradients: list[np.ndarray] = []
         number = 0
         for i, group in enumerate(self.param_groups):
-            options = self._options(i, group)
-            spared = {**options, "weight_decay": 0.0}
+            checked = self._checked_group(i, group)
             for parameter in group["params"]:
                 if parameter.trainable and parameter.grad is not None:
-                    data = parameter.data
+                    data = parameter._data
                     if not data.flags.writeable:
                         raise ValueError(
                             "data: expected an array that can be written to, got a read-only one"
                         )
                     gradients.append(gradient_of(parameter))
-                    decays = options["decay_biases"] or data.ndim > 1
-                    moved.append((number, data, options if decays else spared))
+                    moved.append((number, data, checked))
                 number += 1
         gradients = clipped(gradients, self.max_norm, self.max_value)
         states = list(self.state)
         calls: list[Call] = []
-        for (number, data, options), gradient in zip(moved, gradients, strict=True):
-            state = states[number] = self._next_state(states[number], data, options)
+        for (number, data, checked), gradient in zip(moved, gradients, strict=True):
+            state = states[number] = _next_state(states[number], data, checked.slots)
+            options = checked.options if data.ndim > 1 else checked.of_biases
             calls += self.update(data, gradient, state, options)
         at_once([*calls, (setattr, self, "state", states)])
 
-    def _next_state(self, before: State, data: np.ndarray, options: dict[str, Any]) -> State:
-        # the slots in the shape and number type of the parameter, which may have changed; the count
-        # begins anew with new ones
-        state = {**before, "step": before.get("step", 0) + 1}
-        for name in self.slots_for(options):
-            array = state.get(name)
-            if array is None or array.shape != data.shape:
-                state[name], state["step"] = np.zeros_like(data), 1
-            elif array.dtype != data.dtype:
-                state[name] = array.astype(data.dtype)
-        return state
+    def _checked_group(self, number: int, group: dict[str, Any]) -> _Checked:
+        # a group that has the very objects that it had is as it was, if none of them can change
+        known = self._known.get(number)
+        same = known is not None and known.group.keys() == group.keys()
+        if known is not None and same and all(map(is_, known.group.values(), group.values())):
+            return known
+        options = self._options(number, group)
+        biases = options if options["decay_biases"] else {**options, "weight_decay": 0.0}
+        checked = _Checked(dict(group), options, biases, self.slots_for(options))
+        given = [value for name, value in group.items() if name != "params"]
+        self._known = {**self._known, number: checked} if all(map(_is_fixed, given)) else {}
+        return checked
 
     def reset(self) -> None:
         """Forget the slots: the next step is as the first."""
@@ -267,6 +276,25 @@ class Optimizer:
         pairs = zip(self.param_groups, groups, strict=True)
         calls: list[Call] = [(dict.update, group, options) for group, options in pairs]
         return [*calls, (setattr, self, "state", states)]
+
+
+def _is_fixed(value: Any) -> bool:
+    return isinstance(value, (float, int)) or (
+        isinstance(value, tuple) and all(map(_is_fixed, value))
+    )
+
+
+def _next_state(before: State, data: np.ndarray, slots: tuple[str, ...]) -> State:
+    # the slots in the shape and number type of the parameter, which may have changed; the count
+    # begins anew with new ones
+    state = {**before, "step": before.get("step", 0) + 1}
+    for name in slots:
+        array = state.get(name)
+        if array is None or array.shape != data.shape:
+            state[name], state["step"] = np.zeros_like(data), 1
+        elif array.dtype != data.dtype:
+            state[name] = array.astype(data.dtype)
+    return state
 
 
 def checked_state(

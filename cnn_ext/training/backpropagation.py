@@ -164,7 +164,7 @@ class Backpropagation:
     def __call__(
         self, x: Any, y: Any, weights: np.ndarray | None = None, share: Share | None = None
     ) -> tuple[float, Any]:
-        """The cost and the outputs, (N, K, ...); the gradients go to the parameters.
+        """The cost and the outputs, (N, K, ...), in training mode; parameters get gradients.
 
         Parameters
         ----------
@@ -177,6 +177,9 @@ class Backpropagation:
             The images are those of this rank; cost and gradients are those of the whole batch.
         """
         begun = start(self.net, None, inputs_of(x), self.precision)
+        if not begun.trace.in_training:
+            self.net.train()
+            begun = start(self.net, None, inputs_of(x), self.precision)
         if self.precision != FLOAT32 and begun.trace.graph is None:
             raise ValueError(
                 f"precision: {self.precision} is for networks without layers of one's own on arrays"

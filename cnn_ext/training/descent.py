@@ -166,7 +166,6 @@ class Descent(Evaluator):
     ) -> tuple[float, Any]:
         # the cost and the outputs; the gradients stay with the parameters
         self._settle()
-        self.net.train()
         if not self._has_good:  # a forward pass may move buffers
             self._remember()
         self._before = _Before(
@@ -231,8 +230,7 @@ class Descent(Evaluator):
 
     def _remember(self) -> None:
         try:
-            for good, kept in zip(self._good, self._moving, strict=True):
-                np.copyto(good, kept.data, casting="no")
+            _core.copy_all([kept._data for kept in self._moving], self._good)
         except (TypeError, ValueError):  # the network was converted, or other weights are moved
             self._good = [kept.data.copy() for kept in self._moving]
 

@@ -1,4 +1,4 @@
-# The steps of the optimizers, the mean of weights, and what clipping needs.
+# The steps of the optimizers, the mean of weights, copies of them, and what clipping needs.
 
 cdef int run_descent(Descent* d, Arrays held, p, g, tuple slots, int itemsize, Py_ssize_t count) except -1:
     # d.p and d.slot are written, d.slot[i] is NULL where there is none
@@ -50,6 +50,19 @@ def average(p, a, int itemsize, Py_ssize_t count, double weight, /):
     cdef Descent d
     d.rule, d.work, d.lr = AVERAGE, 1, weight
     run_descent(&d, Arrays.__new__(Arrays), a, p, (), itemsize, count)
+
+
+def copy_all(arrays, into, /):
+    """Copy each array into the one beside it, of the same numbers; what fits is copied before one that does not."""
+    cdef Arrays held
+    cdef Py_buffer* source
+    cdef Py_buffer* target
+    for array, copy in zip(arrays, into, strict=True):
+        held = Arrays.__new__(Arrays)
+        source, target = held.take(array, 0), held.take(copy, 0, True)
+        if source.len != target.len or kind_of(source) != kind_of(target):
+            raise ValueError("expected arrays of the same size and number type")
+        memcpy(target.buf, source.buf, source.len)
 
 
 def shrink(g, y, int itemsize, Py_ssize_t count, double factor, /):
