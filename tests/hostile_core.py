@@ -170,6 +170,8 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("average", [new(), new(), size, 64, 0.5], [1]),
         ("shrink", [new(), new(), size, 64, 0.5], [1]),
         ("sum_of_squares", [new(), size, 64], []),
+        ("one_hot", [guarded(np.ones(20, np.int64)), new(), size, 5, 4, 4], [1]),
+        ("total", [new(), size, 64], []),
         ("pack", [new(), new(), size, 5, 16, 1.0], [1]),
         ("unpack", [new(), new(), size, 5, 16], [1]),
         ("channel_conv", [row(), row(), row(), row(), size, places, (0.0, 1.0)], [3]),
@@ -405,6 +407,13 @@ def settings() -> None:
         (None, [], 4, 0), ([x] * 300, [], 4, 0),
     ]:  # fmt: skip
         assert attempt(_core.record, list, streams, constants, itemsize, images)
+    closed = x.copy()
+    closed.flags.writeable = False
+    for arrays, into in [
+        ([x], []), ([x], [x[1:]]), ([x], [x.astype("f8")]), ([x], [closed]), ([x[::2]], [x]),
+        ([x], [None]), ("a", [x]), (None, [x]),
+    ]:  # fmt: skip
+        assert attempt(_core.copy_all, arrays, into), (arrays, into)
 
 
 if __name__ == "__main__":
@@ -431,6 +440,7 @@ if __name__ == "__main__":
         "ints",
         "peak",
         "record",
+        "copy_all",
     }
     rest |= {"memory_use", "release_memory", "set_winograd", "get_winograd", "winograd_pays"}
     kind = type(_core.lanes)

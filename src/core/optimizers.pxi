@@ -62,7 +62,7 @@ def copy_all(arrays, into, /):
         source, target = held.take(array, 0), held.take(copy, 0, True)
         if source.len != target.len or kind_of(source) != kind_of(target):
             raise ValueError("expected arrays of the same size and number type")
-        memcpy(target.buf, source.buf, source.len)
+        memmove(target.buf, source.buf, source.len)
 
 
 def shrink(g, y, int itemsize, Py_ssize_t count, double factor, /):
