@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _check as check
 from .. import _core
-from ..lanes import Lanes, empty
+from ..lanes import Lanes, contiguous, empty
 
 Shape = tuple[int, ...]  # of outputs, (N, K, ...)
 
@@ -38,7 +38,7 @@ def one_hot(target: Any, shape: Shape, dtype: np.dtype) -> Lanes:
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"target: expected whole class numbers, got {numbers.dtype}")
     lanes = Lanes.empty(shape, dtype)
-    whole = np.ascontiguousarray(numbers, np.int64)
+    whole = contiguous(numbers, np.dtype(np.int64))
     size, pixels = dtype.itemsize, math.prod(rest)
     if _core.one_hot(whole, lanes.data, size, images, classes, pixels) >= 0:
         raise ValueError(
@@ -151,7 +151,7 @@ def _laid(weights: Any, images: int, dtype: np.dtype) -> np.ndarray:
 
 def total(cost: np.ndarray, images: int) -> float:
     """The sum of the costs of the images."""
-    return _core.total(cost, cost.itemsize, images)
+    return _core.total(cost.reshape(-1)[:images], cost.itemsize, images)
 
 
 def loss(

@@ -83,11 +83,12 @@ cdef int run_winograd(Table* table, Winograd* a) except -1:
         a.u = memory.address
         f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
         f.rotate, f.taps = a.rotate, a.taps
-        run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 0.5 * frequencies * a.K * a.C, 0, ONCE)
+        run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 30.0 * frequencies * a.K * a.C, 0, ONCE)
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
+    a.cut = 1
     return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
-               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_scratch(a), LIVE)
+               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_scratch(a), LIVE | CUT)
 
 
 cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
@@ -304,8 +305,10 @@ cdef int run_winograd_weight(Table* table, const ConvWeight* direct, void* dw) e
     a.chunk = (tiles + chunks - 1) // chunks
     count = table.weight_part(a.C, a.K, a.taps * a.taps)
     cdef Memory parts = Memory(a.N * <object> count * table.itemsize)
-    a.parts = parts.address
-    run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N, 1e6, table.winograd_weight_scratch(&a), LIVE)
+    a.sums, a.cut = parts.address, 1
+    run(table.winograd_weight, &a, sizeof(a), 2, 1, a.N,
+        2.0 * (a.taps + 3) * (a.taps + 3) * a.N * a.C * a.K * tiles * table.lanes,
+        table.winograd_weight_scratch(&a), LIVE | CUT)
     return run_weight_order(table, parts.address, dw, a.N, a.C, a.K, a.taps * a.taps)
 
 

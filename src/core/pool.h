@@ -74,13 +74,16 @@ enum {
     POOL_STEP = 1 << 24,        /* from the number of a step to the next in a counter of chunks */
     POOL_CHUNKS = 1 << 22,      /* of a step, at most */
     POOL_CLOSED = 1 << 23,      /* where the counter stands while the next step is written down */
-    POOL_SPIN = 100000          /* nanoseconds for which a thread without a task looks for one */
+    POOL_SPIN = 100000,         /* nanoseconds for which a thread without a task looks for one, */
+    POOL_PATIENCE = 1000000,    /* and if the last one came within so many */
+    POOL_AWAY = 50000           /* nanoseconds between two looks after which another process has the CPU too */
 };
 
 typedef struct {
     pool_lock lock;
     pool_bell bell;
     int asleep;
+    long long spin;             /* nanoseconds for which its thread looks around before it sleeps */
 } pool_bed;
 
 typedef struct pool_worker pool_worker;
@@ -120,6 +123,7 @@ static void pool_make_bed(pool_bed *bed)
     POOL_NEW_LOCK(&bed->lock);
     POOL_NEW_BELL(&bed->bell);
     bed->asleep = 0;
+    bed->spin = POOL_SPIN;
 }
 
 static void pool_wake(pool_bed *bed)
@@ -134,7 +138,8 @@ static void pool_wake(pool_bed *bed)
 /* Wait until ready(x), which others bring about before they call `pool_wake`. */
 static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
 {
-    long long until = 0, now;
+    long long since = 0, last = 0, now;
+    int alone = 1;
     while (POOL_GLANCE(pool_active) <= POOL_GLANCE(pool_cpus)) {
         for (int i = 0; i < 32; i++) {
             if (ready(x))
@@ -142,9 +147,11 @@ static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
             POOL_PAUSE();
         }
         now = pool_clock();
-        if (!until)
-            until = now + POOL_SPIN;
-        else if (now > until)
+        if (!since)
+            since = last = now;
+        alone = now - last < POOL_AWAY;
+        last = now;
+        if (now - since > bed->spin || !alone) /* who looks around for long is served late when there is work */
             break;
     }
     POOL_LOCK(&bed->lock);
@@ -153,6 +160,7 @@ static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
         POOL_WAIT(&bed->bell, &bed->lock);
     POOL_WRITE(bed->asleep, 0);
     POOL_UNLOCK(&bed->lock);
+    bed->spin = alone && since && pool_clock() - since < POOL_PATIENCE ? POOL_PATIENCE : POOL_SPIN;
 }
 
 /* Take a chunk of the team's step, if it has one left for this hiring: whether to ask again, and the

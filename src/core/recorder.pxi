@@ -203,6 +203,9 @@ cdef class Recorder(Steps):
             number += 1
         if step.marks & BATCH:
             right = right and number[0] == self.images
+            number += 1
+        if step.marks & CUT:
+            right = right and number[0] == 1
         if not right:
             raise RecordingError(f"a kernel was called for other images than the {self.images} of the block")
         return 0

@@ -21,9 +21,10 @@ cdef enum:                     # marks of a call
                                # and how many bytes lie from one to the next; what it writes is whole
     NUMBERED = 64              # the number of the first image
     BATCH = 128                # how many images the batch has
+    CUT = 512                  # in how many pieces each task is cut, so that threads which share a block have one each
     GATHERS = 256              # with REDUCES, whose numbers it follows: the bytes from part to part of the second pointer;
                                # both are to parts, of all blocks of the batch
-    REPLACED = LIVE | REDUCES | GATHERS | NUMBERED | BATCH
+    REPLACED = LIVE | REDUCES | GATHERS | NUMBERED | BATCH | CUT
 
 cdef enum:                     # homes of a pointer beside the numbers of streams
     FIXED = -1
@@ -84,41 +85,53 @@ cdef struct Wave:              # blocks that threads share
     const Run* run
     Py_ssize_t first, step     # block n of it has the number first + step * n
 
-cdef struct Trial:             # of runs that have fewer blocks than threads
-    int threads
-    int runs[2]                # on one thread, and on several that share each step
-    long long least[2]         # nanoseconds of the shortest
-
 cdef enum:
     TRIALS = 8                 # numbers of blocks that have one
-    TRIED = 8                  # runs of either kind
+    TRIED = 15                 # runs of either kind
+    TRIED_BOTH = 2 * TRIED
+    TRUSTED = 3000             # runs after which there is another: the machine may be busy by then
     STREAMS = 256              # at most
     MOST_ARGS = 512            # bytes: more than any struct of arguments
+
+cdef struct Trial:             # of runs that have fewer blocks than threads
+    int threads
+    int runs                   # so far: on several threads that share each step, on one, and those that follow
+    long long took[TRIED_BOTH] # nanoseconds of the first ones
+    bint several               # what the others do
 
 
 cdef int better(Trial* trial, int threads) noexcept:
     # Where the blocks are fewer than the threads, these share the tasks of each step, and what one has
-    # written the other must fetch: whether that pays the first runs tell, which take turns.
-    cdef int several
+    # written the other must fetch: whether that pays the first runs tell, on several threads and then on one.
+    cdef bint several
     lock_pool()
-    if trial.threads != threads:
-        memset(trial, 0, sizeof(trial[0]))
-        trial.threads = threads
-    if trial.runs[0] < TRIED or trial.runs[1] < TRIED:
-        several = trial.runs[1] <= trial.runs[0]
-    else:
-        several = trial.least[1] < trial.least[0]
+    if trial.threads != threads or trial.runs >= TRUSTED:
+        trial.threads, trial.runs = threads, 0
+    several = trial.runs < TRIED if trial.runs < TRIED_BOTH else trial.several
     unlock_pool()
     return threads if several else 1
 
 
-cdef void tried(Trial* trial, int threads, long long took) noexcept:
-    cdef int several = threads > 1
+cdef void tried(Trial* trial, long long took) noexcept:
     lock_pool()
-    if trial.runs[several] == 0 or took < trial.least[several]:
-        trial.least[several] = took
-    trial.runs[several] = min(trial.runs[several] + 1, TRIED)
+    if trial.runs < TRIED_BOTH:
+        trial.took[trial.runs] = took
+    trial.runs += 1
+    if trial.runs == TRIED_BOTH:
+        trial.several = middle(trial.took) < middle(trial.took + TRIED)
     unlock_pool()
+
+
+cdef long long middle(const long long* took) noexcept nogil:
+    # the median of so many
+    cdef int i, j, less
+    for i in range(TRIED):
+        less = 0
+        for j in range(TRIED):
+            less += took[j] < took[i] or took[j] == took[i] and j < i
+        if less == TRIED // 2:
+            return took[i]
+    return 0
 
 
 cdef class Steps:
@@ -245,7 +258,7 @@ cdef class Steps:
             if share is not None:
                 run_shared(self, &r, share)
             if trial != NULL:
-                tried(trial, r.threads, pool_clock() - started)
+                tried(trial, pool_clock() - started)
         finally:
             pool_dismiss(r.team)
         return 0
@@ -297,6 +310,7 @@ cdef class Steps:
         cdef char* args = scratch + room * sharing
         cdef Py_ssize_t* number = <Py_ssize_t*> args + step.pointers
         cdef double work = step.work
+        cdef Py_ssize_t tasks = step.tasks
         cdef kernel loop = step.loop
         cdef int j, home
         cdef Tasks shared
@@ -332,14 +346,18 @@ cdef class Steps:
             number += 1
         if step.marks & BATCH:
             number[0] = r.total
+            number += 1
+        if step.marks & CUT and sharing > tasks and work >= SMALL_WORK:
+            number[0] = sharing // tasks
+            tasks *= number[0]
         if loop == self.table.loss:
             (<Loss*> args).scale = (<Loss*> args).scale * r.scale
-        if sharing > 1 and step.tasks > 1 and work >= (
-                SHARED_WORK if step.time == EACH_BLOCK else SMALL_WORK):
+        if sharing > 1 and tasks > 1 and work >= SMALL_WORK:
             shared.loop, shared.args, shared.scratch, shared.each = loop, args, scratch, room
-            pool_share(r.team, do_task, &shared, step.tasks, 1)
+            # of a small step neighbours go to one thread, which has what they read in its cache
+            pool_share(r.team, do_task, &shared, tasks, (tasks + sharing - 1) // sharing if work < SHARED_WORK else 1)
         else:
-            for task in range(step.tasks):
+            for task in range(tasks):
                 loop(args, task, scratch)
 
 

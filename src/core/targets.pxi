@@ -14,7 +14,7 @@ def one_hot(numbers, y, int itemsize, Py_ssize_t images, Py_ssize_t K, Py_ssize_
     if view.itemsize != 8 or kind != c"l" and kind != c"q" or <uintptr_t> view.buf % 8:
         raise TypeError("expected an array of native int64")
     if view.len // 8 < images * pixels:
-        raise ValueError(f"expected a number for each of {images} x {pixels} places, got {view.len // 8}")
+        raise ValueError(f"expected at least {images} x {pixels} class numbers, got {view.len // 8}")
     at_least(1, &K, 1)
     memset(out, 0, N * K * pixels * L * itemsize)
     for image in range(images):
@@ -30,10 +30,10 @@ def one_hot(numbers, y, int itemsize, Py_ssize_t images, Py_ssize_t K, Py_ssize_
     return -1
 
 
-def total(cost, int itemsize, Py_ssize_t images, /):
-    """The sum of the costs of the images, one after the other, as a double."""
+def total(costs, int itemsize, Py_ssize_t images, /):
+    """The sum of the costs of so many images, one after the other, as a double."""
     cdef Arrays held = Arrays.__new__(Arrays)
-    cdef const void* x = held.pointer(cost, (images,), itemsize)
+    cdef const void* x = held.pointer(costs, (images,), itemsize)
     cdef double sum_ = 0
     cdef Py_ssize_t i
     for i in range(images):

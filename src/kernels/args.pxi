@@ -5,8 +5,8 @@
 # H x W input, R x S kernel, P x Q output.  Strides count numbers, not bytes.  The pointers to data
 # come first in every struct, so that a recorded call can be moved to other data, the inputs before the
 # outputs; behind them comes the number of images where lanes beyond the last one matter, and what else
-# a recording replaces (the marks in core/steps.pxi).  `live` lanes of the last block hold an image; what
-# the others hold goes into no sum.
+# a recording replaces (the marks in core/steps.pxi): `cut` is in how many pieces each task is.  `live` lanes
+# of the last block hold an image; what the others hold goes into no sum.
 
 cdef enum:
     CROSS_ENTROPY, FOCAL, HINGE, BINARY_CROSS_ENTROPY, SQUARED_ERROR, HUBER  # the first three: of classes
@@ -75,7 +75,7 @@ cdef struct Winograd:
     const void* w              # as for WinogradFilter
     const void* bias
     void* y
-    Py_ssize_t live
+    Py_ssize_t live, cut
     Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk, w_k, w_c
     int rotate, taps           # 3 or 5, along each side
     int clip
@@ -86,8 +86,8 @@ cdef struct WinogradWeight:
     # the gradients to the weights of one block of images each, in the order of `winograd_weight.pxi`
     const void* x
     const void* dy
-    void* parts
-    Py_ssize_t live
+    void* sums
+    Py_ssize_t live, cut
     Py_ssize_t N, C, K, H, W, P, Q, top, left, chunk
     int taps  # 3 or 5, along each side
 

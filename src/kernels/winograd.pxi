@@ -8,8 +8,9 @@
 # elementwise in the lanes, so that each of the n x n frequencies is a product of matrices over the
 # channels: the inner loop of `tile.pxi` again.  The points are 0, pairs 1, -1, 2, -2 (and 1/2, -1/2),
 # and infinity.  A task is a run of tiles of one block: transform their inputs, multiply, transform
-# back.  Of a tile that hangs over the edge, the last line of frequencies is left out: it belongs to
-# the point at infinity, of which only the last of the 4 outputs hears.
+# back; its pieces have some of the output channels each.  Of a tile that hangs over the edge, the last line
+# of frequencies is left out: it belongs to the point at infinity, of which only the last of the 4 outputs
+# hears.
 
 cdef inline real power(int pair, int exponent) noexcept nogil:
     # of the positive point of a pair; the compiler knows both
@@ -253,7 +254,8 @@ cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept no
     cdef const Winograd* a = <const Winograd*> args
     cdef Py_ssize_t across = (a.Q + 3) // 4, tiles = (a.P + 3) // 4 * across
     cdef Py_ssize_t chunks = (tiles + a.chunk - 1) // a.chunk
-    cdef Py_ssize_t block = task // chunks, first = task % chunks * a.chunk
+    cdef Py_ssize_t piece = task % a.cut, k0 = a.K * piece // a.cut, k1 = a.K * (piece + 1) // a.cut
+    cdef Py_ssize_t block = task // a.cut // chunks, first = task // a.cut % chunks * a.chunk
     cdef Py_ssize_t count = min(a.chunk, tiles - first), c, k, t, p, q, i, j
     cdef Py_ssize_t u_step = groups_of(a.K) * a.C * LANES
     cdef Py_ssize_t v_step = odd_step(a.C * count), m_step = odd_step(a.K * count)
@@ -298,13 +300,13 @@ cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept no
         if counts[kind]:
             if product.cols != counts[kind]:
                 product.cols = counts[kind]
-                shape = best_tile(a.K, counts[kind], 2, 16)
+                shape = best_tile(k1 - k0, counts[kind], 2, 16)
             product.vector_col = product.out_col = cols + kind * count
             product.vector = <const real*> (v + i * v_step)
             product.scalar = <const real*> a.u + i * u_step
             product.out = <real*> (m + i * m_step)
-            run_tiles(&product, 0, a.K, shape)
-    for k in range(a.K):
+            run_tiles(&product, k0, k1, shape)
+    for k in range(k0, k1):
         y = <real*> a.y + (block * a.K + k) * a.P * a.Q * LANES
         bias = VEC_ZERO
         if a.bias != NULL:
@@ -326,4 +328,4 @@ cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept no
                         square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
                     (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j]
     if vec_sum(lost) != 0:
-        mend_tiles(a, block, first, count, m)
+        mend_tiles(a, block, k0, k1, first, count, m)

@@ -55,9 +55,9 @@ cdef inline void replace(const vec* acc, mask wrong, real* y, Py_ssize_t y_row, 
             at[0] = vec_select(wrong, value, at[0])
 
 
-cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t first, Py_ssize_t count,
-                     const vec* sums) noexcept nogil:
-    # the tiles from `first` on of all output channels; sums[k * count + t]
+cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t first,
+                     Py_ssize_t count, const vec* sums) noexcept nogil:
+    # the tiles from `first` on of the output channels k0..k1-1; sums[k * count + t]
     cdef Py_ssize_t across = (a.Q + 3) // 4, k, t, c, p, q
     cdef int squared = a.taps * a.taps, i
     cdef mask live = vec_first(a.live if block == a.N - 1 else LANES)
@@ -65,7 +65,7 @@ cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t first, Py_s
     cdef vec acc[16]
     cdef vec weight[25]
     cdef const real* w
-    for k in range(a.K):
+    for k in range(k0, k1):
         for t in range(count):
             lost = vec_select(live, not_finite(sums[k * count + t]), VEC_ZERO)
             if vec_sum(lost) == 0:

@@ -3,7 +3,8 @@
 # `winograd.pxi`.  At each frequency the sums of products over tiles and images are a product of
 # matrices, the inner loop of `tile.pxi` again: the channels of one side, input or gradient, are rows of
 # scalars, those of the other one are turned into the lanes, where images were.  What is left is
-# transformed back once.  A task is one block of images; its part has still the columns in the lanes,
+# transformed back once.  A task is one block of images, its pieces some of the columns each; what it leaves has still
+# the columns in the lanes,
 #
 #     part[row, group of LANES columns, tap, lane],
 #
@@ -89,12 +90,14 @@ cdef void sum_terms(const Py_ssize_t* tiles, Py_ssize_t count, Py_ssize_t first,
             terms[more + t * images + l] = tiles[t] * LANES + first + l
 
 
-cdef void winograd_weight(const void* args, Py_ssize_t block, char* scratch) noexcept nogil:
+cdef void winograd_weight(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const WinogradWeight* a = <const WinogradWeight*> args
     cdef int n = a.taps + 3, shape, kind, f
     cdef Sides s = sides_of(a)
+    cdef Py_ssize_t block = task // a.cut, piece = task % a.cut, across = groups_of(s.cols)
+    cdef Py_ssize_t begin = across * piece // a.cut * LANES, end = min(s.cols, across * (piece + 1) // a.cut * LANES)
     cdef Py_ssize_t live = a.live if block == a.N - 1 else LANES
-    cdef Py_ssize_t first, count, row, rows, col, groups, g, t, i, each = min(SET, LANES)
+    cdef Py_ssize_t first, count, row, rows, col = begin, groups, g, t, i, each = min(SET, LANES)
     cdef Py_ssize_t sets = (live + each - 1) // each
     cdef vec* scalars = <vec*> scratch                # (n * n, rows, count)
     cdef vec* vectors = scalars + n * n * s.row_step  # (n * n, groups, count, LANES images)
@@ -110,9 +113,8 @@ cdef void winograd_weight(const void* args, Py_ssize_t block, char* scratch) noe
     product.outer = 1
     product.vector_col = table
     product.out_col = table + s.groups
-    col = 0
-    while col < s.cols:
-        groups = min(s.groups, groups_of(s.cols - col))
+    while col < end:
+        groups = min(s.groups, groups_of(end - col))
         first = 0
         while first < s.tiles:
             count = min(a.chunk, s.tiles - first)
@@ -121,7 +123,7 @@ cdef void winograd_weight(const void* args, Py_ssize_t block, char* scratch) noe
                 for i in range(sets):
                     sum_terms(tiles + kind * count, counts[kind], i * each, min(each, live - i * each),
                               terms + (kind * s.sets + i) * 2 * a.chunk * each, a.chunk * each)
-            if col == 0 or count < s.tiles:
+            if col == begin or count < s.tiles:
                 for row in range(s.rows):
                     for t in range(count):
                         channel_square(a, block, row, first + t, not s.gradients_across, scalars + row * count + t,
@@ -167,7 +169,7 @@ cdef inline void weights_of(const WinogradWeight* a, const Sides* s, Py_ssize_t 
     # the sets of images, and does again what is not finite; the rows of sums go in steps
     cdef int squared = taps * taps, lanes = <int> min(LANES, s.cols - col), i, l
     cdef Py_ssize_t apart = groups_of(s.cols) * squared  # from row to row of the part
-    cdef vec* part = <vec*> a.parts + (block * s.rows + first) * apart + col // LANES * squared
+    cdef vec* part = <vec*> a.sums + (block * s.rows + first) * apart + col // LANES * squared
     cdef vec more[25]
     cdef vec total, lost = VEC_ZERO
     cdef Py_ssize_t row, set
