@@ -16,7 +16,7 @@ cdef int run_pool(kernel loop, Pool* a, Table* table, int inputs, int outputs) e
     a.x_row, a.y_row = a.W * table.lanes, a.Q * table.lanes
     a.x_plane, a.y_plane = a.H * a.x_row, a.P * a.y_row
     return run(loop, a, sizeof(Pool), inputs, outputs, a.planes,
-               10.0 * a.planes * a.P * a.Q * a.R * a.S * table.lanes)
+               <double> a.planes * a.P * a.Q * a.R * a.S * table.lanes)
 
 
 def max_pool2d(x, y, argmax, int itemsize, shape, /):
