@@ -5,11 +5,18 @@ What would lose its meaning is refused.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def is_masked(x: Any) -> bool:
+    """Whether it is a masked array: of a module that is slow to import, and is there if one is."""
+    module = sys.modules.get("numpy.ma")
+    return isinstance(x, getattr(module, "MaskedArray", ()))
 
 
 def refuse_wrapped(x: Any, name: str) -> None:
@@ -19,7 +26,7 @@ def refuse_wrapped(x: Any, name: str) -> None:
     the cure.
     """
     first = x[0] if isinstance(x, (list, tuple)) and x else x
-    if isinstance(first, np.ma.MaskedArray):
+    if is_masked(first):
         raise TypeError(
             f"{name}: expected numbers without a mask, got a masked array; x.filled(value) says "
             "what stands in the masked places"

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from . import _check as check
+from ._arrays import is_masked
 
 Call: TypeAlias = tuple[Any, ...]  # a function of C and its arguments
 
@@ -28,7 +29,7 @@ class Kept:
 
     @data.setter
     def data(self, data: np.ndarray) -> None:
-        if isinstance(data, np.ma.MaskedArray) or not isinstance(data, np.ndarray):
+        if is_masked(data) or not isinstance(data, np.ndarray):
             raise TypeError(f"data: expected an array of NumPy, got {type(data).__name__}")
         if data.dtype not in (check.FLOAT32, check.FLOAT64):  # of this machine's byte order
             raise TypeError(f"data: expected float32 or float64, got {data.dtype}")

@@ -45,6 +45,29 @@ def test_import_is_light():
     assert set(found.stdout.split()) <= set(eager.stdout.split())
 
 
+def test_a_prediction_from_a_file_is_light(tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    cnn_ext.save(cnn_ext.architectures.build("lenet5", (1, 28, 28), 10), file)
+    predict = "cnn_ext.load(sys.argv[1]).compile((1, 28, 28))(numpy.zeros((1, 1, 28, 28), 'f4'))"
+    found, eager = (
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys, numpy, cnn_ext; {code}; print(*sys.modules)",
+                file,
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for code in (predict, "0")
+    )
+    more = set(found.stdout.split()) - set(eager.stdout.split())
+    assert "json" in more
+    assert not more & {"numpy.ma", "numpy.random", "inspect", "cnn_ext.training", "cnn_ext.optim"}
+
+
 def test_data_sets_load_at_first_use():
     code = "import cnn_ext; print(len(cnn_ext.datasets.digits().y_test), dir(cnn_ext))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
