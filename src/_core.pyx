@@ -63,6 +63,7 @@ cdef enum:
     PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
     SHARED_WORK = 2000000      # likewise in a recording, whose threads have slept longer
+    SHORT_WORK = 1200000       # operations of a run that may keep the interpreter's lock: some 10 us
 
 cdef Table* TABLES[2]          # float32, float64
 cdef Py_ssize_t ZERO = 0       # the one tap of a linear layer

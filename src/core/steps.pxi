@@ -92,6 +92,7 @@ cdef enum:
     TRUSTED = 3000             # runs after which there is another: the machine may be busy by then
     STREAMS = 256              # at most
     MOST_ARGS = 512            # bytes: more than any struct of arguments
+    QUEUES = 30                # runs
 
 cdef struct Trial:             # of runs that have fewer blocks than threads
     int threads
@@ -149,6 +150,7 @@ cdef class Steps:
     cdef double work
     cdef Table* table
     cdef Trial trials[TRIALS]
+    cdef int queues            # short runs that keep the interpreter's lock, for one waited longer for it than it took
     cdef bint done
 
     def __dealloc__(self):
@@ -220,8 +222,7 @@ cdef class Steps:
     cdef int run_segments(self, const Py_buffer* views, Py_ssize_t N, Py_ssize_t images, double scale,
                           share) except -1:
         cdef Run r
-        cdef int s
-        cdef cpu_mode mode = 0
+        cdef long long begun, ended
         cdef Py_ssize_t scratch = whole_lines(self.scratch_size), others = whole_lines(self.arena_size) + MOST_ARGS
         cdef Py_ssize_t waves
         cdef Memory memory
@@ -247,14 +248,16 @@ cdef class Steps:
             r.memory = r.shared + self.shared_size
             r.parts = r.memory + <Py_ssize_t> mine
             r.kept = r.parts + r.slots * self.parts_size
-            with nogil:
-                mode = flush_denormals()
-                for s in range(self.befores):
-                    self.run_step(&self.steps[s], 0, r.memory, &r, r.threads)
-                if share is None:
-                    for s in range(self.last + 1):
-                        self.run_segment(&self.segments[s], &r)
-                put_back(mode)
+            if self.queues and self.work * N < SHORT_WORK and share is None:
+                self.queues -= 1
+                self.run_all(&r, True)
+            else:
+                begun = pool_clock()
+                with nogil:
+                    self.run_all(&r, share is None)
+                    ended = pool_clock()
+                if pool_clock() - ended > ended - begun:
+                    self.queues = QUEUES
             if share is not None:
                 run_shared(self, &r, share)
             if trial != NULL:
@@ -262,6 +265,16 @@ cdef class Steps:
         finally:
             pool_dismiss(r.team)
         return 0
+
+    cdef void run_all(self, Run* r, bint segments) noexcept nogil:
+        cdef int s
+        cdef cpu_mode mode = flush_denormals()
+        for s in range(self.befores):
+            self.run_step(&self.steps[s], 0, r.memory, r, r.threads)
+        if segments:
+            for s in range(self.last + 1):
+                self.run_segment(&self.segments[s], r)
+        put_back(mode)
 
     cdef void run_segment(self, const Segment* segment, Run* r) noexcept nogil:
         cdef Py_ssize_t wave = r.wave if segment.reductions < segment.wholes else r.N
