@@ -21,6 +21,7 @@ CASES = [
     (L + 1, 21, 38, 11, 13, 3, 1),
     (5, 40, 33, 12, 12, 5, 2),
     (2 * L + 3, 20, 40, 12, 12, 5, 0),
+    (5, 24, 33, 27, 14, 3, 0),
 ]
 Arrays = dict[str, np.ndarray]
 TORCH = importlib.util.find_spec("torch") is not None
@@ -78,12 +79,24 @@ def seen(case: tuple[int, ...], what: str, place: str) -> Arrays:
         return masks
     into, size, top = ("y", (H, W), padding) if what == "x" else ("dx", (P, Q), R - 1 - padding)
     masks["dw"][(slice(None), 3) if what == "x" else 3] = True
-    rows, columns = (
-        [(o // 4 * 4 - top <= at % n < o // 4 * 4 - top + R + 3) for o in range(m)]
-        for at, n, m in zip(PLACES[place], size, shapes[into][2:], strict=True)
-    )
+    sides = list(zip(PLACES[place], size, shapes[into][2:], strict=True))
+    if what == "dy" and tiles(P, Q) < tiles(H, W):  # the transpose: tiles of gradients
+        first = [at % n // 4 * 4 - padding for at, n, _ in sides]
+        rows, columns = (
+            [(o // 4 * 4 < lo + R + 3 and lo < o // 4 * 4 + 4) for o in range(m)]
+            for lo, (_, _, m) in zip(first, sides, strict=True)
+        )
+    else:
+        rows, columns = (
+            [(o // 4 * 4 - top <= at % n < o // 4 * 4 - top + R + 3) for o in range(m)]
+            for at, n, m in sides
+        )
     masks[into][-1] = np.outer(rows, columns)
     return masks
+
+
+def tiles(P: int, Q: int) -> int:
+    return -(-P // 4) * -(-Q // 4)
 
 
 @pytest.mark.parametrize("value", SPOILS)

@@ -55,7 +55,7 @@ def get_winograd():
 
 cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
     # The products saved against what the transforms cost, for tiles that cover P x Q.
-    cdef double tiles = ((P + 3) // 4) * ((Q + 3) // 4), frequencies = (s.R + 3) * (s.R + 3)
+    cdef double tiles = tiles_of(P, Q), frequencies = (s.R + 3) * (s.R + 3)
     cdef double pairs = <double> s.C * s.K
     return (WINOGRAD and itemsize == 4 and s.R == s.S and (s.R == 3 or s.R == 5) and s.G == 1
             and s.step_h == 1 and s.step_w == 1 and s.gap_h == 1 and s.gap_w == 1
@@ -70,8 +70,13 @@ def winograd_pays(int itemsize, shape, /):
     return winograd_is_faster(&s, itemsize, s.P, s.Q)
 
 
-cdef int run_winograd(Table* table, Winograd* a) except -1:
-    cdef Py_ssize_t tiles = ((a.P + 3) // 4) * ((a.Q + 3) // 4), chunks = (tiles + 5) // 6
+cdef inline Py_ssize_t tiles_of(Py_ssize_t P, Py_ssize_t Q) noexcept:
+    return ((P + 3) // 4) * ((Q + 3) // 4)
+
+
+cdef int run_winograd(Table* table, Winograd* a, bint back=False) except -1:
+    # `back`: the transpose, with a task for all tiles of a block, for these overlap
+    cdef Py_ssize_t tiles = tiles_of(a.H, a.W) if back else tiles_of(a.P, a.Q), chunks = (tiles + 5) // 6
     cdef Py_ssize_t groups = (a.K + table.lanes - 1) // table.lanes
     cdef int frequencies = (a.taps + 3) * (a.taps + 3)
     cdef Memory memory
@@ -82,13 +87,18 @@ cdef int run_winograd(Table* table, Winograd* a) except -1:
         memory = Memory(frequencies * <object> groups * a.C * table.lanes * table.itemsize)
         a.u = memory.address
         f.w, f.u, f.K, f.C, f.w_k, f.w_c = a.w, memory.address, a.K, a.C, a.w_k, a.w_c
-        f.rotate, f.taps = a.rotate, a.taps
+        f.rotate, f.taps = a.rotate and not back, a.taps
         run(table.winograd_filter, &f, sizeof(f), 1, 1, groups, 30.0 * frequencies * a.K * a.C, 0, ONCE)
     a.chunk = (tiles + chunks - 1) // chunks
     chunks = (tiles + a.chunk - 1) // a.chunk
     a.cut = 1
-    return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
-               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_scratch(a), LIVE | CUT)
+    if not back:
+        return run(table.winograd, a, sizeof(Winograd), 4, 1, a.N * chunks,
+                   2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_scratch(a), LIVE | CUT)
+    if not recording():
+        a.cut = max(1, get_num_threads() // a.N)
+    return run(table.winograd_back, a, sizeof(Winograd), 4, 1, a.N * a.cut,
+               2.0 * frequencies * a.N * a.K * a.C * tiles * table.lanes, table.winograd_back_scratch(a), LIVE | CUT)
 
 
 cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
@@ -182,13 +192,14 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
     a.w = held.pointer(w, (s.G, s.K, s.C, s.R, s.S), itemsize)
     a.bias = NULL
     cdef Winograd fast
-    if winograd_is_faster(&s, itemsize, s.H, s.W):
+    cdef bint back = tiles_of(s.P, s.Q) < tiles_of(s.H, s.W)
+    if winograd_is_faster(&s, itemsize, s.P if back else s.H, s.Q if back else s.W):
         fast.x, fast.w, fast.bias, fast.y = a.x, a.w, NULL, out
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
         fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
         fast.w_k, fast.w_c, fast.live = s.R * s.S, s.R * s.S * s.C, live_lanes(images, s.N, table)
         fast.u, fast.rotate, fast.clip = NULL, True, False
-        run_winograd(table, &fast)
+        run_winograd(table, &fast, back)
         return
     a.N, a.G, a.C, a.K, a.H, a.W = s.N, s.G, s.K, s.C, s.P, s.Q
     a.step_h = a.step_w = 1

@@ -400,8 +400,8 @@ cdef struct Table:
     Py_ssize_t (*conv_weight_tasks)(void* args) noexcept nogil
     Py_ssize_t (*conv_weight_pairs_tasks)(void* args) noexcept nogil
     kernel conv, conv_strips, turn, winograd, winograd_filter, conv_weight, conv_weight_strips
-    kernel winograd_weight, conv_weight_pairs, weight_order
-    scratch_size conv_scratch, conv_weight_scratch, winograd_scratch, winograd_weight_scratch
+    kernel winograd_back, winograd_weight, conv_weight_pairs, weight_order
+    scratch_size conv_scratch, conv_weight_scratch, winograd_scratch, winograd_back_scratch, winograd_weight_scratch
     Py_ssize_t (*weight_part)(Py_ssize_t C, Py_ssize_t K, Py_ssize_t taps) noexcept nogil
     scratch_size conv_weight_pairs_scratch
     scratch_size channel_winograd_scratch, peak_scratch

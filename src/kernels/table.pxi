@@ -64,6 +64,7 @@ include "tile.pxi"
 include "conv2d.pxi"
 include "winograd_mend.pxi"
 include "winograd.pxi"
+include "winograd_back.pxi"
 include "depthwise.pxi"
 include "winograd_weight.pxi"
 include "conv_weight_pairs.pxi"
@@ -129,6 +130,8 @@ if sizeof(real) == 4:  # what is for single precision alone: Winograd's way, few
     TABLE.winograd = winograd
     TABLE.winograd_scratch = winograd_scratch
     TABLE.winograd_filter = winograd_filter
+    TABLE.winograd_back = winograd_back
+    TABLE.winograd_back_scratch = winograd_back_scratch
     TABLE.winograd_weight = winograd_weight
     TABLE.winograd_weight_scratch = winograd_weight_scratch
     TABLE.weight_part = weight_part

@@ -328,4 +328,4 @@ cdef void winograd(const void* args, Py_ssize_t task, char* scratch) noexcept no
                         square[4 * i + j] = vec_clip(square[4 * i + j], <real> a.low, <real> a.high)
                     (<vec*> (y + ((p + i) * a.Q + q + j) * LANES))[0] = square[4 * i + j]
     if vec_sum(lost) != 0:
-        mend_tiles(a, block, k0, k1, first, count, m)
+        mend_tiles(a, block, k0, k1, first, count, m + k0 * count)

@@ -57,7 +57,7 @@ cdef inline void replace(const vec* acc, mask wrong, real* y, Py_ssize_t y_row, 
 
 cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t k0, Py_ssize_t k1, Py_ssize_t first,
                      Py_ssize_t count, const vec* sums) noexcept nogil:
-    # the tiles from `first` on of the output channels k0..k1-1; sums[k * count + t]
+    # the tiles from `first` on of the output channels k0..k1-1; sums[(k - k0) * count + t]
     cdef Py_ssize_t across = (a.Q + 3) // 4, k, t, c, p, q
     cdef int squared = a.taps * a.taps, i
     cdef mask live = vec_first(a.live if block == a.N - 1 else LANES)
@@ -67,7 +67,7 @@ cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t k0, Py_ssiz
     cdef const real* w
     for k in range(k0, k1):
         for t in range(count):
-            lost = vec_select(live, not_finite(sums[k * count + t]), VEC_ZERO)
+            lost = vec_select(live, not_finite(sums[(k - k0) * count + t]), VEC_ZERO)
             if vec_sum(lost) == 0:
                 continue
             p = (first + t) // across * 4
@@ -82,6 +82,23 @@ cdef void mend_tiles(const Winograd* a, Py_ssize_t block, Py_ssize_t k0, Py_ssiz
                             p - a.top, q - a.left, weight, a.taps, False, acc)
             replace(acc, vec_nan(lost), <real*> a.y + (((block * a.K + k) * a.P + p) * a.Q + q) * LANES,
                     a.Q * LANES, a.P - p, a.Q - q, a.clip, a.low, a.high)
+
+
+cdef void mend_pixels(const Winograd* a, Py_ssize_t block, Py_ssize_t k0, Py_ssize_t k1) noexcept nogil:
+    # all 4 x 4 pixels of the output channels k0..k1-1 that are not finite
+    cdef Py_ssize_t across = (a.Q + 3) // 4, k, t, p, q, i, j
+    cdef const vec* y
+    cdef vec total
+    for k in range(k0, k1):
+        y = <const vec*> (<const real*> a.y + (block * a.K + k) * a.P * a.Q * LANES)
+        for t in range((a.P + 3) // 4 * across):
+            total = VEC_ZERO
+            p, q = t // across * 4, t % across * 4
+            for i in range(p, min(p + 4, a.P)):
+                for j in range(q, min(q + 4, a.Q)):
+                    total += y[i * a.Q + j]
+            if vec_sum(not_finite(total)) != 0:
+                mend_tiles(a, block, k, k + 1, t, 1, &total)
 
 
 cdef void mend_channels(const ChannelWinograd* a, Py_ssize_t k0, Py_ssize_t K, Py_ssize_t first,
