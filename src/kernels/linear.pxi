@@ -9,27 +9,27 @@ cdef enum:
 
 cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t images, const Py_ssize_t* row,
                            const Py_ssize_t* column, vec* sums, int rows) noexcept nogil:
-    # of LEAF images, or what is left of them
-    cdef vec acc[4][2]
-    cdef vec here[2]
+    # of LEAF images, or what is left of them; they lie in one block
+    cdef vec acc[4][ACROSS]
+    cdef vec here[ACROSS]
     cdef vec dy
-    cdef Py_ssize_t n, last = first + min(LEAF, images)
-    cdef const char* x = <const char*> a.x
-    cdef const real* at
-    cdef const real* features
+    cdef Py_ssize_t left = min(LEAF, images)
+    cdef const real* at = <const real*> (<const char*> a.dy + first // LANES * a.step) + first % LANES
+    cdef const real* features = <const real*> (<const char*> a.x + first // LANES * a.x_step) + first % LANES * a.C
     cdef int i, j
     for i in range(rows):
         for j in range(ACROSS):
             acc[i][j] = VEC_ZERO
-    for n in range(first, last):
-        at = <const real*> (<const char*> a.dy + n // LANES * a.step) + n % LANES
-        features = <const real*> (x + n // LANES * a.x_step) + n % LANES * a.C
+    while left > 0:
         for j in range(ACROSS):
             here[j] = (<const vec*> (features + column[j]))[0]
         for i in range(rows):
             dy = vec_all(at[row[i]])
             for j in range(ACROSS):
                 acc[i][j] += dy * here[j]
+        at += 1
+        features += a.C
+        left -= 1
     for i in range(rows):
         for j in range(ACROSS):
             sums[i * ACROSS + j] = acc[i][j]
@@ -38,8 +38,8 @@ cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t i
 cdef inline void group_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t images, const Py_ssize_t* row,
                             const Py_ssize_t* column, vec* sums, int rows) noexcept nogil:
     # the tree of up to four leaves
-    cdef vec more[8]
-    cdef vec most[8]
+    cdef vec more[4 * ACROSS]
+    cdef vec most[4 * ACROSS]
     cdef int i
     leaf_sums(a, first, images, row, column, sums, rows)
     if images > LEAF:
@@ -60,8 +60,8 @@ cdef inline void weights_at(const LinearWeight* a, Py_ssize_t k, Py_ssize_t last
                             int rows) noexcept nogil:
     # two vectors of so many rows of dw; those behind the last one are that one again
     cdef Py_ssize_t row[4]
-    cdef vec level[LEVELS * 8]
-    cdef vec sums[8]
+    cdef vec level[LEVELS * 4 * ACROSS]
+    cdef vec sums[4 * ACROSS]
     cdef Py_ssize_t images = a.live if a.by_block else a.images, n
     cdef int i, j
     for i in range(rows):
@@ -85,7 +85,7 @@ cdef void linear_weight(const void* args, Py_ssize_t task, char* scratch) noexce
     cdef Py_ssize_t columns = groups_of(a.C), parts = (columns + a.vectors - 1) // a.vectors
     cdef Py_ssize_t first = task // parts * a.channels, last = min(a.K, first + a.channels), k
     cdef Py_ssize_t q = task % parts * a.vectors, end = min(columns, q + a.vectors)
-    cdef Py_ssize_t column[2]
+    cdef Py_ssize_t column[ACROSS]
     cdef int j
     while q < end:
         for j in range(ACROSS):
