@@ -34,7 +34,7 @@ from cnn_ext.graph import Graph
 from cnn_ext.graph.bytes import Grid
 from cnn_ext.layers import graph_of
 from cnn_ext.operators.bytes import has_byte_weights
-from cnn_ext.quantization import Range, fastest, loss_by_layer
+from cnn_ext.quantization import Range, loss_by_layer
 from cnn_ext.quantization.calibration import divergence, grid_for
 
 
@@ -356,14 +356,6 @@ def test_precision_is_what_is_asked_for() -> None:
         net.compile(precision="half")
 
 
-def test_the_fastest_within_an_error() -> None:
-    net, x = network("plain")
-    assert fastest(net, x, tolerance=0.0).precision == "float32"
-    assert fastest(net, x, tolerance=10.0, images=8).precision in ("float32", "int8")
-    with pytest.raises(ValueError, match="tolerance"):
-        fastest(net, x, tolerance=-1)
-
-
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, small = str(tmp_path / "m.safetensors"), str(tmp_path / "s.safetensors")
     assert main(["train", "--epochs", "1", "--out", model, "--quiet"]) == 0
@@ -376,6 +368,13 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out)["precision"] == "int8"
     assert main(["bench", model, "--seconds", "0.01", "--precision", "int8"]) == 1
     assert "cnn_ext.quantize" in capsys.readouterr().err
+    options = ["--precision", "auto", "--data", "digits", "--seconds", "0.01", "--json"]
+    assert main(["bench", model, *options, "--tolerance", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "float32"
+    assert main(["bench", model, *options]) == 2
+    assert "--precision auto and --tolerance: expected both" in capsys.readouterr().err
+    assert main(["bench", model, "--data", "elsewhere"]) == 2
+    assert "argument --data: it is for --precision auto" in capsys.readouterr().err
     assert main(["quantize", model, "--out", small, "--skip", "nobody"]) == 1
     assert "skip: no layer 'nobody'" in capsys.readouterr().err
     assert main(["quantize", model, "--out", str(tmp_path / "s.npz")]) == 2

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data import datasets
 from ..data.dataset import Dataset
 from ..data.folders import pictures
@@ -151,6 +153,13 @@ def load_tested(arguments: Namespace) -> tuple[Module, Task, Dataset]:
     if not len(data.x_test):
         raise ValueError(f"{source}: no images for a test")
     return net, task, data
+
+
+def drawn(data: Dataset, count: int) -> np.ndarray:
+    """So many training images, or all if there are fewer: always the same of a set."""
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(data.x_train), min(count, len(data.x_train)), replace=False)
+    return np.asarray(data.x_train[np.sort(chosen)])
 
 
 def _names(classes: Sequence[object]) -> str:

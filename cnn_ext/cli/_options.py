@@ -12,6 +12,8 @@ from ..augment.views import NAMED
 from ..task import OUTPUTS
 from ..training.progress import tell
 
+SAMPLE = 512  # images that say how far bytes must reach
+
 
 class UsageError(Exception):
     """The arguments cannot work, alone or together; exit status 2."""
@@ -81,7 +83,7 @@ def size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse._ActionsContainer) -> None:
     """The option --data, and those that say how to read it."""
     parser.add_argument(
         "--data",

@@ -1,7 +1,8 @@
 """Measure how fast a model answers on this machine.
 
 The images are random. Latency is that of calls with one image, throughput that of calls with 256,
-or with fewer if they are so large that those would have more than a gigabyte.
+or with fewer if they are so large that those would have more than a gigabyte. With --precision
+auto the data say how much the answers change, and the fastest precision is measured then.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import time
 import numpy as np
 
 from .._dispatch import MAX_THREADS, get_num_threads, threads
+from ..graph.precision import AUTO
 from ..run import timing
 from ..run.plan import PRECISIONS
-from ._files import image_shape, load_model
-from ._options import add_json, real, whole
+from ._files import drawn, image_shape, load_model, load_tested
+from ._options import SAMPLE, UsageError, add_data, add_json, real, whole
 
 BATCH = 256
 LARGEST = 2**28  # numbers in a batch
@@ -43,20 +45,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        help="what the plan computes with; int8 is for models that quantize wrote "
-        "(default: int8 for those, else float32)",
+        choices=(*PRECISIONS, AUTO),
+        help="what the plan computes with; int8 is for models that quantize wrote; auto is the "
+        "fastest within --tolerance (default: int8 for those, else float32)",
     )
     add_json(parser)
+    group = parser.add_argument_group(f"with --precision {AUTO}")
+    group.add_argument(
+        "--tolerance",
+        type=real("of at least 0", lambda part: part >= 0),
+        metavar="PART",
+        help=f"the most that the answers to {SAMPLE} training images may change, as a part of "
+        "their size (default: none, it is required)",
+    )
+    add_data(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if (arguments.precision == AUTO) != (arguments.tolerance is not None):
+        raise UsageError(f"--precision {AUTO} and --tolerance: expected both or neither")
+    if arguments.precision != AUTO and arguments.data != "digits":
+        raise UsageError(f"argument --data: it is for --precision {AUTO}")
     net, _ = load_model(arguments.model)
     shape = image_shape(net)
     if shape is None:
         raise ValueError(f"{arguments.model}: no input_shape in the metadata")
+    how = {}
+    if arguments.precision == AUTO:
+        how = {"sample": drawn(load_tested(arguments)[2], SAMPLE), "tolerance": arguments.tolerance}
     started = time.perf_counter()
-    plan = net.compile(shape, BATCH, precision=arguments.precision)
+    plan = net.compile(shape, BATCH, precision=arguments.precision, **how)
     compiling = time.perf_counter() - started
     most = min(BATCH, max(LARGEST // math.prod(shape), 1))
     images = np.random.default_rng(0).random((most, *shape), np.float32)

@@ -14,10 +14,8 @@ import numpy as np
 from ..io import save
 from ..quantization import METHODS, loss_by_layer, quantize
 from ..training import metrics
-from ._files import check_output, load_tested
-from ._options import UsageError, add_data, add_json, whole
-
-IMAGES = 512  # that say how far the bytes reach
+from ._files import check_output, drawn, load_tested
+from ._options import SAMPLE, UsageError, add_data, add_json, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         type=whole(1, 2**20),
-        default=IMAGES,
+        default=SAMPLE,
         metavar="N",
-        help=f"training images of the sample, drawn at random (default: {IMAGES})",
+        help=f"training images of the sample, drawn at random (default: {SAMPLE})",
     )
     parser.add_argument(
         "--skip",
@@ -61,10 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out.endswith(".safetensors"):
         raise UsageError(f"argument --out: expected FILE.safetensors, got {arguments.out!r}")
     net, _, data = load_tested(arguments)
-    rng = np.random.default_rng(0)
-    count = min(arguments.images, len(data.x_train))
-    chosen = np.sort(rng.choice(len(data.x_train), count, replace=False))
-    sample = np.asarray(data.x_train[chosen])
+    sample = drawn(data, arguments.images)
     small = quantize(net, sample, method=arguments.method, skip=arguments.skip)
     images = np.asarray(data.x_test)
     accuracies = [
@@ -78,10 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         rows = [loss._asdict() for loss in layers]
         names = "accuracy_float32", "accuracy_int8"
-        result = {"images": count, **dict(zip(names, accuracies, strict=True)), "layers": rows}
+        result = {
+            "images": len(sample),
+            **dict(zip(names, accuracies, strict=True)),
+            "layers": rows,
+        }
         print(json.dumps(result, allow_nan=False))
         return 0
-    print(f"sample    {count} images")
+    print(f"sample    {len(sample)} images")
     print(f"accuracy  {100 * accuracies[0]:.2f} % in float32, {100 * accuracies[1]:.2f} % in int8")
     for loss in layers:
         print(f"{loss.name}: {loss.points:.2f} points by itself, error {100 * loss.error:.2f} %")

@@ -13,6 +13,7 @@ from .node import Node
 from .rewrite import PASSING
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+AUTO = "auto"  # which of them is found by measuring
 PRODUCTS = ("conv2d", "linear", "conv_transpose2d")
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _check as check
 from ..graph.node import Shape
+from ..graph.precision import AUTO
 from ..graph.value import Value
 from ..parameter import Buffer, Kept, Parameter, at_once
 from ..scale import BYTE_SCALE
@@ -157,6 +158,9 @@ class Module:
         max_batch: int = 256,
         outputs: str | None = None,
         precision: str | None = None,
+        *,
+        sample: ArrayLike | None = None,
+        tolerance: float | None = None,
     ) -> Plan:
         """The network as it is now, made ready to answer in one call into C.
 
@@ -168,23 +172,43 @@ class Module:
             The most images that are done at once.
         outputs : str, optional
             What the outputs are, see `Plan`: for networks whose last layer and training do not say.
-        precision : {"float32", "bfloat16", "int8"}, optional
+        precision : {"float32", "bfloat16", "int8", "auto"}, optional
             What convolutions and linear layers compute with, see `Plan`; by default int8 for a
             network that `quantize` made, which alone can have it, and float32 for all others.
+            "auto" is what answers a single image soonest on this machine, of those within an error.
+        sample : array_like, shape (N, ...), optional
+            With "auto": some hundred inputs as those to come, see `quantize`.
+        tolerance : float, optional
+            With "auto": the most that the answers to the sample may change, see
+            `quantization.fastest`; 0.02 is two per cent of their size.
 
         Returns
         -------
         Plan
-            Immutable: later changes of the network do not reach it.  It computes in float32.
+            Immutable: later changes of the network do not reach it.
 
         Raises
         ------
         TypeError, ValueError
-            If the network has layers of one's own on plain arrays, or an argument does not fit.
+            If the network has layers of one's own on plain arrays, or an argument does not fit,
+            or is missing; with "auto" also as `quantize`.
         """
         from ..run.plan import Plan
         from .as_graph import graph_of
 
+        auto = precision == AUTO
+        for name, value in (("sample", sample), ("tolerance", tolerance)):
+            if (value is not None) != auto:
+                lacks = "precision='auto' needs it" if auto else "precision='auto' alone takes it"
+                raise ValueError(f"{name}: {lacks}")
+        if auto:
+            from ..quantization.fastest import fastest
+
+            assert sample is not None and tolerance is not None
+            got = np.shape(sample)[1:]
+            if input_shape is not None and got != tuple(input_shape):
+                raise ValueError(f"sample: expected inputs of {tuple(input_shape)}, got {got}")
+            return fastest(self, sample, tolerance, max_batch=max_batch, outputs=outputs)
         return Plan(graph_of(self, input_shape), max_batch, outputs, precision)
 
     def save_for_backward(self, *values: Any) -> None:
