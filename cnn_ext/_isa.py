@@ -22,6 +22,7 @@ class Isa(NamedTuple):
 
 
 _X86 = ("x86_64", "amd64")
+_ARM = ("aarch64", "arm64")
 _AVX512 = (
     "-mavx512f",
     "-mavx512dq",
@@ -51,5 +52,14 @@ ISAS = (
         "avx2",
     ),
     Isa("avx2", _X86, ("-mavx2", "-mfma"), frozenset({"avx2", "fma"}), ("f32", "f64", "i8")),
+    Isa(
+        "i8mm",
+        _ARM,
+        ("-march=armv8.2-a+dotprod+i8mm",),
+        frozenset({"dotprod", "i8mm"}),
+        ("i8",),
+        "base",
+    ),
+    Isa("dotprod", _ARM, ("-march=armv8.2-a+dotprod",), frozenset({"dotprod"}), ("i8",), "base"),
     Isa("base", (), (), frozenset(), ("f32", "f64", "i8")),
 )

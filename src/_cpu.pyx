@@ -30,11 +30,11 @@ cdef extern from *:
     }
     #endif
     /* ecx of leaf 1; ebx, ecx and edx of leaf 7, eax of its second part, less what the operating system does not save */
-    static void read_features(uint32_t found[5])
+    static void read_features(uint32_t found[6])
     {
         uint32_t r[4], parts;
         uint64_t saved;
-        memset(found, 0, 5 * sizeof *found);
+        memset(found, 0, 6 * sizeof *found);
         cpuid(0, 0, r);
         if (r[0] < 7) return;
         cpuid(1, 0, r);
@@ -74,7 +74,30 @@ cdef extern from *:
         for (uint32_t i = 0; i < 3; i++) cpuid(0x80000002u + i, 0, (uint32_t *)(name + 16 * i));
     }
     #else
-    static void read_features(uint32_t found[5]) { memset(found, 0, 5 * sizeof *found); }
+    /* in the sixth word: bit 0, dot products of bytes; bit 1, those of unsigned and signed ones */
+    #if defined(__aarch64__) && defined(__linux__)
+    #include <sys/auxv.h>
+    static void read_features(uint32_t found[6])
+    {
+        memset(found, 0, 6 * sizeof *found);
+        found[5] = (getauxval(AT_HWCAP) >> 20 & 1) | (getauxval(26 /* AT_HWCAP2 */) >> 13 & 1) << 1;
+    }
+    #elif defined(__aarch64__) && defined(__APPLE__)
+    #include <sys/sysctl.h>
+    static uint32_t has(const char *name)
+    {
+        int value = 0;
+        size_t size = sizeof value;
+        return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value != 0;
+    }
+    static void read_features(uint32_t found[6])
+    {
+        memset(found, 0, 6 * sizeof *found);
+        found[5] = has("hw.optional.arm.FEAT_DotProd") | has("hw.optional.arm.FEAT_I8MM") << 1;
+    }
+    #else
+    static void read_features(uint32_t found[6]) { memset(found, 0, 6 * sizeof *found); }
+    #endif
     static int ask_for_tiles(void) { return 0; }
     static void read_name(char name[49]) { (void)name; }
     #endif
@@ -87,12 +110,13 @@ cdef extern from *:
 
 def features():
     """Names of the vector features that may be used, a frozenset."""
-    cdef uint32_t found[5]
+    cdef uint32_t found[6]
     read_features(found)
     bits = {"fma": found[0] >> 12, "avx2": found[1] >> 5, "avx512f": found[1] >> 16, "avx512dq": found[1] >> 17,
             "avx512bw": found[1] >> 30, "avx512vl": found[1] >> 31, "avx512_vnni": found[2] >> 11,
             "avx_vnni": found[3] >> 4, "avx512_bf16": found[3] >> 5,
-            "amx_bf16": found[4] >> 22, "amx_tile": found[4] >> 24, "amx_int8": found[4] >> 25}
+            "amx_bf16": found[4] >> 22, "amx_tile": found[4] >> 24, "amx_int8": found[4] >> 25,
+            "dotprod": found[5], "i8mm": found[5] >> 1}
     return frozenset({name for name, bit in bits.items() if bit & 1})
 
 

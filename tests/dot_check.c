@@ -28,7 +28,7 @@ int main(void)
         const ints sums = ints_dot(ints_same(start), ints_all(x), ints_at(w));
         for (int i = 0; i < INTS; i++) {
             int sum = start;
-            for (int j = 0; j < 4; j++) sum += x[j] * w[4 * i + j];
+            for (int j = 0; j < 4; j++) sum += (x[j] - DOT_OFFSET) * w[4 * i + j];
             wrong += lane(sums, i) != sum;
         }
         b[INTS] = 77;

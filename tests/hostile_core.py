@@ -438,6 +438,7 @@ if __name__ == "__main__":
         "use_tables",
         "use_bytes",
         "ints",
+        "dot_offset",
         "peak",
         "record",
         "copy_all",

@@ -1,4 +1,7 @@
-"""Trains networks and prints a hash of their weights: ``python same_bits.py THREADS NET...``."""
+"""Trains networks and prints a hash of their weights: ``python same_bits.py THREADS NET...``.
+
+"bytes" is none of them: its hash is that of answers in int8.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ import numpy as np
 import cnn_ext
 from cnn_ext import SGD, Adam, Module, Sequential, Trainer, architectures, layers
 from cnn_ext.augment import AlternatingFlip, Cutout, RandomAffine, RandomShift
+from cnn_ext.graph.bytes import Grid
+from cnn_ext.layers import graph_of
+from cnn_ext.quantization.network import on_grids, wanted
 
 IMAGES, BATCH, EPOCHS = 232, 24, 20  # ten steps in an epoch, the last of which has 16 images
 GREY, COLOUR = (1, 28, 28), (3, 16, 16)
@@ -78,6 +84,36 @@ def trained(name: str) -> str:
     return hash_of(net)
 
 
+def answered() -> str:
+    """The hash of answers in int8, of a network whose weights and grids no kernel has computed."""
+    rng = np.random.default_rng(3)
+    inner = Sequential(
+        layers.Conv2d(18, 18, 3, padding=1, groups=3),
+        layers.ReLU(),
+        layers.Conv2d(18, 18, 3, padding=1, groups=18),
+    )
+    net = Sequential(
+        layers.Conv2d(3, 18, 5, stride=2, padding=2),
+        layers.ReLU(),
+        layers.Residual(inner),
+        layers.ReLU(),
+        layers.AvgPool2d(2),
+        layers.Conv2d(18, 21, 3, padding=1),
+        layers.MaxPool2d(2),
+        layers.Flatten(),
+        layers.Linear(84, 10),
+    ).eval()
+    for parameter in net.parameters():
+        parameter.data[...] = rng.integers(-127, 128, parameter.data.shape) / np.float32(512)
+    graph = graph_of(net, COLOUR)
+    chosen = {node.output for node in graph.nodes if node.op in ("conv2d", "linear")}
+    grids = {name: Grid(1 / 32, 100) for name in wanted(graph, chosen)}
+    plan = cnn_ext.Plan(on_grids(graph, grids, chosen))
+    assert plan.precision == "int8"
+    x = rng.integers(-1000, 1000, (8, *COLOUR)) / np.float32(256)
+    return hashlib.sha256(plan(x).tobytes()).hexdigest()[:16]
+
+
 if __name__ == "__main__":
     cnn_ext.set_num_threads(int(sys.argv[1]))
-    print(*map(trained, sys.argv[2:]))
+    print(*(answered() if name == "bytes" else trained(name) for name in sys.argv[2:]))

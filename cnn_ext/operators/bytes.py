@@ -157,7 +157,8 @@ def _sums(
         padded[:K, :, :width] = rows
         order = padded.reshape(blocks, ints, count * taps, 4).transpose(0, 2, 1, 3)
         total = rows.reshape(K, -1).sum(axis=1, dtype=np.int32)
-        terms = _terms(node, own, -x.grid.zero_point * total, x.grid)
+        start = (_core.dot_offset() - x.grid.zero_point) * total
+        terms = _terms(node, own, start, x.grid)
         run.packed[name] = [constant(np.ascontiguousarray(order).view(np.uint8)), terms]
     w, terms = run.packed[name]
     limits, clip = _limits(node)

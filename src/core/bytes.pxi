@@ -20,6 +20,11 @@ def ints():
     return byte_table().ints
 
 
+def dot_offset():
+    """What the kernels of bytes take from each of x before a product; `terms` of byte_conv make up for it."""
+    return byte_table().offset
+
+
 cdef int take_range(limits, float* low, float* high, int* zero) except -1:
     # bounds before the zero point is added: between them every result is a byte
     lowest, highest, offset = limits

@@ -10,7 +10,7 @@ from libc.string cimport memset
 cdef extern from "dot.h" nogil:
     ctypedef int ints
     ctypedef float floats
-    enum: INTS
+    enum: INTS, DOT_OFFSET
     enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7
     int best_byte_tile(Py_ssize_t pixels, Py_ssize_t vectors, Py_ssize_t taps)
     ints ints_all(const unsigned char*)
@@ -310,7 +310,7 @@ cdef void byte_fill(const void* args, Py_ssize_t task, char* scratch) noexcept n
 
 
 cdef ByteTable TABLE
-TABLE.ints = INTS
+TABLE.ints, TABLE.offset = INTS, DOT_OFFSET
 TABLE.conv = byte_conv
 TABLE.window = byte_window
 TABLE.add = byte_add

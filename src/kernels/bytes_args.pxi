@@ -7,7 +7,8 @@
 cdef struct ByteConv:
     # y[pixel, k] = scale[k] (start[k] + sum over taps of four bytes of x times four of w) + bias[k]: as a byte that is
     # rounded, between low and high, plus zero; or as a number, between low and high.  w lies in (blocks of INTS
-    # channels, taps, INTS, 4), `terms` in (start, scale, bias; blocks; INTS), where start holds integers.
+    # channels, taps, INTS, 4), `terms` in (start, scale, bias; blocks; INTS), where start holds integers, with what makes
+    # up for the offset of the table.
     const void* x
     const void* w
     const void* terms
@@ -67,5 +68,5 @@ cdef struct ByteFill:
 ctypedef void (*byte_kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
 
 cdef struct ByteTable:
-    int ints
+    int ints, offset  # in a vector, and what is taken from each byte of x before a product
     byte_kernel conv, window, add, cast, fill

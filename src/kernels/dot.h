@@ -2,6 +2,9 @@
  *
  * `ints_dot` adds to each integer the products of four unsigned bytes and four signed ones.  That is exact, so every
  * instruction set gives the same numbers.  A compiler without vector types gets one integer: slow and right.
+ *
+ * Where there are products of signed bytes alone, `ints_all` takes DOT_OFFSET from each byte, and whoever starts a sum adds
+ * as many times the sum of its weights.
  */
 #ifndef CNN_EXT_DOT_H
 #define CNN_EXT_DOT_H
@@ -35,12 +38,24 @@ static inline floats numbers_select(ints m, floats a, floats b) { return m ? a :
 #if INTS_BYTES > 4 && defined(__SSE2__)
 #include <immintrin.h>
 #endif
+#if INTS_BYTES > 4 && defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
+#define NEON_DOT 1
+#endif
+#if defined(NEON_DOT) && !defined(__ARM_FEATURE_MATMUL_INT8)
+#define DOT_OFFSET 128
+#else
+#define DOT_OFFSET 0
+#endif
 
 /* the four bytes at p in every integer */
 static inline ints ints_all(const unsigned char *p)
 {
     int32_t v;
     memcpy(&v, p, 4);
+#if DOT_OFFSET
+    v ^= (int32_t)0x80808080; /* from 0 to 255 to -128 to 127 */
+#endif
 #if INTS_BYTES == 64
     return (ints)_mm512_set1_epi32(v);
 #elif INTS_BYTES == 32
@@ -69,6 +84,10 @@ static inline ints ints_dot(ints acc, ints x, ints w)
     const __m128i even = _mm_madd_epi16(_mm_and_si128(a, low), _mm_srai_epi16(_mm_slli_epi16(b, 8), 8));
     const __m128i odd = _mm_madd_epi16(_mm_srli_epi16(a, 8), _mm_srai_epi16(b, 8));
     return acc + ((ints)even + (ints)odd);
+#elif defined(NEON_DOT) && DOT_OFFSET
+    return (ints)vdotq_s32((int32x4_t)acc, (int8x16_t)x, (int8x16_t)w);
+#elif defined(NEON_DOT)
+    return (ints)vusdotq_s32((int32x4_t)acc, (uint8x16_t)x, (int8x16_t)w);
 #else
     acc += (x & 255) * ((w << 24) >> 24);
     acc += ((x >> 8) & 255) * ((w << 16) >> 24);
@@ -209,8 +228,9 @@ static ALWAYS_INLINE void tile_to_bytes(ints (*acc)[8], int pixels, int vectors,
     }
 }
 
-/* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands. */
-#if INTS_BYTES == 64
+/* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands in 32 registers, or in 16 with
+ * one instruction or several a product. */
+#if INTS_BYTES == 64 || defined(NEON_DOT)
 enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 12, VEC2 = 2, PIX3 = 12, VEC3 = 1,
        PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 4, PIX6 = 4, VEC6 = 2, PIX7 = 8, VEC7 = 1 };
 #elif defined(__AVXVNNI__)
