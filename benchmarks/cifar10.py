@@ -1,13 +1,16 @@
 """CIFAR-10 by a recipe: the speed of training beside PyTorch's, or whole runs and their accuracy.
 
     python benchmarks/cifar10.py [FOLDER] [--recipe cifar10] [--images 6000] [--threads 2]
+                                 [--precision float32|bfloat16]
     python benchmarks/cifar10.py [FOLDER] [--recipe cifar10] --whole [--seeds 0 1 ...] [--json FILE]
+                                 [--precision float32|bfloat16]
 
 FOLDER has one sub-folder of pictures for each class; by default what CNN_EXT_CIFAR10 names.  The
 last tenth of each class by name is kept aside for the test.  The first form trains the net of the
 recipe on some images, in PyTorch with channels_last in float32 and in bfloat16 (autocast) and in
-cnn_ext, taking turns: same net, batches, costs and rule of descent, without augmentation.  The
-second form is `cnn-ext train --recipe`, with one seed after the other.
+cnn_ext, also in bfloat16 if that is asked for, taking turns: same net, batches, costs and rule of
+descent, without augmentation.  The second form is `cnn-ext train --recipe`, with one seed after the
+other.
 """
 
 from __future__ import annotations
@@ -61,7 +64,9 @@ def groups_of(named: dict[str, Any], recipe: dict[str, Any]) -> list[dict[str, A
     ]
 
 
-def cnn_ext_steps(recipe: dict[str, Any], batches: Batches, threads: int) -> Callable[[], None]:
+def cnn_ext_steps(
+    recipe: dict[str, Any], batches: Batches, threads: int, precision: str
+) -> Callable[[], None]:
     """A pass over the batches."""
     net = architectures.build(recipe["arch"], SHAPE, CLASSES, recipe["initializer"])
     architectures.whiten(net, batches[0][0])
@@ -72,7 +77,7 @@ def cnn_ext_steps(recipe: dict[str, Any], batches: Batches, threads: int) -> Cal
         weight_decay=recipe["weight-decay"],
     )
     loss = losses.cross_entropy(recipe["label-smoothing"])
-    trainer = Trainer(net, loss, rule, num_threads=threads)
+    trainer = Trainer(net, loss, rule, num_threads=threads, precision=precision)
 
     def run() -> None:
         for x, y in batches:
@@ -159,8 +164,10 @@ def speeds(options: argparse.Namespace, recipe: dict[str, Any]) -> None:
     runs = {
         "PyTorch, float32": torch_steps(recipe, batches, options.threads, False),
         "PyTorch, bfloat16": torch_steps(recipe, batches, options.threads, True),
-        "cnn_ext, float32": cnn_ext_steps(recipe, batches, options.threads),
     }
+    for precision in dict.fromkeys(("float32", options.precision)):
+        steps = cnn_ext_steps(recipe, batches, options.threads, precision)
+        runs[f"cnn_ext, {precision}"] = steps
     turns: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, run in runs.items():
@@ -168,9 +175,9 @@ def speeds(options: argparse.Namespace, recipe: dict[str, Any]) -> None:
             run()
             if turn:  # the first one warms up
                 turns[name].append(len(x) / (time.perf_counter() - started))
-    ours = turns["cnn_ext, float32"]
+    ours = turns[f"cnn_ext, {options.precision}"]
     print(f"{recipe['arch']}, batch {size}, {options.threads} threads\n")
-    print("| | images/s | cnn_ext is faster by |\n| --- | --- | --- |")
+    print(f"| | images/s | cnn_ext in {options.precision} is faster by |\n| --- | --- | --- |")
     for name, theirs in turns.items():
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         print(f"| {name} | {statistics.median(theirs):.0f} | {ratio:.2f} x |")
@@ -184,6 +191,7 @@ def runs(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
         home = divided(Path(options.folder), Path(place, "cifar10"))
         chosen = ["--recipe", options.recipe, "--threads", options.threads]
+        chosen += ["--precision", options.precision]
         marks.whole(home, options.seeds, chosen, options.json)
 
 
@@ -194,6 +202,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="they take turns; medians")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--whole", action="store_true", help="whole runs and their accuracy")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--json", type=Path, help="also write the figures of whole runs there")

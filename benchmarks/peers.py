@@ -1,7 +1,8 @@
 """Speed and memory beside PyTorch, Keras, JAX, ONNX Runtime and OpenVINO, in one run.
 
     python benchmarks/peers.py [--nets lenet5 nielsen vgg6] [--threads 1 2] [--rounds 3]
-                               [--seconds 1.5] [--only train|infer|int8] [--json FILE]
+                               [--seconds 1.5] [--json FILE]
+                               [--only train|infer|train_bfloat16|infer_bfloat16|int8]
 
 Each measurement is a process of its own; the peers take turns, round by round, so that a change
 in the machine's speed meets all of them.  A speed is the median over the rounds of that of the
@@ -16,9 +17,10 @@ here.  ONNX Runtime runs sequentially with all optimisations of the graph; OpenV
 at a time and a known batch, in float32 and, under a name of its own, in the precision that it takes
 by itself, which is bfloat16 where the processor has it.  We answer with a compiled plan.
 
-In int8 all three answer with the same network of bytes, which `cnn_ext.quantize` made and the
-others read as an ONNX file with pairs of QuantizeLinear and DequantizeLinear; our answers in
-float32 stand beside them.
+In bfloat16 PyTorch works under autocast, OpenVINO is asked for that precision, and we are too; in
+int8 all three answer with the same network of bytes, which `cnn_ext.quantize` made and the
+others read as an ONNX file with pairs of QuantizeLinear and DequantizeLinear.  Our own speed in
+float32 stands beside both: where it is higher, low precision is no gain.
 """
 
 from __future__ import annotations
@@ -66,11 +68,15 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     ONNX: ("onnxruntime", "onnx"), OPENVINO: ("openvino", "onnx"), BY_ITSELF: ("openvino", "onnx"),
 }  # fmt: skip
 ONLY = {
-    TORCH: ("train", "infer"), KERAS: ("train",), JAX: ("train",), ONNX: ("infer", "int8"),
-    OPENVINO: ("infer", "int8"), BY_ITSELF: ("infer",), FLOAT32: ("int8",),
+    TORCH: ("train", "infer", "train_bfloat16", "infer_bfloat16"), KERAS: ("train",),
+    JAX: ("train",), ONNX: ("infer", "int8"), OPENVINO: ("infer", "infer_bfloat16", "int8"),
+    BY_ITSELF: ("infer",), FLOAT32: ("train_bfloat16", "infer_bfloat16", "int8"),
 }  # fmt: skip
 MARKS = {"torch channels_last": " (cl)", "torch compile": " (tc)", "keras jit": " (jit)"}
-TITLES = {"train": "Training", "infer": "Inference", "int8": "Inference in int8"}
+TITLES = {
+    "train": "Training", "infer": "Inference", "train_bfloat16": "Training in bfloat16",
+    "infer_bfloat16": "Inference in bfloat16", "int8": "Inference in int8",
+}  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -102,7 +108,7 @@ def measure(folder: str, variant: str, row: Row, seconds: float) -> Row | None:
 
 
 def skipped(variant: str, what: str) -> bool:
-    """Whether the peer does not do that: who compiles a net for one batch only trains here."""
+    """Whether the peer does not do that: who compiles for one batch only trains in float32."""
     return what != "train" and variant == "torch compile"
 
 
@@ -166,7 +172,7 @@ def memory_cells(row: Row, peers: list[str]) -> list[str]:
 def cases(what: str, nets: list[str], threads: list[int]) -> Iterator[Row]:
     for net in nets:
         for count in threads:
-            for batch in TRAINING_BATCHES[net] if what == "train" else INFERENCE_BATCHES:
+            for batch in TRAINING_BATCHES[net] if "train" in what else INFERENCE_BATCHES:
                 yield {"what": what, "net": net, "threads": count, "batch": batch}
 
 

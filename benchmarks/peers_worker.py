@@ -1,6 +1,8 @@
 """One measurement for `peers.py`: one peer, one net, one batch, in a process that has no other.
 
-    python peers_worker.py FOLDER PEER train|infer BATCH THREADS SECONDS
+    python peers_worker.py FOLDER PEER WHAT BATCH THREADS SECONDS
+
+WHAT is train, infer, int8, or one of the first two with "_bfloat16" behind it.
 
 Prints a line of JSON: images per second; for training also bytes of memory, the peak of the process
 and what training adds to the loaded net.  Ends with an error if the peer's costs or outputs differ
@@ -22,7 +24,7 @@ Arrays = dict[str, np.ndarray]
 Step = Callable[[], Any]
 TOLERANCE = 1e-4  # of the largest number, or of 1
 WRONG = "differ from the truth"
-COARSE = 3e-2  # the same, for a peer that takes bfloat16 by itself
+COARSE = 3e-2  # the same, in low precision
 
 
 class Task:
@@ -53,16 +55,17 @@ def cnn_ext_net(task: Task) -> Any:
     return net
 
 
-def cnn_ext_train(task: Task) -> Step:
+def cnn_ext_train(task: Task, precision: str = "float32") -> Step:
     import cnn_ext
 
     net = cnn_ext_net(task)
-    trainer = cnn_ext.Trainer(net, optimizer=cnn_ext.SGD(net.parameters(), **task.sgd))
+    optimizer = cnn_ext.SGD(net.parameters(), **task.sgd)
+    trainer = cnn_ext.Trainer(net, optimizer=optimizer, precision=precision)
     return lambda: trainer.train_on_batch(task.x, task.y)
 
 
-def cnn_ext_infer(task: Task) -> Step:
-    plan = cnn_ext_net(task).eval().compile(task.x.shape[1:])
+def cnn_ext_infer(task: Task, precision: str = "float32") -> Step:
+    plan = cnn_ext_net(task).eval().compile(task.x.shape[1:], precision=precision)
     return lambda: plan(task.x)
 
 
@@ -120,7 +123,9 @@ def torch_net(task: Task, channels_last: bool) -> tuple[Any, Any]:
     return net.to(memory_format=order), torch.from_numpy(task.x).to(memory_format=order)
 
 
-def torch_train(task: Task, channels_last: bool = False, compiled: bool = False) -> Step:
+def torch_train(
+    task: Task, channels_last: bool = False, compiled: bool = False, bfloat16: bool = False
+) -> Step:
     import torch
 
     net, x = torch_net(task, channels_last)
@@ -132,7 +137,9 @@ def torch_train(task: Task, channels_last: bool = False, compiled: bool = False)
 
     def step() -> float:
         optimizer.zero_grad()
-        cost = loss(net(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            outputs = net(x)
+        cost = loss(outputs.float(), y)
         cost.backward()
         optimizer.step()
         return float(cost.item())
@@ -140,15 +147,15 @@ def torch_train(task: Task, channels_last: bool = False, compiled: bool = False)
     return step
 
 
-def torch_infer(task: Task, channels_last: bool = False) -> Step:
+def torch_infer(task: Task, channels_last: bool = False, bfloat16: bool = False) -> Step:
     import torch
 
     net, x = torch_net(task, channels_last)
     net.eval()
 
     def step() -> Any:
-        with torch.inference_mode():
-            return net(x).numpy()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            return net(x).float().numpy()
 
     return step
 
@@ -213,6 +220,19 @@ STEPS: dict[tuple[str, str], Callable[[Task], Step]] = {
     ("onnxruntime", "infer"): onnxruntime_infer,
     ("openvino", "infer"): lambda task: openvino_infer(task, "f32"),
     ("openvino default", "infer"): openvino_infer,
+    ("cnn_ext", "train_bfloat16"): lambda task: cnn_ext_train(task, "bfloat16"),
+    ("cnn_ext float32", "train_bfloat16"): cnn_ext_train,
+    ("torch", "train_bfloat16"): lambda task: torch_train(task, bfloat16=True),
+    ("torch channels_last", "train_bfloat16"): (
+        lambda task: torch_train(task, channels_last=True, bfloat16=True)
+    ),
+    ("cnn_ext", "infer_bfloat16"): lambda task: cnn_ext_infer(task, "bfloat16"),
+    ("cnn_ext float32", "infer_bfloat16"): cnn_ext_infer,
+    ("torch", "infer_bfloat16"): lambda task: torch_infer(task, bfloat16=True),
+    ("torch channels_last", "infer_bfloat16"): (
+        lambda task: torch_infer(task, channels_last=True, bfloat16=True)
+    ),
+    ("openvino", "infer_bfloat16"): lambda task: openvino_infer(task, "bf16"),
     ("cnn_ext", "int8"): cnn_ext_int8,
     ("cnn_ext float32", "int8"): cnn_ext_infer,
     ("onnxruntime", "int8"): lambda task: onnxruntime_infer(task, "int8.onnx"),
@@ -232,18 +252,19 @@ def main() -> None:
     task = Task(Path(folder), int(batch), int(threads))
     step = STEPS[peer, what](task)
     figures: dict[str, float] = {}
-    if what == "train":
+    low = ("16" in what or what == "int8") and peer != "cnn_ext float32"
+    tolerance = COARSE if low or peer == "openvino default" else TOLERANCE
+    if "train" in what:
         loading = peak_memory()
         reset_peak()
         before = peak_memory()
-        check(np.array([step() for _ in task.costs]), task.costs, f"{peer}: costs of training")
+        costs = np.array([step() for _ in task.costs])
+        check(costs, task.costs, f"{peer}: costs of training", tolerance)
     else:
-        of_bytes = what == "int8" and peer != "cnn_ext float32"
-        tolerance = COARSE if peer == "openvino default" or of_bytes else TOLERANCE
-        truth = task.outputs_int8 if of_bytes else task.outputs
+        truth = task.outputs_int8 if low and what == "int8" else task.outputs
         check(step(), truth, f"{peer}: outputs", tolerance)
     figures["speed"] = task.batch / median_seconds(step, float(seconds))
-    if what == "train":
+    if "train" in what:
         figures["training_bytes"] = peak_memory() - before
         figures["process_bytes"] = max(loading, peak_memory())
     print(json.dumps(figures))
