@@ -587,6 +587,7 @@ def byte_cast(
     scale: float,
     limits: _Limits,
     back: bool,
+    odd: _Array | None = None,
     /,
 ) -> int: ...
 def byte_fill(y: _Array, value: int, /) -> int: ...

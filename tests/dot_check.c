@@ -31,6 +31,16 @@ int main(void)
             for (int j = 0; j < 4; j++) sum += (x[j] - DOT_OFFSET) * w[4 * i + j];
             wrong += lane(sums, i) != sum;
         }
+        wrong += ints_any(numbers_odd(numbers_at(f)));
+        {
+            const int bad = rand() % INTS;
+            const float kept = f[bad];
+            f[bad] = round % 2 ? NAN : INFINITY;
+            const ints odd = numbers_odd(numbers_at(f));
+            for (int i = 0; i < INTS; i++) wrong += (lane(odd, i) != 0) != (i == bad && round % 2);
+            wrong += ints_any(odd) != round % 2;
+            f[bad] = kept;
+        }
         b[INTS] = 77;
         bytes_store(b, numbers_rounded(numbers_at(f), -20, 235) + ints_same(20), INTS);
         for (int i = 0; i < INTS; i++) {

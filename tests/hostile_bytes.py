@@ -40,6 +40,8 @@ def byte_calls(
          [2]),
         ("byte_cast", [numbers(8), row(8), every, (2, 2, 2), (0, 4), 0.1, limits, False],
          [1]),
+        ("byte_cast",
+         [numbers(8), row(8), every, (2, 2, 2), (0, 4), 0.1, limits, False, numbers(3)], [1, 8]),
         ("byte_cast", [row(8), row(8), every, (2, 2, 2), (0, 4), 0.1, limits, False],
          [1]),
         ("byte_cast", [row(8), numbers(8), every, (2, 2, 2), (0, 4), 0.1, limits, True],
@@ -56,7 +58,7 @@ def wrong_bytes(name: str, i: int, array: np.ndarray, writes: bool) -> list[Any]
     ]  # fmt: skip
     if (name, i) != ("byte_cast", 0):  # which takes either
         wrongs.append(array.astype("f4" if array.dtype == np.uint8 else "u1"))
-    if name != "byte_fill":  # which takes any size
+    if (name, i) not in (("byte_fill", 0), ("byte_cast", 8)):  # which take any size
         wrongs.append(array[:1])
     if writes:
         closed = array.copy()

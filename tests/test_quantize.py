@@ -226,7 +226,35 @@ def test_numbers_in_any_order_become_bytes_in_that_order(order: list[int]) -> No
     moved = graph.add("gather", graph.input, index=index)
     graph.add("fake_quantize", moved, scale=0.5, zero_point=3.0)
     x = np.arange(16, dtype=np.float32).reshape(1, 1, 1, 16)
-    assert_array_equal(Plan(graph)(x), x[:, 0, 0][:, index])
+    plan = Plan(graph)
+    assert_array_equal(plan(x), x[:, 0, 0][:, index])
+    x[0, 0, 0, 11] = np.nan
+    assert np.isnan(plan(x)).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NETS)
+def test_nan_is_seen_in_the_outputs_and_infinity_is_the_end_of_the_grid(
+    name: str, tmp_path: Path
+) -> None:
+    net, x = network(name)
+    small = quantize(net, x)
+    plan = small.compile()
+    answers, z = plan(x), x[:6].copy()
+    for image, bad in enumerate([np.nan, -np.nan, np.inf, -np.inf]):
+        z[image].reshape(-1)[[0, z[0].size // 2, -1][image % 3]] = bad
+    large = np.nan_to_num(z, posinf=1e30, neginf=-1e30)
+    found = plan(z)
+    assert np.isnan(found[:2]).all()
+    assert_array_equal(found[2:], plan(large)[2:])
+    assert_array_equal(found[4:], answers[4:6])
+    assert_array_equal(plan(z[0]), found[0])
+    assert_array_equal(plan(x), answers)  # nothing stays behind
+    assert np.isnan(small(z)[:2]).any(axis=tuple(range(1, found.ndim))).all()
+    graph = graph_of(small)
+    library = compiled(graph, tmp_path)
+    in_c = np.stack([predict(library, graph, image) for image in z])
+    assert_array_equal(np.isnan(in_c), np.isnan(found))
 
 
 def sample(shape: tuple[int, ...] = (4, 1, 6, 6)) -> np.ndarray:

@@ -110,7 +110,12 @@ def c_source(graph: Graph, name: str, header: str, task: Task) -> tuple[str, str
     if size:
         parts.append(f"static float memory[{size}];\n")
     buffers = [writer.buffer(key, offset) for key, offset in offsets.items()]
-    text = "".join(f"    {line}\n" for line in [*buffers, *writer.calls])
+    lines = [*buffers, *writer.calls]
+    if writer.odd:
+        count = math.prod(outputs)
+        lines = ["float odd = 0.0f;", *lines, f"for (int i = 0; i < {count}; i++)"]
+        lines.append("    output[i] += odd;")
+    text = "".join(f"    {line}\n" for line in lines)
     parts.append(f"void {name}_predict(const float *input, float *output)\n{{\n{text}}}\n")
     if classify:
         parts.append(frame.classify(name, outputs[0], str(task.outputs)))
@@ -136,6 +141,7 @@ class Writer:
         self.spans: dict[str, list[int]] = {}  # first and last call that needs it
         self.grids: dict[str, tuple[Shape, Grid]] = {}  # of buffers of bytes, with their image
         self.constant_bytes = self.multiply_adds = 0
+        self.odd = False  # whether `odd` may become NaN, which is to be seen in the outputs
         most, node = most_at_once(graph, lambda name: math.prod(graph.shapes[name]))
         if most > MOST:
             raise ValueError(f"{graph.said(node)}: {TOO_LARGE}, this needs {most} at once")

@@ -56,10 +56,12 @@ def make(run: Any, shape: Shape, grid: Grid, border: Border = NO_BORDER) -> Byte
 
 
 def to_bytes(run: Any, x: Placed, grid: Grid, border: Border = NO_BORDER) -> Bytes:
-    """The nearest bytes of numbers."""
+    """The nearest bytes of numbers; NaN among them will be seen in the outputs."""
     y = make(run, x.shape, grid, border)
-    places, steps = x.at(run.packed), (y.first, y.row)
-    run.kernels.byte_cast(x.data, y.data, places, y.body, steps, grid.scale, grid.limits(), False)
+    places, steps, odd = x.at(run.packed), (y.first, y.row), run.odd_room()
+    run.kernels.byte_cast(
+        x.data, y.data, places, y.body, steps, grid.scale, grid.limits(), False, odd
+    )
     return y
 
 

@@ -62,18 +62,26 @@ def write(
 
 
 def to_bytes(writer: Any, x: str, shape: Shape, y: str, grid: Grid) -> None:
-    """Numbers, channel by channel, to bytes."""
+    """Numbers, channel by channel, to bytes; NaN, if there is any, goes on to the outputs."""
     writer.define_text(BYTE_OF)
     C, pixels = image(shape)[0], math.prod(image(shape)[1:])
-    of = f"byte_of(x[c * {pixels} + i] / {number(grid.scale)}, {_limits(grid.limits())})"
+    of = f"byte_of(v / {number(grid.scale)}, {_limits(grid.limits())})"
     text = _function(
         "float", "unsigned char", f"""\
+    int any = 0;
     for (int i = 0; i < {pixels}; i++)
-        for (int c = 0; c < {C}; c++)
+        for (int c = 0; c < {C}; c++) {{
+            const float v = x[c * {pixels} + i];
+            any |= v != v;
             y[i * {C} + c] = {of};
+        }}
+    if (any)
+        *odd = NAN;
 """,
+        "float *restrict odd",
     )  # fmt: skip
-    writer.call("to_bytes", text, [x, y])
+    writer.odd = True
+    writer.call("to_bytes", text, [x, y], x, "&odd", y)
 
 
 def to_numbers(writer: Any, x: str, shape: Shape, y: str, grid: Grid) -> None:
@@ -91,7 +99,7 @@ def to_numbers(writer: Any, x: str, shape: Shape, y: str, grid: Grid) -> None:
 
 
 def _function(x: str, y: str, body: str, *others: str) -> str:
-    inputs = [f"const {x} *restrict x", *(f"const {other}" for other in others)]
+    inputs = [f"const {x} *restrict x", *others]
     heading = f"static void NAME({', '.join([*inputs, f'{y} *restrict y'])})"
     return f"{heading}\n{{\n{body}}}\n"
 
@@ -149,7 +157,7 @@ def _sums(
         y[{place}] = {result};
     }}
 """,
-        "signed char *restrict w", "float *restrict t",
+        "const signed char *restrict w", "const float *restrict t",
     )  # fmt: skip
     w = writer.constant("w", np.ascontiguousarray(weight.transpose(0, 2, 3, 1)))
     t = writer.constant("t", terms.astype(np.float32))
@@ -209,7 +217,7 @@ def _add(writer: Any, node: Node, inputs: Sequence[tuple[str, Shape, Grid]], y: 
     for (int i = 0; i < {math.prod(inputs[0][1])}; i++)
         y[i] = byte_of({' + '.join(parts)}, {limits});
 """,
-        "unsigned char *restrict z",
+        "const unsigned char *restrict z",
     )  # fmt: skip
     names = [name for name, _, _ in inputs]
     writer.call("add", text, [*names, y], *names, y)

@@ -53,6 +53,7 @@ class ByImage:
         self.kernels: Any = _core
         self.lanes: int = _core.lanes(SIZE)
         self.border = borders(graph)
+        self._odd: list[np.ndarray] = []  # see `odd_room`
 
     def prepare(self) -> None:
         """Fill `packed`, without a call of a kernel but those that make constants.
@@ -67,9 +68,13 @@ class ByImage:
 
     def __call__(self, x: np.ndarray, out: np.ndarray) -> None:
         """From plain `x`, of the graph's input shape, to plain `out`."""
-        graph = self.graph
-        last = numbers_of(self, in_order(graph, self._input(x), self._step))
-        with _named(f"the output of {graph.output_shape}"):
+        self._odd = []
+        self._bring(numbers_of(self, in_order(self.graph, self._input(x), self._step)), out)
+        for odd in self._odd:
+            self.kernels.elementwise("add", out, odd, out, SIZE, out.size)
+
+    def _bring(self, last: Placed, out: np.ndarray) -> None:
+        with _named(f"the output of {self.graph.output_shape}"):
             C, H, W = image(last.shape)
             if last.lanes == self.lanes > 1 < H * W and last.border == NO_BORDER:
                 self.kernels.unpack(last.data, out, SIZE, C, H * W)  # channels as if images
@@ -121,6 +126,11 @@ class ByImage:
         )
 
     # ------------------------------------------------------------- what operators may ask
+
+    def odd_room(self) -> np.ndarray:
+        """Room for what is added to the outputs in the end: NaN where bytes were made of NaN."""
+        self._odd.append(room(math.prod(self.graph.output_shape)))
+        return self._odd[-1]
 
     def make(
         self,

@@ -141,10 +141,11 @@ def byte_add(a_, b_, y, sizes, steps, zeros, scales, limits, /):
     return run(table.add, &a, sizeof(a), 2, 1, a.rows, 4.0 * a.rows * a.count)
 
 
-def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, /):
+def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, odd=None, /):
     """Numbers or bytes at `places` of x, (C, H, W), to bytes of y, or `back` to numbers, see ByteCast.
 
     `sizes` are C, H and W, `steps` first and row of the bytes.  Without `back` bytes in x are taken as they are.
+    All numbers of `odd` become NaN if one of x is, else 0.
     """
     cdef ByteTable* table = byte_table()
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -173,7 +174,11 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, /):
         a.x, a.y = held.reach(x, 1, a.first, last), held.reach(y, 4, low, high, True)
     else:
         a.x, a.y = held.reach(x, 1 if a.as_they_are else 4, low, high), held.reach(y, 1, a.first, last, True)
-    return run(table.cast, &a, sizeof(a), 1, 1, 1, 2.0 * a.C * a.H * a.W, 0, 0, kept)
+    a.odd, a.odds = NULL, 0
+    if odd is not None:
+        a.odd = held.pointer(odd, (), 4, True)
+        a.odds = held.views[2].len // 4
+    return run(table.cast, &a, sizeof(a), 1, 1 if odd is None else 2, 1, 2.0 * a.C * a.H * a.W, 0, 0, kept)
 
 
 def byte_fill(y, int value, /):

@@ -4,7 +4,7 @@
 # compiled without multiply-adds: all instruction sets agree.
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport rintf
+from libc.math cimport NAN, rintf
 from libc.string cimport memset
 
 cdef extern from "dot.h" nogil:
@@ -28,6 +28,8 @@ cdef extern from "dot.h" nogil:
                        const Py_ssize_t*)
     ints ints_same(int)
     ints ints_signed(ints)
+    ints numbers_odd(floats)
+    bint ints_any(ints)
     void bytes_store(unsigned char*, ints, int)
 
 include "bytes_args.pxi"
@@ -254,14 +256,15 @@ cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept no
         i += INTS
 
 
-cdef inline void row_to_bytes(const ByteCast* a, const float* x, unsigned char* y) noexcept nogil:
-    # a row of one channel that lies side by side in x
+cdef inline ints row_to_bytes(const ByteCast* a, const float* x, unsigned char* y, ints odd) noexcept nogil:
+    # a row of one channel that lies side by side in x; `odd`, and the places where there is NaN
     cdef unsigned char few[INTS]
     cdef floats scale = numbers_same(a.scale)
     cdef Py_ssize_t w = 0
     cdef int i
     while a.W >= INTS and w < a.W:
         w = min(w, a.W - INTS)  # the last vector overlaps
+        odd = odd | numbers_odd(numbers_at(x + w))
         if a.C == 1:
             bytes_store(y + w, numbers_rounded(numbers_at(x + w) / scale, a.low, a.high) + a.zero, INTS)
         else:
@@ -270,8 +273,10 @@ cdef inline void row_to_bytes(const ByteCast* a, const float* x, unsigned char* 
                 y[(w + i) * a.C] = few[i]
         w += INTS
     while w < a.W:
+        odd = odd | numbers_odd(numbers_same(x[w]))
         y[w * a.C] = one_to_byte(a, x[w])
         w += 1
+    return odd
 
 
 cdef inline unsigned char one_to_byte(const ByteCast* a, float v) noexcept nogil:
@@ -287,6 +292,8 @@ cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept n
     cdef unsigned char* y = <unsigned char*> a.y
     cdef Py_ssize_t c, h, w, at
     cdef const Py_ssize_t* place
+    cdef ints odd = ints_same(0)
+    cdef float found
     for h in range(a.H):
         for c in range(a.C):
             place = a.places + (c * a.H + h) * a.W
@@ -298,10 +305,15 @@ cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept n
                 for w in range(a.W):
                     y[at + w * a.C] = x[place[w]]
             elif a.rows:
-                row_to_bytes(a, numbers + place[0], y + at)
+                odd = row_to_bytes(a, numbers + place[0], y + at, odd)
             else:
                 for w in range(a.W):
+                    odd = odd | numbers_odd(numbers_same(numbers[place[w]]))
                     y[at + w * a.C] = one_to_byte(a, numbers[place[w]])
+    if a.odd != NULL:
+        found = NAN if ints_any(odd) else 0.0
+        for w in range(a.odds):
+            (<float*> a.odd)[w] = found
 
 
 cdef void byte_fill(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:

@@ -49,11 +49,12 @@ cdef struct ByteAdd:
 
 cdef struct ByteCast:
     # A number x[places[c, h, w]] to y[first + h * row + w * C + c] and, if `back`, a byte of x there to y[places[...]];
-    # bytes that come in may be taken as they are.
+    # bytes that come in may be taken as they are.  Bytes have no NaN: all of `odd` become NaN if any number is, else 0.
     const void* x
     void* y
+    void* odd                  # NULL: nobody asks
     const Py_ssize_t* places
-    Py_ssize_t C, H, W, first, row
+    Py_ssize_t C, H, W, first, row, odds
     int back, as_they_are, rows, zero  # rows: the places of each lie side by side
     float scale, low, high
 

@@ -120,6 +120,15 @@ static inline floats numbers_clipped(floats v, float low, float high)
     v = numbers_select((ints)(least > v), least, v);
     return numbers_select((ints)(v > most), most, v);
 }
+/* all bits where there is NaN */
+static inline ints numbers_odd(floats v) { return (ints)(v != v); }
+static inline int ints_any(ints v)
+{
+    int32_t each[INTS], any = 0;
+    memcpy(each, &v, sizeof v);
+    for (int i = 0; i < INTS; i++) any |= each[i];
+    return any != 0;
+}
 static inline ints ints_same(int32_t v) { return v - (ints){0}; }
 static inline floats numbers_same(float v) { return v - (floats){0}; }
 /* of the lowest eight bits, as a signed number */
