@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,24 @@ class OperatorCase:
         for kink in self.kinks:
             x = np.where(np.abs(x - kink) < 1e-3, kink + 1e-3, x)
         return x.reshape(shape)
+
+
+def at_the_input(case: OperatorCase, shape: Shape) -> Graph:
+    """The operator alone."""
+    graph = Graph(shape)
+    case.add(graph, *operands(case, graph, graph.input))
+    return graph
+
+
+def operands(case: OperatorCase, graph: Graph, name: str) -> list[str]:
+    """What it takes: a second value is made of the first one, out of order."""
+    if case.inputs == 1:
+        return [name]
+    shape = graph.shapes[name]
+    order = np.arange(math.prod(shape))[::-1].reshape(shape)
+    if case.small:
+        order = order[(slice(None), *(slice(1),) * (len(shape) - 1))]
+    return [name, graph.add("gather", name, index=np.ascontiguousarray(order))]
 
 
 def fixed(**attributes: Any) -> Callable[[Shape, np.random.Generator], Kept]:

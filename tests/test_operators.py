@@ -19,7 +19,16 @@ import pytest
 from c_files import compiled, needs_compiler, predict
 from gradcheck import check_gradient
 from numpy.testing import assert_allclose
-from operator_cases import CASES, IMAGE, LANES, NEVER_INFERRED, ROUNDING, OperatorCase
+from operator_cases import (
+    CASES,
+    IMAGE,
+    LANES,
+    NEVER_INFERRED,
+    ROUNDING,
+    OperatorCase,
+    at_the_input,
+    operands,
+)
 from test_plan_graphs import assert_same_bits
 
 from cnn_ext.c import write_c
@@ -123,23 +132,6 @@ def test_gradients(case: OperatorCase, shape: Any) -> None:
 
 
 # --------------------------------------------------------------------------------- plans and C
-
-
-def at_the_input(case: OperatorCase, shape: Any) -> Graph:
-    graph = Graph(shape)
-    case.add(graph, *operands(case, graph, graph.input))
-    return graph
-
-
-def operands(case: OperatorCase, graph: Graph, name: str) -> list[str]:
-    # another value is made of the first one, out of order
-    if case.inputs == 1:
-        return [name]
-    shape = graph.shapes[name]
-    order = np.arange(math.prod(shape))[::-1].reshape(shape)
-    if case.small:
-        order = order[(slice(None), *(slice(1),) * (len(shape) - 1))]
-    return [name, graph.add("gather", name, index=np.ascontiguousarray(order))]
 
 
 def padded(case: OperatorCase, graph: Graph, name: str, seed: int) -> str:
