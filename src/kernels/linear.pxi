@@ -9,7 +9,7 @@ cdef enum:
 
 cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t images, const Py_ssize_t* row,
                            const Py_ssize_t* column, vec* sums, int rows) noexcept nogil:
-    # of LEAF images, or what is left of them; they lie in one block
+    # of LEAF images, or what is left of them; they lie in one block, unless that has fewer
     cdef vec acc[4][ACROSS]
     cdef vec here[ACROSS]
     cdef vec dy
@@ -27,9 +27,14 @@ cdef inline void leaf_sums(const LinearWeight* a, Py_ssize_t first, Py_ssize_t i
             dy = vec_all(at[row[i]])
             for j in range(ACROSS):
                 acc[i][j] += dy * here[j]
-        at += 1
-        features += a.C
         left -= 1
+        first += 1
+        if LANES < LEAF and first % LANES == 0:
+            at = <const real*> (<const char*> a.dy + first // LANES * a.step)
+            features = <const real*> (<const char*> a.x + first // LANES * a.x_step)
+        else:
+            at += 1
+            features += a.C
     for i in range(rows):
         for j in range(ACROSS):
             sums[i * ACROSS + j] = acc[i][j]
