@@ -78,7 +78,7 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
         parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
         a.pixel_cut = max(PIXEL_CUT, (a.pixels + parts - 1) // parts)
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
-    return run(table.conv, &a, sizeof(ByteConv), 3, 1, tasks, work, 0, 0, kept)
+    return run(table.conv, &a, sizeof(ByteConv), 3, 1, tasks, work, table.conv_scratch(&a), 0, kept)
 
 
 def byte_window(op, x, w, terms, y, shape, steps, zero_x, double scale, limits, Py_ssize_t counts=0, /):

@@ -35,6 +35,36 @@ cdef extern from "dot.h" nogil:
 include "bytes_args.pxi"
 
 
+cdef inline void tile_results(const ByteConv* a, ints (*acc)[8], Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block,
+                              Py_ssize_t end, int pixels, int vectors) noexcept nogil:
+    # what the sums of a tile become
+    cdef unsigned char* to[16]
+    cdef Py_ssize_t channel[8]
+    cdef const float* terms[8]
+    cdef Py_ssize_t apart = a.blocks * INTS, k
+    cdef floats number, scale, bias
+    cdef ints zero = ints_same(a.zero)
+    cdef int i, j, n
+    for j in range(vectors):
+        channel[j] = min(block + j, end - 1) * INTS
+        terms[j] = <const float*> a.terms + channel[j]
+    if not a.as_numbers and (block + vectors) * INTS <= a.K:
+        for i in range(pixels):
+            to[i] = <unsigned char*> a.y + a.y_pixel[min(pixel + i, last - 1)]
+        tile_to_bytes(acc, pixels, vectors, terms, apart, a.low, a.high, zero, to, channel)
+        return
+    for j in range(vectors):
+        scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
+        n = <int> min(<Py_ssize_t> INTS, a.K - channel[j])
+        for i in range(pixels):
+            k = a.y_pixel[min(pixel + i, last - 1)] + channel[j]
+            number = ints_numbers(acc[i][j]) * scale + bias
+            if a.as_numbers:
+                numbers_store(<float*> a.y + k, numbers_clipped(number, a.low, a.high))
+            else:
+                bytes_store(<unsigned char*> a.y + k, numbers_rounded(number, a.low, a.high) + zero, n)
+
+
 cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last, Py_ssize_t block, Py_ssize_t end,
                            int pixels, int vectors) noexcept nogil:
     # All tiles of the pixels first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
@@ -42,31 +72,20 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
     cdef ints acc[12][8]
     cdef ints held[8]
     cdef ints here
-    cdef floats number, scale, bias
     cdef const unsigned char* at[12]
     cdef const char* w[8]
-    cdef unsigned char* to[12]
-    cdef Py_ssize_t channel[8]
-    cdef const float* terms[8]
     cdef const Py_ssize_t* x_tap = a.x_tap
-    cdef Py_ssize_t apart = a.blocks * INTS, pixel, b, t, k, taps = a.taps
-    cdef const Py_ssize_t* y_pixel = a.y_pixel
-    cdef void* y = a.y
-    cdef float low = a.low, high = a.high
-    cdef ints zero = ints_same(a.zero)
-    cdef bint as_numbers = a.as_numbers
-    cdef int i, j, n
+    cdef Py_ssize_t pixel, t, taps = a.taps
+    cdef int i, j
     while True:
         pixel = first
         for j in range(vectors):
-            b = min(block + j, end - 1)
-            w[j] = <const char*> a.w + b * taps * (4 * INTS)
-            terms[j] = <const float*> a.terms + b * INTS
+            w[j] = <const char*> a.w + min(block + j, end - 1) * taps * (4 * INTS)
         while True:
             for i in range(pixels):
                 at[i] = <const unsigned char*> a.x + a.x_pixel[min(pixel + i, last - 1)]
             for j in range(vectors):
-                here = ints_at(terms[j])
+                here = ints_at(<const float*> a.terms + min(block + j, end - 1) * INTS)
                 for i in range(pixels):
                     acc[i][j] = here
             t = 0
@@ -88,30 +107,7 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
                 t += 1
                 if t >= taps:
                     break
-            if not as_numbers and (block + vectors) * INTS <= a.K:
-                for i in range(pixels):
-                    to[i] = <unsigned char*> y + y_pixel[min(pixel + i, last - 1)]
-                for j in range(vectors):
-                    channel[j] = min(block + j, end - 1) * INTS
-                tile_to_bytes(acc, pixels, vectors, terms, apart, low, high, zero, to, channel)
-                pixel += pixels
-                if pixel >= last:
-                    break
-                continue
-            for j in range(vectors):
-                b = min(block + j, end - 1) * INTS
-                scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
-                n = <int> min(<Py_ssize_t> INTS, a.K - b)
-                if as_numbers:
-                    for i in range(pixels):
-                        k = y_pixel[min(pixel + i, last - 1)] + b
-                        number = ints_numbers(acc[i][j]) * scale + bias
-                        numbers_store(<float*> y + k, numbers_clipped(number, low, high))
-                else:
-                    for i in range(pixels):
-                        k = y_pixel[min(pixel + i, last - 1)] + b
-                        number = ints_numbers(acc[i][j]) * scale + bias
-                        bytes_store(<unsigned char*> y + k, numbers_rounded(number, low, high) + zero, n)
+            tile_results(a, acc, pixel, last, block, end, pixels, vectors)
             pixel += pixels
             if pixel >= last:
                 break
@@ -120,12 +116,22 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
             break
 
 
-cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # a task is some pixels of some blocks of output channels
-    cdef const ByteConv* a = <const ByteConv*> args
+cdef struct ByteTask:          # some pixels of some blocks of output channels
+    Py_ssize_t first, last, block, end
+
+
+cdef inline ByteTask byte_task(const ByteConv* a, Py_ssize_t task) noexcept nogil:
+    cdef ByteTask own
     cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
-    cdef Py_ssize_t first = task % cuts * a.pixel_cut, block = task // cuts * a.block_cut
-    cdef Py_ssize_t last = min(first + a.pixel_cut, a.pixels), end = min(block + a.block_cut, a.blocks)
+    own.first, own.block = task % cuts * a.pixel_cut, task // cuts * a.block_cut
+    own.last, own.end = min(own.first + a.pixel_cut, a.pixels), min(own.block + a.block_cut, a.blocks)
+    return own
+
+
+cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const ByteConv* a = <const ByteConv*> args
+    cdef ByteTask own = byte_task(a, task)
+    cdef Py_ssize_t first = own.first, last = own.last, block = own.block, end = own.end
     cdef int shape = best_byte_tile(last - first, end - block, a.taps)
     if shape == 0:
         byte_tile(a, first, last, block, end, PIX0, VEC0)
@@ -143,6 +149,10 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
         byte_tile(a, first, last, block, end, PIX6, VEC6)
     else:
         byte_tile(a, first, last, block, end, PIX7, VEC7)
+
+
+cdef long long no_scratch(const void* args) noexcept nogil:
+    return 0
 
 
 cdef inline void maxima(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q) noexcept nogil:
@@ -324,6 +334,7 @@ cdef void byte_fill(const void* args, Py_ssize_t task, char* scratch) noexcept n
 cdef ByteTable TABLE
 TABLE.ints, TABLE.offset = INTS, DOT_OFFSET
 TABLE.conv = byte_conv
+TABLE.conv_scratch = no_scratch
 TABLE.window = byte_window
 TABLE.add = byte_add
 TABLE.cast = byte_cast

@@ -67,7 +67,9 @@ cdef struct ByteFill:
 
 
 ctypedef void (*byte_kernel)(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
+ctypedef long long (*byte_scratch)(const void* args) noexcept nogil  # bytes for each thread
 
 cdef struct ByteTable:
     int ints, offset  # in a vector, and what is taken from each byte of x before a product
     byte_kernel conv, window, add, cast, fill
+    byte_scratch conv_scratch
