@@ -19,7 +19,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
-ISAS = runpy.run_path(str(ROOT / "cnn_ext" / "_isa.py"))["ISAS"]
+TABLE = runpy.run_path(str(ROOT / "cnn_ext" / "_isa.py"))
+ISAS, TILES = TABLE["ISAS"], TABLE["TILES"]
 STUBS = Path("build") / "stubs"
 
 # CNN_EXT_CHECKS=1 builds with bounds checks in the Cython code, and with what a debugger reads
@@ -106,6 +107,8 @@ def kernel_extensions():
             continue
         for name in isa.kinds:
             macros, table = MACROS_OF[name]
+            if TILES in isa.needs:
+                table = "byte_tiles.pxi"
             exact = EXACT if name == "i8" else []
             wide = name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
             stub = STUBS / f"_kernels_{isa.name}_{name}.pyx"

@@ -8,12 +8,15 @@ import math
 import operator
 import os
 import platform
+import warnings
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from types import ModuleType
 
+import numpy as np
+
 from ._cgroup import cpu_quota
-from ._isa import ISAS, Isa
+from ._isa import ISAS, TILES, Isa
 from ._version import VERSION
 
 
@@ -59,6 +62,11 @@ def _usable(kind: str) -> list[Isa]:
     ]  # fmt: skip
 
 
+def _granted(isa: Isa) -> bool:
+    # asking makes what the process saves at a signal larger for good: not before there is need
+    return TILES not in isa.needs or _cpu.tiles_granted()
+
+
 def _table(name: str, kind: str) -> object:
     return _compiled(f"_kernels_{name}_{kind}").table
 
@@ -71,7 +79,11 @@ def choose_isa() -> str:
     """
     supported = supported_isas() or [ISAS[-1].name]  # which every CPU has
     name = os.environ.get("CNN_EXT_CPU") or supported[0]
-    beside = {isa.name: isa.beside for isa in _usable("i8") if isa.beside}
+    beside = {
+        isa.name: isa.beside
+        for isa in _usable("i8")
+        if isa.beside and (isa.name != name or _granted(isa))
+    }
     if name not in (*supported, *beside):
         known = "unknown" if name not in [isa.name for isa in ISAS] else "not supported here"
         raise ImportError(
@@ -87,7 +99,9 @@ def choose_isa() -> str:
 def bytes_isa() -> str:
     """Load the kernels for networks of bytes, when the first is compiled; their instruction set.
 
-    The best that goes with those for other numbers, or the one that CNN_EXT_CPU names.
+    The best that goes with those for other numbers, or the one that CNN_EXT_CPU names.  Tiles are
+    taken if the operating system grants them and they give the right sums; if these are wrong there
+    is a RuntimeWarning, and the next best are taken.
 
     Raises ImportError if they are not built.
     """
@@ -97,10 +111,28 @@ def bytes_isa() -> str:
         for isa in _usable("i8")
         if isa.beside == ISA or names.index(isa.name) >= names.index(ISA)
     ]
-    wanted = [isa for isa in usable if isa.name == os.environ.get("CNN_EXT_CPU")]
-    name = next((isa.name for isa in (*wanted, *usable)), ISAS[-1].name)
-    _core.use_bytes(_table(name, "i8"))
-    return name
+    usable.sort(key=lambda isa: isa.name != os.environ.get("CNN_EXT_CPU"))
+    for isa in filter(_granted, (*usable, ISAS[-1])):
+        _core.use_bytes(_table(isa.name, "i8"))
+        if TILES not in isa.needs or _sums_are_right():
+            break
+        warnings.warn(f"{isa.name}: wrong sums of bytes on this CPU", RuntimeWarning, stacklevel=3)
+    return isa.name
+
+
+def _sums_are_right() -> bool:
+    # of the kernels of bytes in use, for two tiles of pixels and two of channels
+    pixels, taps, blocks, ints = 32, 40, 2, _core.ints()
+    K, width = blocks * ints, 4 * taps
+    x = (np.arange(pixels * width) * 37 % 251).astype(np.uint8).reshape(pixels, width)
+    w = (np.arange(K * width) * 29 % 255).astype(np.uint8).view(np.int8)
+    terms = np.zeros((3, K), np.float32)
+    terms[1] = 1
+    y = np.empty((pixels, K), np.float32)
+    tables = [np.arange(0, n * step, step) for n, step in ((pixels, width), (pixels, K), (taps, 4))]
+    _core.byte_conv(x, w.view(np.uint8), terms, y, tables, K)
+    columns = w.reshape(blocks, taps, ints, 4).transpose(1, 3, 0, 2).reshape(width, K)
+    return np.array_equal(y, x.astype(int) @ columns)
 
 
 MAX_THREADS = 1024

@@ -32,17 +32,21 @@ _AVX512 = (
     "-mprefer-vector-width=512",
 )
 _NEEDS_AVX512 = frozenset({"avx512f", "avx512dq", "avx512vl", "avx512bw", "fma"})
+_VNNI = (*_AVX512, "-mavx512vnni")
+_NEEDS_VNNI = _NEEDS_AVX512 | {"avx512_vnni"}
+TILES = "amx_tile"  # which the operating system must grant besides
 
 ISAS = (
     Isa("avx512", _X86, _AVX512, _NEEDS_AVX512),
     Isa(
-        "avx512_vnni",
+        "amx",
         _X86,
-        (*_AVX512, "-mavx512vnni"),
-        _NEEDS_AVX512 | {"avx512_vnni"},
+        (*_VNNI, "-mamx-tile", "-mamx-int8"),
+        _NEEDS_VNNI | {TILES, "amx_int8"},
         ("i8",),
         "avx512",
     ),
+    Isa("avx512_vnni", _X86, _VNNI, _NEEDS_VNNI, ("i8",), "avx512"),
     Isa(
         "avx_vnni",
         _X86,

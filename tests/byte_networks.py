@@ -71,6 +71,22 @@ def network(name: str, seed: int = 0) -> tuple[Module, np.ndarray]:
     return net.eval(), x
 
 
+def two_convolutions(rng: np.random.Generator) -> tuple[Module, np.ndarray]:
+    """A convolution of any kind whose results are bytes, another whose results are numbers."""
+    C, K = int(rng.choice([1, 3, 4, 8, 16, 20, 32, 64, 100])), int(rng.integers(1, 71))
+    groups = int(rng.choice([1, 1, 1, *(g for g in range(2, C + 1) if C % g == 0 and K % g == 0)]))
+    kernel, stride, dilation = (tuple(rng.integers(1, most, 2).tolist()) for most in (4, 3, 3))
+    size = [int(rng.integers(1 + d * (k - 1), 20)) for k, d in zip(kernel, dilation, strict=True)]
+    padding = tuple(rng.integers(0, 3, 2).tolist())
+    net = Sequential(
+        Conv2d(C, K, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups),
+        ReLU(), Conv2d(K, 19, 1),
+    )  # fmt: skip
+    net.initialize("he", rng)
+    net.input_shape = (C, *size)
+    return net.eval(), rng.normal(size=(8, C, *size)).astype(np.float32)
+
+
 def fused_graph(net: Module) -> Graph:
     """The graph as a plan has it."""
     return bytes_fused(fused(simplify(frozen(graph_of(net)))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,3 +121,70 @@ def test_what_the_configuration_says(capsys: pytest.CaptureFixture[str]) -> None
     assert config["instruction_set"] == _dispatch.ISA
     assert config["supported"] == SUPPORTED
     assert config["threads"] == cnn_ext.get_num_threads()
+
+
+class Machine:
+    """A CPU with everything there is; its operating system counts who asks for tiles."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, granted: bool = True, right: bool = True):
+        self.asked, self.granted, self.loaded = 0, granted, ""
+        monkeypatch.setattr(_dispatch, "_cpu", self)
+        monkeypatch.setattr(_dispatch, "_core", self)
+        monkeypatch.setattr(_dispatch, "_table", lambda name, kind: name)
+        monkeypatch.setattr(_dispatch, "_sums_are_right", lambda: right)
+        monkeypatch.setattr(_dispatch, "ISA", "avx512")
+        monkeypatch.setenv("CNN_EXT_CPU", "")
+        if not find_spec("cnn_ext._kernels_amx_i8"):
+            pytest.skip("this build has no kernels for AMX")
+
+    def features(self) -> frozenset[str]:
+        return frozenset().union(*(isa.needs for isa in ISAS))
+
+    def tiles_granted(self) -> bool:
+        self.asked += 1
+        return self.granted
+
+    def use_tables(self, single: str, double: str) -> None:
+        assert single == double
+
+    def use_bytes(self, table: str) -> None:
+        self.loaded = table
+
+
+def test_tiles_are_asked_for_with_the_first_network_of_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(monkeypatch)
+    assert _dispatch.choose_isa() == "avx512" and machine.asked == 0
+    assert _dispatch.bytes_isa.__wrapped__() == machine.loaded == "amx"
+    assert machine.asked == 1
+    monkeypatch.setenv("CNN_EXT_CPU", "avx512_vnni")
+    assert _dispatch.choose_isa() == "avx512"
+    assert _dispatch.bytes_isa.__wrapped__() == machine.loaded == "avx512_vnni"
+    assert machine.asked == 1
+    monkeypatch.setattr(_dispatch, "ISA", "avx2")  # chosen by hand: no more than that for bytes
+    assert _dispatch.bytes_isa.__wrapped__() == machine.loaded != "amx"
+
+
+def test_tiles_that_are_not_granted_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, granted=False)
+    assert _dispatch.bytes_isa.__wrapped__() == machine.loaded == "avx512_vnni"
+    monkeypatch.setenv("CNN_EXT_CPU", "amx")
+    with pytest.raises(ImportError, match="'amx' is not supported here; this machine can use: avx"):
+        _dispatch.choose_isa()
+    machine.granted = True
+    assert _dispatch.choose_isa() == "avx512"
+
+
+def test_tiles_that_give_wrong_sums_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, right=False)
+    with pytest.warns(RuntimeWarning, match="amx: wrong sums of bytes on this CPU"):
+        assert _dispatch.bytes_isa.__wrapped__() == machine.loaded == "avx512_vnni"
+
+
+def test_sums_of_bytes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    _dispatch.bytes_isa()
+    assert _dispatch._sums_are_right()
+    wrong = SimpleNamespace(ints=_core.ints, byte_conv=lambda x, w, terms, y, *rest: y.fill(0))
+    monkeypatch.setattr(_dispatch, "_core", wrong)
+    assert not _dispatch._sums_are_right()

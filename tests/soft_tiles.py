@@ -1,0 +1,36 @@
+"""Builds the kernels for AMX with tiles in plain C, for a CPU that has AVX-512 at least."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from cnn_ext import _dispatch
+from cnn_ext._isa import ISAS
+
+ROOT = Path(__file__).parents[1]
+AMX = next(isa for isa in ISAS if isa.name == "amx")
+HARD = {"amx_tile", "amx_int8"}
+MAY_BUILD = sys.platform == "linux" and AMX.needs - HARD <= _dispatch._cpu.features()
+
+
+def build(folder: Path, *flags: str) -> Path:
+    """The compiled module."""
+    source, module = folder / "_kernels_amx_i8.pyx", folder / "_kernels_amx_i8.so"
+    source.write_text('include "byte_tiles.pxi"\n')
+    kernels = f"-I{ROOT / 'src' / 'kernels'}"
+    plain = "boundscheck=False,wraparound=False,cdivision=True"  # as setup.py has it
+    run(sys.executable, "-m", "cython", "-3", "-X", plain, kernels, source)
+    vectors = [flag for flag in AMX.flags if not flag.startswith("-mamx")]
+    run(os.environ.get("CC", "cc"), "-O2", "-w", "-shared", "-fPIC", "-ffp-contract=off", *vectors,
+        "-DCNN_EXT_SOFT_TILES", *flags, kernels, f"-I{sysconfig.get_path('include')}",
+        source.with_suffix(".c"), "-o", module, "-lm")  # fmt: skip
+    return module
+
+
+def run(*command: object) -> None:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
