@@ -126,12 +126,13 @@ def _sums_are_right() -> bool:
     K, width = blocks * ints, 4 * taps
     x = (np.arange(pixels * width) * 37 % 251).astype(np.uint8).reshape(pixels, width)
     w = (np.arange(K * width) * 29 % 255).astype(np.uint8).view(np.int8)
+    columns = w.reshape(blocks, taps, ints, 4).transpose(1, 3, 0, 2).reshape(width, K)
     terms = np.zeros((3, K), np.float32)
+    terms[0].view(np.int32)[...] = _core.dot_offset() * columns.sum(axis=0)
     terms[1] = 1
     y = np.empty((pixels, K), np.float32)
     tables = [np.arange(0, n * step, step) for n, step in ((pixels, width), (pixels, K), (taps, 4))]
     _core.byte_conv(x, w.view(np.uint8), terms, y, tables, K)
-    columns = w.reshape(blocks, taps, ints, 4).transpose(1, 3, 0, 2).reshape(width, K)
     return np.array_equal(y, x.astype(int) @ columns)
 
 

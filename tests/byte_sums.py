@@ -64,10 +64,11 @@ def check(rng: np.random.Generator, large: bool) -> None:
     start = rng.integers(-(10**6), 10**6, (blocks, L), np.int32)
     scale = rng.uniform(1e-6, 1e-3, (blocks, L)).astype(np.float32)
     bias = rng.normal(size=(blocks, L)).astype(np.float32)
-    terms = np.stack([start.view(np.float32), scale, bias])
 
     numbers = x[x_pixel[:, None, None] + x_tap[:, None] + np.arange(4)].reshape(pixels, -1)
     signed = w.view(np.int8).transpose(0, 2, 1, 3).reshape(blocks * L, -1)
+    offset = _core.dot_offset() * signed.sum(axis=1, dtype=np.int32).reshape(start.shape)
+    terms = np.stack([(start + offset).view(np.float32), scale, bias])
     sums = start.ravel() + numbers.astype(np.int64) @ signed.astype(np.int64).T
     results = sums.astype(np.float32) * scale.ravel() + bias.ravel()
     own = [fenced(array, bool(rng.integers(2))) for array in (x, w, terms)]

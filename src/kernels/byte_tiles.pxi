@@ -1,9 +1,14 @@
-# Networks of bytes with the tiles of AMX: convolutions; all else as in bytes.pxi.
+# Networks of bytes with the tiles of AMX: convolutions; all else is done by the kernels for VNNI.
 #
 # A tile of x has a row for each of 16 pixels, 16 taps of four bytes side by side; a tile of weights has a row for each of
 # these taps, four bytes of each of 16 channels, as they lie in memory.  Two by two they make four tiles of sums.
 
-include "bytes.pxi"
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.string cimport memset
+
+from cnn_ext._kernels_avx512_vnni_i8 import table
+
+include "byte_results.pxi"
 
 cdef extern from "tiles.h" nogil:
     ctypedef struct tile_shapes:
@@ -124,7 +129,7 @@ cdef inline void sum_tiles(const ByteConv* a, const Pixels* p, Py_ssize_t block,
 
 
 cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # tasks as those of byte_conv; a tile that hangs over begins earlier
+    # a tile that hangs over begins earlier
     cdef const ByteConv* a = <const ByteConv*> args
     cdef ByteTask own = byte_task(a, task)
     cdef Pixels p
@@ -133,7 +138,7 @@ cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept 
     cdef tile_shapes shapes = tile_shapes_none()
     cdef int i
     if not tiles_pay(own.last - own.first, a.taps):
-        byte_conv(args, task, scratch)
+        VECTORS.conv(args, task, scratch)
         return
     p.rows, p.width = <int> min(own.last - own.first, MOST_ROWS), <int> min(a.taps, MOST_ROWS)
     p.sums = <ints (*)[8]> scratch
@@ -169,5 +174,9 @@ cdef long long tiled_conv_scratch(const void* args) noexcept nogil:
     return MOST_ROWS * 8 * <long long> sizeof(ints) + 2 * parts_of(a.taps) * <long long> (TILE_BYTES + sizeof(Lines))
 
 
+cdef const ByteTable* VECTORS = <const ByteTable*> PyCapsule_GetPointer(table, "cnn_ext.bytes")
+cdef ByteTable TABLE = VECTORS[0]
 TABLE.conv = tiled_conv
 TABLE.conv_scratch = tiled_conv_scratch
+
+table = PyCapsule_New(&TABLE, "cnn_ext.bytes", NULL)

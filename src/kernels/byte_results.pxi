@@ -1,0 +1,62 @@
+# Convolutions of bytes, however their sums come about: which of them a task has, and what they become.
+
+from cpython.pycapsule cimport PyCapsule_New
+
+cdef extern from "dot.h" nogil:
+    ctypedef int ints
+    ctypedef float floats
+    enum: INTS
+    ints ints_at(const void*)
+    ints ints_same(int)
+    floats ints_numbers(ints)
+    floats numbers_at(const float*)
+    ints numbers_rounded(floats, float, float)
+    floats numbers_clipped(floats, float, float)
+    void numbers_store(float*, floats)
+    void bytes_store(unsigned char*, ints, int)
+    void tile_to_bytes(ints (*)[8], int, int, const float**, Py_ssize_t, float, float, ints, unsigned char**,
+                       const Py_ssize_t*)
+
+include "bytes_args.pxi"
+
+
+cdef struct ByteTask:          # some pixels of some blocks of output channels
+    Py_ssize_t first, last, block, end
+
+
+cdef inline ByteTask byte_task(const ByteConv* a, Py_ssize_t task) noexcept nogil:
+    cdef ByteTask own
+    cdef Py_ssize_t cuts = (a.pixels + a.pixel_cut - 1) // a.pixel_cut
+    own.first, own.block = task % cuts * a.pixel_cut, task // cuts * a.block_cut
+    own.last, own.end = min(own.first + a.pixel_cut, a.pixels), min(own.block + a.block_cut, a.blocks)
+    return own
+
+
+cdef inline void tile_results(const ByteConv* a, ints (*acc)[8], Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block,
+                              Py_ssize_t end, int pixels, int vectors) noexcept nogil:
+    # what the sums of a tile become
+    cdef unsigned char* to[16]
+    cdef Py_ssize_t channel[8]
+    cdef const float* terms[8]
+    cdef Py_ssize_t apart = a.blocks * INTS, k
+    cdef floats number, scale, bias
+    cdef ints zero = ints_same(a.zero)
+    cdef int i, j, n
+    for j in range(vectors):
+        channel[j] = min(block + j, end - 1) * INTS
+        terms[j] = <const float*> a.terms + channel[j]
+    if not a.as_numbers and (block + vectors) * INTS <= a.K:
+        for i in range(pixels):
+            to[i] = <unsigned char*> a.y + a.y_pixel[min(pixel + i, last - 1)]
+        tile_to_bytes(acc, pixels, vectors, terms, apart, a.low, a.high, zero, to, channel)
+        return
+    for j in range(vectors):
+        scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
+        n = <int> min(<Py_ssize_t> INTS, a.K - channel[j])
+        for i in range(pixels):
+            k = a.y_pixel[min(pixel + i, last - 1)] + channel[j]
+            number = ints_numbers(acc[i][j]) * scale + bias
+            if a.as_numbers:
+                numbers_store(<float*> a.y + k, numbers_clipped(number, a.low, a.high))
+            else:
+                bytes_store(<unsigned char*> a.y + k, numbers_rounded(number, a.low, a.high) + zero, n)
