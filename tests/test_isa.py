@@ -185,6 +185,10 @@ def test_tiles_that_give_wrong_sums_are_not_used(monkeypatch: pytest.MonkeyPatch
 def test_sums_of_bytes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     _dispatch.bytes_isa()
     assert _dispatch._sums_are_right()
-    wrong = SimpleNamespace(ints=_core.ints, byte_conv=lambda x, w, terms, y, *rest: y.fill(0))
+    wrong = SimpleNamespace(
+        ints=_core.ints,
+        dot_offset=_core.dot_offset,
+        byte_conv=lambda x, w, terms, y, *rest: y.fill(0),
+    )
     monkeypatch.setattr(_dispatch, "_core", wrong)
     assert not _dispatch._sums_are_right()
