@@ -95,6 +95,7 @@ MACROS_OF = {
     "f32": ([], "table.pxi"),
     "f64": ([("CNN_EXT_DOUBLE", "1")], "table.pxi"),
     "i8": ([], "bytes.pxi"),
+    "bf16": ([("CNN_EXT_HALVES", "1")], "halves.pxi"),
 }
 
 
@@ -110,7 +111,9 @@ def kernel_extensions():
             if TILES in isa.needs:
                 table = "byte_tiles.pxi"
             exact = EXACT if name == "i8" else []
-            wide = name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
+            wide = name == "bf16" or (
+                name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
+            )
             stub = STUBS / f"_kernels_{isa.name}_{name}.pyx"
             text = (
                 f'"""The kernels for one instruction set and number type."""\ninclude "{table}"\n'
@@ -187,6 +190,7 @@ extensions = [
         depends=[
             "src/kernels/args.pxi",
             "src/kernels/bytes_args.pxi",
+            "src/kernels/halves_args.pxi",
             "src/kernels/functions.h",
             "src/kernels/hash.h",
             *map(str, sorted(Path("src/core").iterdir())),

@@ -19,6 +19,8 @@ LOSSES: Final[dict[str, int]]
 
 def use_tables(float32: CapsuleType, float64: CapsuleType, /) -> None: ...
 def use_bytes(table: CapsuleType, /) -> None: ...
+def use_halves(table: CapsuleType | None, /) -> None: ...
+def has_halves() -> bool: ...
 def ints() -> int: ...
 def dot_offset() -> int: ...
 def lanes(itemsize: int, /) -> int: ...
@@ -106,6 +108,7 @@ def conv2d(
     clip: _Clip = None,
     images: int | None = None,
     u: _Array | None = None,
+    halves: bool = False,
     /,
 ) -> None: ...
 def conv2d_input(
@@ -115,6 +118,7 @@ def conv2d_input(
     itemsize: int,
     shape: _Sizes,
     images: int | None = None,
+    halves: bool = False,
     /,
 ) -> None: ...
 def conv2d_weight(
@@ -283,10 +287,19 @@ def linear(
     C: int,
     K: int,
     clip: _Clip = None,
+    halves: bool = False,
     /,
 ) -> None: ...
 def linear_input(
-    dy: _Array, w: _Array, dx: _Array, itemsize: int, N: int, C: int, K: int, /
+    dy: _Array,
+    w: _Array,
+    dx: _Array,
+    itemsize: int,
+    N: int,
+    C: int,
+    K: int,
+    halves: bool = False,
+    /,
 ) -> None: ...
 def linear_weight(
     dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int, /
@@ -313,6 +326,7 @@ def elementwise(
     p: float = 0.0,
     q: float = 0.0,
     c: _Array | None = None,
+    once: bool = False,
     /,
 ) -> None: ...
 def affine(

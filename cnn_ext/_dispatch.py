@@ -81,7 +81,7 @@ def choose_isa() -> str:
     name = os.environ.get("CNN_EXT_CPU") or supported[0]
     beside = {
         isa.name: isa.beside
-        for isa in _usable("i8")
+        for isa in (*_usable("i8"), *_usable("bf16"))
         if isa.beside and (isa.name != name or _granted(isa))
     }
     if name not in (*supported, *beside):
@@ -134,6 +134,22 @@ def _sums_are_right() -> bool:
     tables = [np.arange(0, n * step, step) for n, step in ((pixels, width), (pixels, K), (taps, 4))]
     _core.byte_conv(x, w.view(np.uint8), terms, y, tables, K)
     return np.array_equal(y, x.astype(int) @ columns)
+
+
+@functools.cache
+def halves_isa() -> str | None:
+    """Load the kernels for products of bfloat16, when the first graph in it is made.
+
+    Of the instruction set that CNN_EXT_CPU names, or the best that goes with the kernels for
+    float32 and is faster than they are, whose name it returns; None if there is none.
+    """
+    usable = [isa for isa in _usable("bf16") if isa.beside == ISA]
+    wanted = [isa for isa in usable if isa.name == os.environ.get("CNN_EXT_CPU")]
+    faster = [isa for isa in usable if _cpu.brand().startswith(isa.faster_on)]
+    for isa in (*wanted, *faster):
+        _core.use_halves(_table(isa.name, "bf16"))
+        return isa.name
+    return None
 
 
 MAX_THREADS = 1024

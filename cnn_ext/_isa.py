@@ -1,8 +1,10 @@
 """The instruction sets that the kernels are compiled for, best first.  Read by `setup.py` too.
 
-`flags` go to GCC and Clang, `needs` are the CPU features (names of `_cpu.features()`) without which
-the compiled module must not be imported.  `kinds` are the numbers of its modules: "f32", "f64", and
-"i8" for networks of bytes, which have instructions of their own; those of `beside` go with them.
+`flags` go to GCC and Clang, `needs` are the CPU features (names of `_cpu.features()`) without
+which the compiled module must not be imported.  `kinds` are the numbers of its modules: "f32",
+"f64", and, with instructions of their own, "i8" for networks of bytes and "bf16" for products of
+bfloat16; those of `beside` go with them.  `faster_on` is how the brands begin of the CPUs on which
+it is faster than those, where it is not on all.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ class Isa(NamedTuple):
     needs: frozenset[str]
     kinds: tuple[str, ...] = ("f32", "f64")
     beside: str = ""
+    faster_on: str = ""
 
 
 _X86 = ("x86_64", "amd64")
@@ -47,6 +50,15 @@ ISAS = (
         "avx512",
     ),
     Isa("avx512_vnni", _X86, _VNNI, _NEEDS_VNNI, ("i8",), "avx512"),
+    Isa(
+        "avx512_bf16",
+        _X86,
+        (*_AVX512, "-mavx512bf16"),
+        _NEEDS_AVX512 | {"avx512_bf16"},
+        ("bf16",),
+        "avx512",
+        "AMD",  # Intel's do it at half the rate of a multiply-add of float32
+    ),
     Isa(
         "avx_vnni",
         _X86,

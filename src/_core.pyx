@@ -20,6 +20,7 @@ from libc.string cimport memcpy, memmove, memset
 
 include "kernels/args.pxi"
 include "kernels/bytes_args.pxi"
+include "kernels/halves_args.pxi"
 
 cdef extern from "core/system.h":
     enum: HAVE_THREADS
@@ -163,6 +164,7 @@ cdef int execute(const Call* call) except -1:
 
 
 include "core/block_sum.pxi"
+include "core/halves.pxi"
 include "core/conv2d.pxi"
 include "core/linear.pxi"
 include "core/normalization.pxi"

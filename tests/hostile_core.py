@@ -131,7 +131,9 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
     bent = (plain(5, 2, 7, 7), plain(4, 4), plain(4, 4), 1.0)
     return [
         ("conv2d", [new(), new(), None, new(), size, conv, (0.0, 1.0)], [3]),
+        ("conv2d", [new(), new(), None, new(), size, conv, None, None, None, True], [3]),
         ("conv2d_input", [new(), new(), new(), size, conv], [2]),
+        ("conv2d_input", [new(), new(), new(), size, conv, None, True], [2]),
         ("conv2d_weight", [new(), new(), new(), size, conv], [2]),
         ("block_sum", [new(), new(), size, 3, 8], [1]),
         ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
@@ -146,7 +148,9 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("group_norm_sums", [*(new() for _ in range(4)), size, N, 2, 2, 16, 5, False], [3]),
         ("dropout", [new(), key, new(), size, N, 4, 16, 0.5, 0, 0], [2]),
         ("linear", [new(), new(), new(), new(), size, N, 4, 4, (0.0, 1.0)], [3]),
+        ("linear", [new(), new(), new(), new(), size, N, 4, 4, None, True], [3]),
         ("linear_input", [new(), new(), new(), size, N, 4, 4], [2]),
+        ("linear_input", [new(), new(), new(), size, N, 4, 4, True], [2]),
         ("linear_weight", [new(), new(), new(), size, 5, 16, 4], [2]),
         ("max_pool2d", [new(), new(), new(), size, window], [1, 2]),
         ("max_pool2d_input", [new(), new(), new(), size, window], [2]),
@@ -389,7 +393,7 @@ def settings() -> None:
     assert attempt(_core.ints) and attempt(_core.byte_fill, np.zeros(4, np.uint8), 1)
     assert attempt(_core.use_bytes, None) and attempt(_core.use_bytes, _core.lanes)
     single, double = (_dispatch._table(_dispatch.ISA, kind) for kind in ("f32", "f64"))
-    assert attempt(_core.use_bytes, single)
+    assert attempt(_core.use_bytes, single) and attempt(_core.use_halves, single)
     assert attempt(_core.use_tables, double, single)
     assert attempt(_core.Recorder().run, [], 1, 1.0)
     for sizes, starts, ends, alignment in [
@@ -418,6 +422,9 @@ def settings() -> None:
 
 if __name__ == "__main__":
     set_num_threads(2)
+    for isa in _dispatch._usable("bf16"):
+        if isa.beside == _dispatch.ISA:
+            _core.use_halves(_dispatch._table(isa.name, "bf16"))
     settings()
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         for name, args, writes in calls(dtype):
@@ -437,6 +444,8 @@ if __name__ == "__main__":
         "lanes",
         "use_tables",
         "use_bytes",
+        "use_halves",
+        "has_halves",
         "ints",
         "dot_offset",
         "peak",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._bfloat16 import rounded
+from .._dispatch import halves_isa
 from ..parameter import Kept
 from .graph import Graph
 from .node import Node
@@ -24,6 +25,7 @@ def in_bfloat16(graph: Graph) -> Graph:
     rounded in each pass, which the graph's `precision` says; their gradients are float32, of
     rounded numbers, and so are those of activations where these are rounded.
     """
+    halves_isa()
     first, *others = (graph.shapes[name] for name in graph.inputs)
     new = Graph(first, graph.byte_scale, graph.task, graph.dtype)
     new.precision = BFLOAT16

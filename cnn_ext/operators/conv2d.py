@@ -159,7 +159,7 @@ class Conv2d(Operator):
         u, _ = run.packed.get(node.output, (None, None))
         _core.conv2d(
             x.data, w, bias, y.data, x.dtype.itemsize, (x.blocks, *sizes), node.attributes["clip"],
-            x.images, u,
+            x.images, u, run.halves(node),
         )  # fmt: skip
         return y
 
@@ -181,7 +181,8 @@ class Conv2d(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty(x_lanes.shape, dy.dtype)
-        _core.conv2d_input(dy.data, run.weight(node, "weight"), dx.data, size, core, N)
+        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        _core.conv2d_input(dy.data, w, dx.data, size, core, N, halves)
         return (dx,)
 
     def lowers(self, node: Node) -> str:

@@ -67,7 +67,8 @@ class ConvTranspose2d(Operator):
         y = Lanes.empty((x.images, *output), x.dtype)
         size, sizes = x.dtype.itemsize, _sizes(node, output)
         w, bias = run.weight(node, "weight"), run.weight(node, "bias")
-        _core.conv2d_input(x.data, w, y.data, size, (x.blocks, *sizes), x.images)
+        core, halves = (x.blocks, *sizes), run.halves(node)
+        _core.conv2d_input(x.data, w, y.data, size, core, x.images, halves)
         if bias is not None:
             pixels = math.prod(output[1:])
             _core.affine(y.data, None, bias, y.data, size, x.blocks, output[0], pixels)
@@ -90,8 +91,8 @@ class ConvTranspose2d(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty(x_lanes.shape, dy.dtype)
-        w = run.weight(node, "weight")
-        _core.conv2d(dy.data, w, None, dx.data, size, core, None, dy.images)
+        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        _core.conv2d(dy.data, w, None, dx.data, size, core, None, dy.images, None, halves)
         return (dx,)
 
     def lowers(self, node: Node) -> str:

@@ -50,8 +50,8 @@ class Linear(Operator):
         w, bias = run.weight(node, "weight"), run.weight(node, "bias")
         K, C = w.shape
         y = Lanes.empty((x.images, K), x.dtype)
-        clip = node.attributes["clip"]
-        _core.linear(x.data, w, bias, y.data, x.dtype.itemsize, x.blocks, C, K, clip)
+        clip, halves = node.attributes["clip"], run.halves(node)
+        _core.linear(x.data, w, bias, y.data, x.dtype.itemsize, x.blocks, C, K, clip, halves)
         return y
 
     def backward(
@@ -76,7 +76,8 @@ class Linear(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty((N, C), dy.dtype)
-        _core.linear_input(dy.data, run.weight(node, "weight"), dx.data, size, dy.blocks, C, K)
+        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        _core.linear_input(dy.data, w, dx.data, size, dy.blocks, C, K, halves)
         return (dx,)
 
     def takes_bytes(self, node: Node) -> bool:

@@ -74,8 +74,16 @@ class ByBatch:
         if array is None or not isinstance(node.weights[key], Parameter):
             return array
         rounded = empty(array.shape, array.dtype)
-        _core.elementwise("bfloat16", array, None, rounded, array.itemsize, array.size)
+        _core.elementwise(
+            "bfloat16", array, None, rounded, array.itemsize, array.size, 0.0, 0.0, None, True
+        )
         return rounded
+
+    def halves(self, node: Node, back: bool = False) -> bool:
+        """Whether what a product takes, on the way `back` too, are numbers of bfloat16."""
+        if back and node.output in self.graph.outputs:
+            return False  # the gradient is the one of the cost
+        return self.graph.precision == BFLOAT16
 
     def spread(self, node: Node, key: str, shape: tuple[int, ...]) -> np.ndarray:
         """A weight broadcast to the shape of an activation."""

@@ -67,9 +67,9 @@ class Plan:
         What the outputs are, for `classify`, if it is known better than the graph knows it:
         "logits", "sigmoid", "probabilities", "log_probabilities" or "numbers".
     precision : str, optional
-        "float32"; "bfloat16", rounded as `Trainer` does it, without kernels of its own; or "int8"
-        for a network that `quantize` made, which is what such a network gets by default: then
-        convolutions and linear layers work on bytes, one image at a time.
+        "float32"; "bfloat16", rounded as `Trainer` does it; or "int8" for a network that `quantize`
+        made, which is what such a network gets by default: then convolutions and linear layers work
+        on bytes, one image at a time.
 
     Attributes
     ----------
@@ -133,6 +133,8 @@ class Plan:
                 self._by_batch = {FLOAT: first, **others}
             except NoRoom:  # one image at a time is faster
                 del self._packed[ByBatch]
+            if self.precision == BFLOAT16 and _core.has_halves():
+                self._least = 1  # whose sums have another order than those of single images
 
     def _recorded(self, way: Any, images: int, dtype: np.dtype) -> _core.Steps:
         # the calls of kernels for so many images of numbers or bytes
@@ -194,7 +196,7 @@ class Plan:
             out = self._checked(out, shape)
             if np.may_share_memory(x, out):
                 x = x.copy()
-        if images == 1:
+        if images == 1 < self._least:
             self._by_image[x.dtype].run([x, out], 1, 1.0)
             return out
         if images > self.max_batch:

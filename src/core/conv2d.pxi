@@ -14,28 +14,31 @@ cdef Shape shape_of(shape) except *:
     return s
 
 
-cdef int run_conv(Table* table, Conv* a, tables=None) except -1:
+cdef int run_conv(Table* table, Conv* a, tables=None, const HalfTable* halves=NULL) except -1:
     # Cut one pass into tasks: rows so that the input of a task stays in cache and threads get
     # several tasks each; if there are too few rows, output channels as well.
     cdef int threads = 1 if recording() else get_num_threads()
-    cdef Py_ssize_t blocks
+    cdef Py_ssize_t blocks, unit = 1 if halves == NULL else a.unit
+    cdef Py_ssize_t cut = CHANNEL_CUT if halves == NULL else max(CHANNEL_CUT, 2 * halves.rows)
     if a.N == 0:
         return 0
-    row_bytes = max(1, a.C * a.step_h * a.W * table.lanes * table.itemsize)
+    row_bytes = max(1, a.C * unit * a.step_h * a.W * table.lanes * table.itemsize)
     a.rows = max(1, CACHE_SHARE // row_bytes)
     blocks = max((a.P + a.rows - 1) // a.rows, min(a.P, (4 * threads + a.N - 1) // a.N))
     a.rows = (a.P + blocks - 1) // blocks
     blocks = (a.P + a.rows - 1) // a.rows * a.N * a.G
     a.channels = a.K
     if blocks < 2 * threads and threads > 1:
-        a.channels = (a.K // (4 * threads) // CHANNEL_CUT + 1) * CHANNEL_CUT
+        a.channels = (a.K // (4 * threads) // cut + 1) * cut
     cdef kernel loop = table.conv
     cdef long long scratch = table.conv_scratch(a)
     # a linear layer takes blocks for pixels, which lie farther apart; no taps leave nothing but zeros
     if a.x_w == table.lanes and (a.K <= FEW_CHANNELS or a.taps_h * a.taps_w == 0):
         loop, scratch = table.conv_strips, 0
+    elif halves != NULL:
+        loop, scratch = halves.conv, halves.conv_scratch(a)
     return run(loop, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
-               2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * (a.taps_h * a.taps_w + 1) * table.lanes,
+               2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * unit * (a.taps_h * a.taps_w + 1) * table.lanes,
                scratch, 0, tables)
 
 
@@ -53,15 +56,16 @@ def get_winograd():
     return WINOGRAD
 
 
-cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q) noexcept:
-    # The products saved against what the transforms cost, for tiles that cover P x Q.
+cdef bint winograd_is_faster(const Shape* s, int itemsize, Py_ssize_t P, Py_ssize_t Q, double rate=1) noexcept:
+    # The products saved against what the transforms cost, for tiles that cover P x Q; against `rate` of them in the
+    # time of one.
     cdef double tiles = tiles_of(P, Q), frequencies = (s.R + 3) * (s.R + 3)
     cdef double pairs = <double> s.C * s.K
     return (WINOGRAD and itemsize == 4 and s.R == s.S and (s.R == 3 or s.R == 5) and s.G == 1
             and s.step_h == 1 and s.step_w == 1 and s.gap_h == 1 and s.gap_w == 1
             and s.top < s.R and s.left < s.S
             and s.R * s.S * <double> (s.P * s.Q) * pairs
-            > tiles * frequencies * (pairs + TRANSFORM * (s.C + s.K)))
+            > rate * tiles * frequencies * (pairs + TRANSFORM * (s.C + s.K)))
 
 
 def winograd_pays(int itemsize, shape, /):
@@ -72,6 +76,15 @@ def winograd_pays(int itemsize, shape, /):
 
 cdef inline Py_ssize_t tiles_of(Py_ssize_t P, Py_ssize_t Q) noexcept:
     return ((P + 3) // 4) * ((Q + 3) // 4)
+
+
+cdef HalfTable* halves_for(const Shape* s, int itemsize, Py_ssize_t C, Py_ssize_t K, Py_ssize_t P, Py_ssize_t Q,
+                           bint halves) noexcept:
+    # the kernels of bfloat16, if they are the fastest for P x Q results of K channels from C
+    if (halves and s.G == 1 and halves_are_faster(itemsize, C, K)
+            and not winograd_is_faster(s, itemsize, P, Q, HALVES.rate)):
+        return HALVES
+    return NULL
 
 
 cdef int run_winograd(Table* table, Winograd* a, bint back=False) except -1:
@@ -112,12 +125,13 @@ cdef Py_ssize_t live_lanes(images, Py_ssize_t N, Table* table) except -1:
     return count - (N - 1) * table.lanes
 
 
-def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, /):
+def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, bint halves=False, /):
     """y = x * w + bias, cross-correlation on lane arrays; `shape` as in `Shape`.
 
     `clip` is None or the (low, high) that y is clipped to.  Here and below, `images` is how many images
-    the blocks hold, as many as they can if it is None.  `u` is what `winograd_weights` makes of w, if that
-    is at hand where `winograd_pays`.
+    the blocks hold, as many as they can if it is None; `halves` says that the operands, float32, are numbers of
+    bfloat16, which may be multiplied as such.  `u` is what `winograd_weights` makes of w, if that is at hand
+    where `winograd_pays`.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -129,7 +143,8 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, /
     a.bias = NULL if bias is None else held.pointer(bias, (s.G, s.K), itemsize)
     a.y = held.pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
-    if winograd_is_faster(&s, itemsize, s.P, s.Q):
+    cdef HalfTable* short = halves_for(&s, itemsize, s.C, s.K, s.P, s.Q, halves)
+    if short == NULL and winograd_is_faster(&s, itemsize, s.P, s.Q):
         fast.x, fast.w, fast.bias, fast.y = a.x, a.w, a.bias, a.y
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
         fast.top, fast.left, fast.taps, fast.rotate = s.top, s.left, <int> s.R, False
@@ -149,17 +164,22 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, /
     a.y_w, a.y_h, a.y_k = L, s.Q * L, s.P * s.Q * L
     a.y_g, a.y_n = s.K * a.y_k, s.G * s.K * a.y_k
     a.w_c, a.w_k, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
+    cdef Py_ssize_t each = 1  # numbers of w for each tap
+    cdef tuple pairs
+    if short != NULL:
+        pairs = as_pairs(short, &a, s.R * s.S, False)
+        each = short.rows * a.unit
     cdef Memory memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
     cdef Py_ssize_t* taps = <Py_ssize_t*> memory.address
     a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps + 2 * s.R, taps + 2 * s.R + s.S
     for r in range(s.R):
         taps[r] = r * s.gap_h - s.top
-        taps[s.R + r] = r * s.S
+        taps[s.R + r] = r * s.S * each
     taps += 2 * s.R
     for c in range(s.S):
         taps[c] = c * s.gap_w - s.left
-        taps[s.S + c] = c
-    run_conv(table, &a, memory)
+        taps[s.S + c] = c * each
+    run_conv(table, &a, memory, short)
 
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,
@@ -175,7 +195,7 @@ cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, P
     return count
 
 
-def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
+def conv2d_input(dy, w, dx, int itemsize, shape, images=None, bint halves=False, /):
     """dx = the full cross-correlation of dy with the rotated kernel.
 
     A stride leaves `step_h x step_w` residues of input pixels, each reached by its own taps:
@@ -193,7 +213,9 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
     a.bias = NULL
     cdef Winograd fast
     cdef bint back = tiles_of(s.P, s.Q) < tiles_of(s.H, s.W)
-    if winograd_is_faster(&s, itemsize, s.P if back else s.H, s.Q if back else s.W):
+    cdef Py_ssize_t P = s.P if back else s.H, Q = s.Q if back else s.W
+    cdef HalfTable* short = halves_for(&s, itemsize, s.K, s.C, P, Q, halves)
+    if short == NULL and winograd_is_faster(&s, itemsize, P, Q):
         fast.x, fast.w, fast.bias, fast.y = a.x, a.w, NULL, out
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.K, s.C, s.P, s.Q, s.H, s.W
         fast.top, fast.left, fast.taps = s.R - 1 - s.top, s.S - 1 - s.left, <int> s.R
@@ -209,11 +231,19 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
     a.y_w, a.y_h, a.y_k = s.step_w * L, s.step_h * s.W * L, s.H * s.W * L
     a.y_g, a.y_n = s.C * a.y_k, s.G * s.C * a.y_k
     a.w_c, a.w_k, a.w_g = s.R * s.S, s.K * s.R * s.S, s.K * s.C * s.R * s.S
-    cdef Memory rotated = Memory(<object> s.G * s.K * s.C * s.R * s.S * itemsize), memory
-    turned.w, turned.u, turned.C, turned.K, turned.taps = a.w, rotated.address, s.C, s.K, s.R * s.S
-    if s.N:
-        run(table.turn, &turned, sizeof(turned), 1, 1, s.G * s.C, 2.0 * s.G * s.C * s.K * s.R * s.S, 0, ONCE)
-    a.w = rotated.address
+    cdef Memory rotated, memory
+    cdef Py_ssize_t each = 1
+    cdef tuple pairs
+    if short != NULL:
+        a.w_c, a.w_k = s.C * s.R * s.S, s.R * s.S
+        pairs = as_pairs(short, &a, s.R * s.S, True)
+        each = short.rows * a.unit
+    else:
+        rotated = Memory(<object> s.G * s.K * s.C * s.R * s.S * itemsize)
+        turned.w, turned.u, turned.C, turned.K, turned.taps = a.w, rotated.address, s.C, s.K, s.R * s.S
+        if s.N:
+            run(table.turn, &turned, sizeof(turned), 1, 1, s.G * s.C, 2.0 * s.G * s.C * s.K * s.R * s.S, 0, ONCE)
+        a.w = rotated.address
     cdef Py_ssize_t* taps
     cdef Py_ssize_t* taps_w
     for h0 in range(min(s.step_h, s.H)):
@@ -222,12 +252,12 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, /):
             taps = <Py_ssize_t*> memory.address
             taps_w = taps + 2 * s.R
             a.tap_h, a.weight_h, a.tap_w, a.weight_w = taps, taps + s.R, taps_w, taps_w + s.S
-            a.taps_h = taps_along(s.R, h0 + s.top, s.step_h, s.gap_h, s.S, taps, taps + s.R)
-            a.taps_w = taps_along(s.S, w0 + s.left, s.step_w, s.gap_w, 1, taps_w, taps_w + s.S)
+            a.taps_h = taps_along(s.R, h0 + s.top, s.step_h, s.gap_h, s.S * each, taps, taps + s.R)
+            a.taps_w = taps_along(s.S, w0 + s.left, s.step_w, s.gap_w, each, taps_w, taps_w + s.S)
             a.P = (s.H - h0 + s.step_h - 1) // s.step_h
             a.Q = (s.W - w0 + s.step_w - 1) // s.step_w
             a.y = out + (h0 * s.W + w0) * L * itemsize
-            run_conv(table, &a, memory)
+            run_conv(table, &a, memory, short)
 
 
 def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):

@@ -12,11 +12,12 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "focal": FOCAL, "hinge": HINGE,
           "binary_cross_entropy": BINARY_CROSS_ENTROPY, "squared_error": SQUARED_ERROR, "huber": HUBER}
 
 
-def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None, /):
+def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, double q=0.0, c=None,
+                bint once=False, /):
     """y = op(a, b, c) for `count` numbers, in any layout; y may be one of them.
 
     `op` is a name in `OPS`, made of src/kernels/functions.h, which says what a, b, c, p and q are to it; an
-    operand that it does not have is None.
+    operand that it does not have is None.  `once` says that nothing else writes y.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -26,7 +27,8 @@ def elementwise(op, a, b, y, int itemsize, Py_ssize_t count, double p=0.0, doubl
     m.b = NULL if b is None else held.pointer(b, (count,), itemsize)
     m.c = NULL if c is None else held.pointer(c, (count,), itemsize)
     m.y = held.pointer(y, (count,), itemsize, True)
-    run(table.elementwise, &m, sizeof(m), 3, 1, (count + CHUNK - 1) // CHUNK, <double> count)
+    run(table.elementwise, &m, sizeof(m), 3, 1, (count + CHUNK - 1) // CHUNK, <double> count, 0,
+        ONCE if once else 0)
 
 
 def softmax(a, dy, y, int itemsize, Py_ssize_t N, Py_ssize_t K, Py_ssize_t pixels,

@@ -1,22 +1,27 @@
 # Linear layers: convolutions whose pixels are blocks of images.
 
-cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K) except -1:
+cdef int run_linear(Table* table, Conv* a, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, bint short) except -1:
     # a convolution of one "image" whose pixels are the N blocks
+    cdef tuple pairs
     at_least(1, &C, 1)
     at_least(1, &K, 1)
     if N == 0:
         return 0
+    a.N, a.C, a.K = N, C, K
+    a.x_c = a.x_n = a.x_h = a.x_w = table.lanes
+    if short:
+        pairs = as_pairs(HALVES, a, 1, False)
+        C = a.C * a.unit
     a.N = a.G = a.H = a.P = a.step_h = a.step_w = a.taps_h = a.taps_w = 1
     a.W = a.Q = N
-    a.C, a.K = C, K
     a.tap_h = a.tap_w = a.weight_h = a.weight_w = &ZERO
     a.x_n = a.x_g = a.x_h = a.y_n = a.y_g = a.y_h = a.w_g = 0
-    a.x_c = a.y_k = table.lanes
+    a.y_k = table.lanes
     a.x_w, a.y_w = C * table.lanes, K * table.lanes
-    return run_conv(table, a)
+    return run_conv(table, a, None, HALVES if short else NULL)
 
 
-def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, clip=None, /):
+def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, clip=None, bint halves=False, /):
     """y = x w' + bias for N blocks of images, w of shape (K, C); y clipped to `clip`, (low, high)."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -28,10 +33,10 @@ def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K
     a.w_k, a.w_c = C, 1
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
-    run_linear(table, &a, N, C, K)
+    run_linear(table, &a, N, C, K, halves and halves_are_faster(itemsize, C, K))
 
 
-def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, /):
+def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, bint halves=False, /):
     """dx = dy w."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -42,7 +47,7 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
     a.y = held.pointer(dx, (N, C, table.lanes), itemsize, True)
     a.w_k, a.w_c = 1, C
     a.clip = False
-    run_linear(table, &a, N, K, C)
+    run_linear(table, &a, N, K, C, halves and halves_are_faster(itemsize, K, C))
 
 
 def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K, /):

@@ -21,6 +21,7 @@ cdef struct Life:
     int home                   # where it is in a run, as in `Step`
     Py_ssize_t offset
     bint used                  # by a step
+    bint before                # what is in it was made before the blocks
     Lives** owner              # where its `Memory` knows its recorder; NULL if it is given back
 
 cdef struct Lives:
@@ -43,7 +44,7 @@ cdef int born(Lives* lives, char* address, Py_ssize_t size, Lives** owner, int* 
     if not full or more != NULL:
         life = &lives.life[lives.count]
         life.address, life.size, life.owner = <uintptr_t> address, size, owner
-        life.first, life.end, life.holds, life.used = lives.steps, -1, NEW, False
+        life.first, life.end, life.holds, life.used, life.before = lives.steps, -1, NEW, False, False
         life.ready, life.read, life.reduced, life.gathered = 0, -1, False, False
         owner[0], number[0] = lives, lives.count
         lives.count += 1

@@ -9,7 +9,8 @@
 # meanwhile, in a handler of a signal or a finaliser, gets its right answer, a recording too: then the
 # outer one waits.
 #
-# What is marked ONCE (Winograd's transform of the weights) is done once before the blocks.
+# What is marked ONCE and reads constants, or what was made so of them, is done once before the blocks: Winograd's
+# transform of the weights, and their rounding.
 #
 # What is marked REDUCES makes *whole* memory from the parts of the blocks, one for the batch.  Who reads
 # it waits until all blocks have been there: a step of the blocks goes to the next segment, and so do
@@ -152,7 +153,7 @@ cdef class Recorder(Steps):
             step.home[j] = home = self.home_of(address, &step.life[j], &step.offset[j])
             holds = life[step.life[j]].holds if home == ARENA else STREAM if home >= 0 else CONSTANT
             if j < readable:
-                fixed &= home == FIXED
+                fixed &= home == FIXED or home == ARENA and life[step.life[j]].before
                 foreign |= home == FOREIGN or holds == NEW
                 blocks |= holds == STREAM
                 whole |= holds == WHOLE
@@ -177,6 +178,9 @@ cdef class Recorder(Steps):
             step.time = EACH_BATCH
         elif call.marks & ONCE and fixed:
             step.time = BEFORE
+            for j in range(first_output, call.pointers):
+                if step.home[j] == ARENA:
+                    life[step.life[j]].before = True
         self.check_numbers(&step, call, step.streaming or streams)
         self.find_segment(&step, readable)
         self.append(&step, call)

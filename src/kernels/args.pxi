@@ -36,6 +36,7 @@ cdef struct Conv:
     Py_ssize_t y_n, y_g, y_k, y_h, y_w
     Py_ssize_t w_g, w_k, w_c
     Py_ssize_t rows, channels  # of a task
+    Py_ssize_t unit            # pairs of channels that count as one of C, where they are of bfloat16
     int clip                   # results to low ... high
     double low, high
 

@@ -31,6 +31,7 @@ cdef extern from "vec.h" nogil:
     vec vec_sqrt(vec)
     vec vec_times(vec, vec)
     vec vec_add_product(vec, vec, vec)
+    vec vec_add_dot(vec, vec, vec)
     real vec_sum(vec)
     real vec_sum_first(vec, Py_ssize_t)
     vec vec_load_part(const real*, int)
@@ -60,8 +61,10 @@ cdef extern from "noise.h" nogil:
     mask hash_keeps(hashes, unsigned int, unsigned int, unsigned int)
 
 include "args.pxi"
+include "tile_args.pxi"
 include "tile.pxi"
 include "conv2d.pxi"
+include "conv_back.pxi"
 include "winograd_mend.pxi"
 include "winograd.pxi"
 include "winograd_back.pxi"

@@ -108,8 +108,35 @@ static inline mask bits_minus(mask a, mask b) { return (mask)((plain_mask)a - (p
 static inline mask vec_nan(vec x) { return (mask)(x != x); }
 static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
 static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
+#ifdef CNN_EXT_HALVES
+#include <immintrin.h>
+/* a number in every lane, which may be two of bfloat16 */
+static inline vec vec_all(real a) { return (vec)_mm512_set1_ps(a); }
+/* sum + the products of both halves: a rounding for each, the upper ones first */
+static inline vec vec_add_dot(vec sum, vec a, vec b)
+{
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+/* the upper halves, `even` in the lower ones: two numbers of bfloat16 in one of float32, exact if they are such */
+static inline vec vec_pair(vec even, vec odd)
+{
+    return (vec)(((plain_mask)even >> 16) | ((plain_mask)odd & 0xffff0000u));
+}
+static inline real one_pair(real even, real odd)
+{
+    uint32_t e, o;
+    memcpy(&e, &even, sizeof e);
+    memcpy(&o, &odd, sizeof o);
+    e = e >> 16 | (o & 0xffff0000u);
+    memcpy(&even, &e, sizeof e);
+    return even;
+}
+#else
 /* a in every lane; a - 0 is a, also for -0, so the compiler leaves only the broadcast */
 static inline vec vec_all(real a) { return a - VEC_ZERO; }
+/* sum + a b, in one rounding where the CPU can */
+static inline vec vec_add_dot(vec sum, vec a, vec b) { return sum + a * b; }
+#endif
 
 /* a b, rounded: of a sum of two products the compiler may put either one into a multiply-add, and each gives other
  * digits; this one it leaves alone. */

@@ -1,0 +1,176 @@
+"""Products of bfloat16: the kernels against sums in float32, and what networks make of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from byte_networks import NETS, network
+from half_kernels import (
+    LANES,
+    USABLE,
+    Convolution,
+    check_convolution,
+    check_linear,
+    convolutions,
+    kernels,
+    real,
+    table_of,
+)  # fmt: skip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from test_bfloat16 import net_of, trained
+
+import cnn_ext
+from cnn_ext import Trainer, _core, _dispatch, datasets
+
+pytestmark = pytest.mark.skipif(not USABLE, reason="no kernels of bfloat16 here")
+SIZES = Convolution(2, 6, 9, 7, 8, 3, 3, (1, 1), (1, 1), (1, 1))
+
+
+@pytest.fixture(params=USABLE, scope="module")
+def halves(request: pytest.FixtureRequest) -> Iterator[str]:
+    with kernels(table_of(request.param)):
+        yield request.param
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=convolutions(37), seed=st.integers(0, 2**31))
+def test_convolutions(halves: str, case: Convolution, seed: int) -> None:
+    check_convolution(case, seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(N=st.integers(1, 5), C=st.integers(1, 70), K=st.integers(1, 70), seed=st.integers(0, 2**31))
+def test_linear_layers(halves: str, N: int, C: int, K: int, seed: int) -> None:
+    check_linear(N, C, K, seed)
+
+
+def test_a_pair_adds_up_in_float32(halves: str) -> None:
+    # what the rounding to bfloat16 would lose: 1 + 2**-20 of two products
+    x = np.ones((1, 2, LANES), np.float32)
+    w = np.tile(np.array([1, 2.0**-20], np.float32), (3, 1))
+    y = np.empty((1, 3, LANES), np.float32)
+    _core.linear(x, w, None, y, 4, 1, 2, 3, None, True)
+    assert (y == 1 + 2.0**-20).all()
+
+
+def test_other_bits_than_sums_in_float32(halves: str) -> None:
+    found, truth = (SIZES.passes(real(0), way) for way in (True, False))
+    assert any((found[name] != truth[name]).any() for name in found)
+
+
+def test_what_no_pairs_serve_is_float32(halves: str) -> None:
+    for C, K in ((1, 40), (40, 2)):
+        one = Convolution(1, C, K, 5, 5, 3, 3, (1, 1), (1, 1), (1, 1))
+        found, truth = (one.passes(real(0), way)["y"] for way in (True, False))
+        assert_array_equal(found, truth)
+    x = np.random.default_rng(0).normal(size=(2, 4, _core.lanes(8)))  # of float64
+    w, y = x[0, :, :4].copy(), [np.empty_like(x) for _ in range(2)]
+    for i, way in enumerate((False, True)):
+        _core.linear(x, w, None, y[i], 8, 2, 4, 4, None, way)
+    assert_array_equal(*y)
+
+
+def test_lanes_without_an_image_touch_no_other(halves: str) -> None:
+    make = real(3)
+    N, C, K, (P, Q) = SIZES.N, SIZES.C, SIZES.K, SIZES.output
+    x, w = make((N, C, SIZES.H, SIZES.W, LANES)), make((K, C, 3, 3))
+    y = [np.empty((N, K, P, Q, LANES), np.float32) for _ in range(2)]
+    _core.conv2d(x, w, None, y[0], 4, SIZES.shape, None, None, None, True)
+    x[..., 5:] = np.nan
+    _core.conv2d(x, w, None, y[1], 4, SIZES.shape, None, None, None, True)
+    assert_array_equal(y[1][..., :5], y[0][..., :5])
+    assert np.isnan(y[1][..., 5:]).all()
+
+
+def weights_after(threads: int) -> list[np.ndarray]:
+    net = net_of()
+    trained(net, "bfloat16", num_threads=threads)
+    return [p.data for p in net.parameters()]
+
+
+def test_training_is_the_same_on_any_threads_and_kernel_by_kernel(
+    halves: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = weights_after(1)
+    for threads in (2, 3, 7):
+        for a, b in zip(weights_after(threads), truth, strict=True):
+            assert_array_equal(a, b)
+    cnn_ext.set_recording(False)
+    try:
+        for a, b in zip(weights_after(2), truth, strict=True):
+            assert_array_equal(a, b)
+    finally:
+        cnn_ext.set_recording(True)
+    with kernels(None):
+        other = weights_after(1)
+    assert any((a != b).any() for a, b in zip(other, truth, strict=True))
+    for a, b in zip(other, truth, strict=True):
+        assert np.abs(a - b).max() < 0.01
+
+
+def test_it_learns(halves: str) -> None:
+    digits, net = datasets.digits(), net_of()
+    optimizer = cnn_ext.Adam(net.parameters(), lr=2e-3)
+    trainer = Trainer(net, optimizer=optimizer, precision="bfloat16")
+    trainer.fit(digits.x_train, digits.y_train, epochs=4, batch_size=32, progress=False)
+    assert trainer.evaluate(digits.x_test, digits.y_test)["accuracy"] > 0.93
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_plans(halves: str, name: str) -> None:
+    net, x = network(name)
+    plan = net.compile(precision="bfloat16")
+    found = plan(x)
+    assert_array_equal(plan(x[3]), found[3])  # whatever else is in the batch
+    assert_array_equal(plan(x[3:6]), found[3:6])
+    with kernels(None):
+        truth = net.compile(precision="bfloat16")(x)
+    # a sum in another order may round to the other of two neighbours
+    assert np.abs(found - truth).max() <= 0.02 * np.abs(truth).max()
+    small = net.compile(precision="bfloat16", max_batch=1)  # one by one, in float32
+    assert_array_equal(small(x), truth)
+
+
+def test_nan_and_infinity_come_through(halves: str) -> None:
+    net, x = network("plain")
+    plan = net.compile(precision="bfloat16")
+    x[0, 0, 4, 4], x[1, 0, 4, 4] = np.nan, np.inf
+    assert np.isnan(plan(x)[0]).any() and not np.isfinite(plan(x)[1]).all()
+    assert np.isfinite(plan(x)[2]).all()
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_the_environment_chooses(name: str) -> None:
+    program = "from cnn_ext import _dispatch; print(_dispatch.ISA, _dispatch.halves_isa())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "CNN_EXT_CPU": name},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [_dispatch.ISA, name]
+
+
+@pytest.mark.parametrize(("brand", "chosen"), [("AMD EPYC", True), ("Intel Xeon", False)])
+def test_where_it_is_no_faster_it_is_not_chosen(
+    brand: str, chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = _dispatch._cpu.features() - {"amx_tile", "amx_bf16", "amx_int8"}
+    cpu = SimpleNamespace(features=lambda: features, brand=lambda: brand)
+    monkeypatch.setattr(_dispatch, "_cpu", cpu)
+    monkeypatch.delenv("CNN_EXT_CPU", raising=False)
+    used: list[object] = []
+    monkeypatch.setattr(_dispatch._core, "use_halves", used.append)
+    found = _dispatch.halves_isa.__wrapped__()
+    assert (found == "avx512_bf16" and len(used) == 1) if chosen else (found is None and not used)
+
+
+def test_a_table_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="PyCapsule_GetPointer called with incorrect name"):
+        _core.use_halves(_dispatch._table(_dispatch.ISA, "f32"))
