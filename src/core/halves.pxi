@@ -39,7 +39,7 @@ cdef tuple as_pairs(const HalfTable* halves, Conv* a, Py_ssize_t taps, bint rota
         a.K, a.C, taps, p.unit, halves.rows, rotate, a.w_k, a.w_c)
     if a.N:
         run(halves.pairs, &p, sizeof(p), 1, 1, p.N * units, <double> p.N * p.C * p.pixels * L)
-        run(halves.weight_pairs, &w, sizeof(w), 1, 1, groups, 2.0 * a.K * a.C * taps, 0, ONCE)
+        run(halves.weight_pairs, &w, sizeof(w), 1, 1, (a.K + TOGETHER - 1) // TOGETHER, 2.0 * a.K * a.C * taps, 0, ONCE)
     a.x, a.w, a.C, a.unit = p.y, w.u, units, p.unit
     a.x_w *= p.unit
     a.x_h *= p.unit

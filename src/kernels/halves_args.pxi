@@ -19,6 +19,9 @@ cdef struct HalfWeights:
     int rotate
 
 
+cdef enum:
+    TOGETHER = 16              # output channels a task that pairs weights, in whole groups
+
 cdef struct HalfTable:
     Py_ssize_t rows            # output channels, and
     Py_ssize_t most_pairs      # pairs of input channels that one instruction multiplies, at most

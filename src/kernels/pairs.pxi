@@ -23,28 +23,52 @@ cdef void pairs(const void* args, Py_ssize_t task, char* scratch) noexcept nogil
                 y[p * a.unit] = VEC_ZERO
 
 
+cdef inline void row_of_pairs(const real* w, Py_ssize_t pairs, Py_ssize_t run, Py_ssize_t apart, real* to) noexcept nogil:
+    # neighbours of w, `run` pairs side by side, which lie so far apart
+    cdef Py_ssize_t j
+    while pairs > 0:
+        for j in range(min(run, pairs)):
+            to[j] = one_pair(w[2 * j], w[2 * j + 1])
+        w += 2 * run
+        to += apart
+        pairs -= run
+
+
 cdef void weight_pairs(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
-    # a task is a group of output channels
+    # What lies side by side in w, output channels or pixels of the kernel, is read so.
     cdef const HalfWeights* a = <const HalfWeights*> args
-    cdef Py_ssize_t units = (a.C + 2 * a.unit - 1) // (2 * a.unit), row, pair, c, t, first, step = 1, apart
-    cdef real* u = <real*> a.u + task * units * a.taps * a.rows * a.unit
+    cdef Py_ssize_t units = (a.C + 2 * a.unit - 1) // (2 * a.unit), first = task * TOGETHER, c, t, i, k
+    cdef Py_ssize_t count = min(TOGETHER, a.K - first), each = a.rows * a.unit, group = units * a.taps * each
+    cdef Py_ssize_t base[TOGETHER]
+    cdef real* u = <real*> a.u + first // a.rows * group
     cdef real* to
+    cdef const real* whole = <const real*> a.w + first * a.w_k
     cdef const real* w
-    first = 0
-    if a.rotate:
-        first, step = a.taps - 1, -1
-    apart = a.rows * a.unit
-    for row in range(a.rows):
-        for pair in range(units * a.unit):
-            to = u + (pair // a.unit * a.taps * a.rows + row) * a.unit + pair % a.unit
-            c = 2 * pair
-            w = <const real*> a.w + (task * a.rows + row) * a.w_k + c * a.w_c + first
-            if task * a.rows + row >= a.K or c >= a.C:
-                for t in range(a.taps):
-                    to[t * apart] = 0
-            elif c + 1 < a.C:
-                for t in range(a.taps):
-                    to[t * apart] = one_pair(w[t * step], w[t * step + a.w_c])
+    for k in range(TOGETHER):
+        base[k] = k // a.rows * group + k % a.rows * a.unit
+    if count % a.rows or a.C % (2 * a.unit):
+        memset(u, 0, (count + a.rows - 1) // a.rows * group * sizeof(real))
+    for t in range(a.taps):
+        w = whole + (a.taps - 1 - t if a.rotate else t)
+        if a.w_c == 1:
+            for k in range(count):
+                row_of_pairs(w + k * a.w_k, a.C // 2, a.C if each == 1 else a.unit, each, u + base[k])
+                if a.C % 2:
+                    c = a.C // 2
+                    u[base[k] + c // a.unit * each + c % a.unit] = one_pair(w[k * a.w_k + a.C - 1], 0)
+            continue
+        to = u + t * each
+        i = 0
+        for c in range(0, a.C, 2):
+            if c + 1 < a.C:
+                for k in range(count):
+                    to[base[k]] = one_pair(w[k * a.w_k], w[k * a.w_k + a.w_c])
             else:
-                for t in range(a.taps):
-                    to[t * apart] = one_pair(w[t * step], 0)
+                for k in range(count):
+                    to[base[k]] = one_pair(w[k * a.w_k], 0)
+            w += 2 * a.w_c
+            i += 1
+            to += 1
+            if i == a.unit:
+                i = 0
+                to += a.taps * each - a.unit
