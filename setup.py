@@ -97,6 +97,7 @@ MACROS_OF = {
     "i8": ([], "bytes.pxi"),
     "bf16": ([("CNN_EXT_HALVES", "1")], "halves.pxi"),
 }
+WITH_TILES = {"i8": "byte_tiles.pxi", "bf16": "half_tiles.pxi"}
 
 
 def kernel_extensions():
@@ -109,7 +110,7 @@ def kernel_extensions():
         for name in isa.kinds:
             macros, table = MACROS_OF[name]
             if TILES in isa.needs:
-                table = "byte_tiles.pxi"
+                table = WITH_TILES[name]
             exact = EXACT if name == "i8" else []
             wide = name == "bf16" or (
                 name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))

@@ -140,16 +140,37 @@ def _sums_are_right() -> bool:
 def halves_isa() -> str | None:
     """Load the kernels for products of bfloat16, when the first graph in it is made.
 
-    Of the instruction set that CNN_EXT_CPU names, or the best that goes with the kernels for
-    float32 and is faster than they are, whose name it returns; None if there is none.
+    Those of the instruction set that CNN_EXT_CPU names, or the best that go with the kernels for
+    float32 and are faster than they are, on the terms of `bytes_isa`; its name, or None if there
+    are none.
     """
-    usable = [isa for isa in _usable("bf16") if isa.beside == ISA]
-    wanted = [isa for isa in usable if isa.name == os.environ.get("CNN_EXT_CPU")]
-    faster = [isa for isa in usable if _cpu.brand().startswith(isa.faster_on)]
-    for isa in (*wanted, *faster):
+    named = os.environ.get("CNN_EXT_CPU")
+    usable = [
+        isa
+        for isa in _usable("bf16")
+        if isa.beside == ISA and (isa.name == named or _cpu.brand().startswith(isa.faster_on))
+    ]
+    usable.sort(key=lambda isa: isa.name != named)
+    for isa in filter(_granted, usable):
         _core.use_halves(_table(isa.name, "bf16"))
-        return isa.name
+        if TILES not in isa.needs or _products_are_right():
+            return isa.name
+        _core.use_halves(None)
+        text = f"{isa.name}: wrong products of bfloat16 on this CPU"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     return None
+
+
+def _products_are_right() -> bool:
+    # of the kernels of bfloat16 in use, for whole numbers, of which sums are exact
+    C, K, lanes = 70, 40, _core.lanes(4)
+    x, w = (
+        (np.arange(rows * C) * 37 % 61 - 30).astype(np.float32).reshape(shape)
+        for rows, shape in ((lanes, (C, lanes)), (K, (K, C)))
+    )
+    y = np.empty((K, lanes), np.float32)
+    _core.linear(x, w, None, y, 4, 1, C, K, None, True)
+    return np.array_equal(y, w @ x)
 
 
 MAX_THREADS = 1024

@@ -44,9 +44,9 @@ ISAS = (
     Isa(
         "amx",
         _X86,
-        (*_VNNI, "-mamx-tile", "-mamx-int8"),
-        _NEEDS_VNNI | {TILES, "amx_int8"},
-        ("i8",),
+        (*_VNNI, "-mamx-tile", "-mamx-int8", "-mamx-bf16"),
+        _NEEDS_VNNI | {TILES, "amx_int8", "amx_bf16"},
+        ("i8", "bf16"),
         "avx512",
     ),
     Isa("avx512_vnni", _X86, _VNNI, _NEEDS_VNNI, ("i8",), "avx512"),

@@ -12,6 +12,7 @@ import mmap
 import sys
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ PROTECT = getattr(ctypes.CDLL(None), "mprotect", None) if sys.platform != "win32
 
 def table_of(path: str) -> Any:
     """The kernels of a compiled module."""
-    spec = spec_from_loader("_kernels_amx_i8", ExtensionFileLoader("_kernels_amx_i8", path))
+    name = Path(path).stem
+    spec = spec_from_loader(name, ExtensionFileLoader(name, path))
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)

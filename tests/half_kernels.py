@@ -15,8 +15,12 @@ from cnn_ext import _core, _dispatch
 from cnn_ext._bfloat16 import rounded
 
 LANES = _core.lanes(4)
-#: names of those that this machine can run, as far as no permission is needed
-USABLE = [isa.name for isa in _dispatch._usable("bf16") if isa.beside == _dispatch.ISA]
+#: names of those that this machine can run; it is asked for tiles
+USABLE = [
+    isa.name
+    for isa in _dispatch._usable("bf16")
+    if isa.beside == _dispatch.ISA and _dispatch._granted(isa)
+]
 
 
 def table_of(name: str) -> Any:

@@ -13,20 +13,24 @@ from cnn_ext._isa import ISAS
 
 ROOT = Path(__file__).parents[1]
 AMX = next(isa for isa in ISAS if isa.name == "amx")
-HARD = {"amx_tile", "amx_int8"}
+HARD = {"amx_tile", "amx_int8", "amx_bf16"}
 MAY_BUILD = sys.platform == "linux" and AMX.needs - HARD <= _dispatch._cpu.features()
 
 
-def build(folder: Path, *flags: str) -> Path:
-    """The compiled module."""
-    source, module = folder / "_kernels_amx_i8.pyx", folder / "_kernels_amx_i8.so"
-    source.write_text('include "byte_tiles.pxi"\n')
+SOURCES = {"i8": ("byte_tiles.pxi", []), "bf16": ("half_tiles.pxi", ["-DCNN_EXT_HALVES"])}
+
+
+def build(folder: Path, *flags: str, kind: str = "i8") -> Path:
+    """The compiled module for numbers of a kind."""
+    source, module = (folder / f"_kernels_amx_{kind}.{end}" for end in ("pyx", "so"))
+    table, macros = SOURCES[kind]
+    source.write_text(f'include "{table}"\n')
     kernels = f"-I{ROOT / 'src' / 'kernels'}"
     plain = "boundscheck=False,wraparound=False,cdivision=True"  # as setup.py has it
     run(sys.executable, "-m", "cython", "-3", "-X", plain, kernels, source)
     vectors = [flag for flag in AMX.flags if not flag.startswith("-mamx")]
     run(os.environ.get("CC", "cc"), "-O2", "-w", "-shared", "-fPIC", "-ffp-contract=off", *vectors,
-        "-DCNN_EXT_SOFT_TILES", *flags, kernels, f"-I{sysconfig.get_path('include')}",
+        "-DCNN_EXT_SOFT_TILES", *macros, *flags, kernels, f"-I{sysconfig.get_path('include')}",
         source.with_suffix(".c"), "-o", module, "-lm")  # fmt: skip
     return module
 

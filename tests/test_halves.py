@@ -29,6 +29,7 @@ from test_bfloat16 import net_of, trained
 
 import cnn_ext
 from cnn_ext import Trainer, _core, _dispatch, datasets
+from cnn_ext._isa import ISAS
 
 pytestmark = pytest.mark.skipif(not USABLE, reason="no kernels of bfloat16 here")
 SIZES = Convolution(2, 6, 9, 7, 8, 3, 3, (1, 1), (1, 1), (1, 1))
@@ -157,18 +158,45 @@ def test_the_environment_chooses(name: str) -> None:
     assert done.stdout.split() == [_dispatch.ISA, name]
 
 
-@pytest.mark.parametrize(("brand", "chosen"), [("AMD EPYC", True), ("Intel Xeon", False)])
-def test_where_it_is_no_faster_it_is_not_chosen(
-    brand: str, chosen: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("brand", "granted", "chosen"),
+    [
+        ("Intel Xeon", True, "amx"),
+        ("Intel Xeon", False, None),  # vectors are no faster than float32 there
+        ("AMD EPYC", False, "avx512_bf16"),
+    ],
+)
+def test_the_fastest_is_chosen(
+    brand: str, granted: bool, chosen: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    features = _dispatch._cpu.features() - {"amx_tile", "amx_bf16", "amx_int8"}
-    cpu = SimpleNamespace(features=lambda: features, brand=lambda: brand)
+    used = on_a_machine(monkeypatch, brand, granted, True)
+    assert _dispatch.halves_isa.__wrapped__() == chosen
+    assert used == ([] if chosen is None else [chosen])
+
+
+def test_tiles_that_give_wrong_products_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = on_a_machine(monkeypatch, "Intel Xeon", True, False)
+    with pytest.warns(RuntimeWarning, match="amx: wrong products of bfloat16 on this CPU"):
+        assert _dispatch.halves_isa.__wrapped__() is None
+    assert used == ["amx", None]
+
+
+def on_a_machine(
+    monkeypatch: pytest.MonkeyPatch, brand: str, granted: bool, right: bool
+) -> list[str | None]:
+    # one with all that there is; returns the list of what will be used
+    features = frozenset().union(*(isa.needs for isa in ISAS))
+    cpu = SimpleNamespace(
+        features=lambda: features, brand=lambda: brand, tiles_granted=lambda: granted
+    )
+    used: list[str | None] = []
     monkeypatch.setattr(_dispatch, "_cpu", cpu)
+    monkeypatch.setattr(_dispatch, "_core", SimpleNamespace(use_halves=used.append))
+    monkeypatch.setattr(_dispatch, "_table", lambda name, kind: name)
+    monkeypatch.setattr(_dispatch, "_products_are_right", lambda: right)
+    monkeypatch.setattr(_dispatch, "ISA", "avx512")
     monkeypatch.delenv("CNN_EXT_CPU", raising=False)
-    used: list[object] = []
-    monkeypatch.setattr(_dispatch._core, "use_halves", used.append)
-    found = _dispatch.halves_isa.__wrapped__()
-    assert (found == "avx512_bf16" and len(used) == 1) if chosen else (found is None and not used)
+    return used
 
 
 def test_a_table_of_something_else_is_refused() -> None:

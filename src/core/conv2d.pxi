@@ -18,11 +18,13 @@ cdef int run_conv(Table* table, Conv* a, tables=None, const HalfTable* halves=NU
     # Cut one pass into tasks: rows so that the input of a task stays in cache and threads get
     # several tasks each; if there are too few rows, output channels as well.
     cdef int threads = 1 if recording() else get_num_threads()
-    cdef Py_ssize_t blocks, unit = 1 if halves == NULL else a.unit
+    cdef Py_ssize_t blocks
     cdef Py_ssize_t cut = CHANNEL_CUT if halves == NULL else max(CHANNEL_CUT, 2 * halves.rows)
     if a.N == 0:
         return 0
-    row_bytes = max(1, a.C * unit * a.step_h * a.W * table.lanes * table.itemsize)
+    if halves == NULL:
+        a.unit = 1
+    row_bytes = max(1, a.C * a.unit * a.step_h * a.W * table.lanes * table.itemsize)
     a.rows = max(1, CACHE_SHARE // row_bytes)
     blocks = max((a.P + a.rows - 1) // a.rows, min(a.P, (4 * threads + a.N - 1) // a.N))
     a.rows = (a.P + blocks - 1) // blocks
@@ -38,7 +40,7 @@ cdef int run_conv(Table* table, Conv* a, tables=None, const HalfTable* halves=NU
     elif halves != NULL:
         loop, scratch = halves.conv, halves.conv_scratch(a)
     return run(loop, a, sizeof(Conv), 3, 1, blocks * ((a.K + a.channels - 1) // a.channels),
-               2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * unit * (a.taps_h * a.taps_w + 1) * table.lanes,
+               2.0 * a.N * a.G * a.K * a.P * a.Q * a.C * a.unit * (a.taps_h * a.taps_w + 1) * table.lanes,
                scratch, 0, tables)
 
 

@@ -91,6 +91,7 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     t.scalar_outer_step = a.w_c
     t.scalar_row_step = a.w_k
     t.out_row_step = a.y_k
+    t.unit = a.unit
     t.clip = a.clip
     t.low = <real> a.low
     t.high = <real> a.high

@@ -1,41 +1,13 @@
-# Products of bfloat16: all kernels of one instruction set, gathered into a table of functions.
+# Products of bfloat16 by vectors.
 #
 # What they are given is float32 in lanes whose lower halves are zero.  Two neighbouring channels become one array of
 # pairs, exactly, a pair in the place of a number; so do weights, and a convolution over pairs is `conv` as it is, but
 # that a product is two of them, which add up in float32.
 
-from cpython.pycapsule cimport PyCapsule_New
-from libc.string cimport memset
-
-cdef extern from "vec.h" nogil:
-    ctypedef double real
-    ctypedef double vec
-    vec VEC_ZERO
-    real REAL_HUGE
-    enum: LANES
-    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
-    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
-    int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows)
-    vec vec_all(real)
-    vec vec_clip(vec, real, real)
-    vec vec_add_dot(vec, vec, vec)
-    vec vec_pair(vec even, vec odd)
-    real one_pair(real even, real odd)
-
-include "args.pxi"
-include "halves_args.pxi"
-include "tile_args.pxi"
+include "half_vectors.pxi"
 include "tile.pxi"
-include "conv2d.pxi"
-include "pairs.pxi"
+include "half_table.pxi"
 
-cdef HalfTable TABLE
 TABLE.rows = 1
 TABLE.most_pairs = 1
 TABLE.rate = 2
-TABLE.pairs = pairs
-TABLE.weight_pairs = weight_pairs
-TABLE.conv = conv
-TABLE.conv_scratch = conv_scratch
-
-table = PyCapsule_New(&TABLE, "cnn_ext.halves", NULL)

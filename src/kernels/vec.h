@@ -112,11 +112,13 @@ static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 #include <immintrin.h>
 /* a number in every lane, which may be two of bfloat16 */
 static inline vec vec_all(real a) { return (vec)_mm512_set1_ps(a); }
+#ifdef __AVX512BF16__
 /* sum + the products of both halves: a rounding for each, the upper ones first */
 static inline vec vec_add_dot(vec sum, vec a, vec b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
+#endif
 /* the upper halves, `even` in the lower ones: two numbers of bfloat16 in one of float32, exact if they are such */
 static inline vec vec_pair(vec even, vec odd)
 {

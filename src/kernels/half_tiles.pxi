@@ -1,0 +1,105 @@
+# Products of bfloat16 with the tiles of AMX.
+#
+# What is multiplied is what halves.pxi says, in units of up to 16 pairs.  A tile of weights has a row for each of 16
+# output channels, a unit of pairs side by side; a tile of x has a row for each of these pairs, of all images of one
+# pixel.  Two by two they make four tiles of sums.
+
+include "half_vectors.pxi"
+
+cdef extern from "tiles.h" nogil:
+    ctypedef struct tile_shapes:
+        pass
+    tile_shapes tile_shapes_none()
+    void tile_shape(tile_shapes*, int, int, int)
+    void tiles_begin(const tile_shapes*)
+    void tiles_end()
+    void tile_zero(int)
+    void tile_load(int, const void*, Py_ssize_t)
+    void tile_store(int, void*, Py_ssize_t)
+    void tile_dot_halves(int, int, int)
+
+cdef enum:
+    MOST_ROWS = 16             # output channels, or pairs, of a tile
+    LINE = 64                  # bytes of a row of a tile: all images
+
+
+cdef inline void take_sums(const Tile* a, const vec* sums, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
+    # what the rows of a tile become in y
+    cdef real* out = a.out + a.out_col[col]
+    cdef vec value
+    cdef Py_ssize_t k
+    for k in range(row, min(row + MOST_ROWS, last)):
+        value = sums[k - row] + vec_all(0 if a.row_bias == NULL else a.row_bias[k])
+        if a.clip:
+            value = vec_clip(value, a.low, a.high)
+        (<vec*> (out + k * a.out_row_step))[0] = value
+
+
+cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
+    # the output channels from `row` on of two pixels, as many of both as there are
+    cdef vec sums[4][MOST_ROWS]
+    cdef bint down = row + MOST_ROWS < last, across = col + 1 < a.cols
+    cdef const real* weights = a.scalar + row * a.scalar_row_step
+    cdef const real* lower = weights + MOST_ROWS * a.scalar_row_step
+    cdef const real* x = a.vector + a.vector_col[col]
+    cdef const real* right = a.vector + a.vector_col[col + 1 if across else col]
+    cdef Py_ssize_t outer, inner, of_w, of_x, width = 4 * a.unit
+    tile_zero(0)
+    tile_zero(1)
+    tile_zero(2)
+    tile_zero(3)
+    for outer in range(a.outer):
+        for inner in range(a.inner):
+            of_w = outer * a.scalar_outer_step + a.scalar_inner[inner]
+            of_x = outer * a.vector_outer_step + a.vector_inner[inner]
+            tile_load(4, weights + of_w, width)
+            tile_load(6, x + of_x, LINE)
+            tile_dot_halves(0, 4, 6)
+            if across:
+                tile_load(7, right + of_x, LINE)
+                tile_dot_halves(1, 4, 7)
+            if down:
+                tile_load(5, lower + of_w, width)
+                tile_dot_halves(2, 5, 6)
+                if across:
+                    tile_dot_halves(3, 5, 7)
+    tile_store(0, sums[0], LINE)
+    tile_store(1, sums[1], LINE)
+    tile_store(2, sums[2], LINE)
+    tile_store(3, sums[3], LINE)
+    take_sums(a, sums[0], row, last, col)
+    if across:
+        take_sums(a, sums[1], row, last, col + 1)
+    if down:
+        take_sums(a, sums[2], row + MOST_ROWS, last, col)
+        if across:
+            take_sums(a, sums[3], row + MOST_ROWS, last, col + 1)
+
+
+cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
+    # rows first..last-1 of all columns; `first` begins a group of rows
+    cdef tile_shapes shapes
+    cdef Py_ssize_t row = first, col
+    cdef int i
+    if a.inner == 0:
+        no_terms(a, first, last)
+        return
+    shapes = tile_shapes_none()
+    for i in range(4):
+        tile_shape(&shapes, i, MOST_ROWS, LINE)
+    for i in range(2):
+        tile_shape(&shapes, 4 + i, MOST_ROWS, 4 * <int> a.unit)
+        tile_shape(&shapes, 6 + i, <int> a.unit, LINE)
+    tiles_begin(&shapes)
+    while row < last:
+        for col in range(0, a.cols, 2):
+            four_tiles(a, row, last, col)
+        row += 2 * MOST_ROWS
+    tiles_end()
+
+
+include "half_table.pxi"
+
+TABLE.rows = MOST_ROWS
+TABLE.most_pairs = MOST_ROWS
+TABLE.rate = 16

@@ -1,0 +1,23 @@
+# What the kernels of bfloat16 have in common with those of float32.
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.string cimport memset
+
+cdef extern from "vec.h" nogil:
+    ctypedef double real
+    ctypedef double vec
+    vec VEC_ZERO
+    real REAL_HUGE
+    enum: LANES
+    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
+    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
+    int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows)
+    vec vec_all(real)
+    vec vec_clip(vec, real, real)
+    vec vec_add_dot(vec, vec, vec)
+    vec vec_pair(vec even, vec odd)
+    real one_pair(real even, real odd)
+
+include "args.pxi"
+include "halves_args.pxi"
+include "tile_args.pxi"
