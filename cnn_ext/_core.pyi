@@ -128,6 +128,7 @@ def conv2d_weight(
     itemsize: int,
     shape: _Sizes,
     images: int | None = None,
+    halves: bool = False,
     /,
 ) -> None: ...
 def block_sum(x: _Array, y: _Array, itemsize: int, N: int, count: int, /) -> None: ...

@@ -72,11 +72,14 @@ class Convolution:
         N, C, K, (P, Q) = self.N, self.C, self.K, self.output
         x, dy = draw((N, C, self.H, self.W, LANES)), draw((N, K, P, Q, LANES))
         w, bias = draw((K, C, self.R, self.S)), draw((K,))
-        y, dx = np.empty_like(dy), np.empty_like(x)
+        y, dx, dw = np.empty_like(dy), np.empty_like(x), np.empty_like(w)
         clip = (-20.0, 1e9)
         _core.conv2d(x, w, bias, y, 4, self.shape, clip, None, None, halves)
         _core.conv2d_input(dy, w, dx, 4, self.shape, None, halves)
-        return {"y": y, "dx": dx}
+        images = N * LANES - 3
+        dy[-1, ..., -3:] = np.nan  # of no image
+        _core.conv2d_weight(dy, x, dw, 4, self.shape, images, halves)
+        return {"y": y, "dx": dx, "dw": dw}
 
 
 @st.composite

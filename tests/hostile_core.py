@@ -135,6 +135,7 @@ def calls(dtype: np.dtype) -> list[tuple[str, list[Any], list[int]]]:
         ("conv2d_input", [new(), new(), new(), size, conv], [2]),
         ("conv2d_input", [new(), new(), new(), size, conv, None, True], [2]),
         ("conv2d_weight", [new(), new(), new(), size, conv], [2]),
+        ("conv2d_weight", [new(), new(), new(), size, conv, None, True], [2]),
         ("block_sum", [new(), new(), size, 3, 8], [1]),
         ("channel_sum", [new(), new(), size, N, 4, 16], [1]),
         ("batch_norm_statistics", [new(), new(), size, N, 4, 16, 5], [1]),

@@ -170,9 +170,10 @@ class Conv2d(Operator):
         sizes = sizes_of(node, x_lanes.shape[1:])
         K, N, size = sizes.output[0], dy.images, dy.dtype.itemsize
         core = (dy.blocks, *sizes)
+        halves = run.halves(node, True)
         if run.learns(node, "weight"):
             dw = empty(node.weights["weight"].shape, dy.dtype)
-            _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
+            _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N, halves)
             run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
@@ -181,7 +182,7 @@ class Conv2d(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty(x_lanes.shape, dy.dtype)
-        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        w = run.weight(node, "weight")
         _core.conv2d_input(dy.data, w, dx.data, size, core, N, halves)
         return (dx,)
 

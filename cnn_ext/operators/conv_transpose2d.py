@@ -80,9 +80,10 @@ class ConvTranspose2d(Operator):
         (x_lanes,) = x
         K, *sides = dy.shape[1:]
         size, core = dy.dtype.itemsize, (dy.blocks, *_sizes(node, dy.shape[1:]))
+        halves = run.halves(node, True)
         if run.learns(node, "weight"):
             dw = empty(node.weights["weight"].shape, dy.dtype)
-            _core.conv2d_weight(x_lanes.data, dy.data, dw, size, core, dy.images)
+            _core.conv2d_weight(x_lanes.data, dy.data, dw, size, core, dy.images, halves)
             run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)
@@ -91,7 +92,7 @@ class ConvTranspose2d(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty(x_lanes.shape, dy.dtype)
-        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        w = run.weight(node, "weight")
         _core.conv2d(dy.data, w, None, dx.data, size, core, None, dy.images, None, halves)
         return (dx,)
 

@@ -59,12 +59,12 @@ class Linear(Operator):
     ) -> Sequence[Any]:
         (x_lanes,) = x
         K, C = node.weights["weight"].shape
-        N, size = dy.images, dy.dtype.itemsize
+        N, size, halves = dy.images, dy.dtype.itemsize, run.halves(node, True)
         if run.learns(node, "weight"):
             dw, narrow = empty((K, C), dy.dtype), C < WIDEST // size
             if narrow:  # too few features for a vector: a 1 x 1 convolution
                 core = (dy.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
-                _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N)
+                _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N, halves)
             else:
                 rows = contiguous(x_lanes.unpack(), dy.dtype)
                 _core.linear_weight(dy.data, rows, dw, size, N, C, K)
@@ -76,7 +76,7 @@ class Linear(Operator):
         if not wanted[0]:
             return (None,)
         dx = Lanes.empty((N, C), dy.dtype)
-        w, halves = run.weight(node, "weight"), run.halves(node, True)
+        w = run.weight(node, "weight")
         _core.linear_input(dy.data, w, dx.data, size, dy.blocks, C, K, halves)
         return (dx,)
 

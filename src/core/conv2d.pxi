@@ -262,7 +262,7 @@ def conv2d_input(dy, w, dx, int itemsize, shape, images=None, bint halves=False,
             run_conv(table, &a, memory, short)
 
 
-def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
+def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, bint halves=False, /):
     """dw = sum over images and pixels of dy times the input that each tap saw."""
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -283,6 +283,9 @@ def conv2d_weight(dy, x, dw, int itemsize, shape, images=None, /):
     a.G, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = s.G, s.C, s.K, s.H, s.W, s.R, s.S, s.P, s.Q
     a.step_h, a.step_w, a.gap_h, a.gap_w = s.step_h, s.step_w, s.gap_h, s.gap_w
     a.top, a.left = s.top, s.left
+    if halves and half_weight_is_faster(&s, itemsize):
+        run_half_weight(table, &a, whole)
+        return
     cdef kernel loop = table.conv_weight
     cdef Memory parts  # of each block, so that they are added up in one order
     if pairs_are_faster(&s, itemsize):

@@ -47,3 +47,41 @@ cdef tuple as_pairs(const HalfTable* halves, Conv* a, Py_ssize_t taps, bint rota
     a.x_n = units * a.x_c
     a.w_c, a.w_k = taps * halves.rows * p.unit, units * taps * p.unit
     return x, weights
+
+
+cdef bint half_weight_is_faster(const Shape* s, int itemsize) noexcept:
+    # by the products that the lanes and rows without a channel leave
+    cdef Py_ssize_t rows, cols, L
+    cdef double rate
+    if HALVES == NULL or itemsize != 4 or s.G > 1:
+        return False
+    L = TABLES[0].lanes
+    rows, cols = (s.C, s.K) if HALVES.across(s.K, s.C) else (s.K, s.C)
+    rate = HALVES.rate * cols / ((cols + L - 1) // L * L) * rows / ((rows + HALVES.rows - 1) // HALVES.rows * HALVES.rows)
+    return rate > 1 and not winograd_is_faster(s, itemsize, s.P, s.Q, rate)
+
+
+cdef Memory as_image_pairs(const void* x, Py_ssize_t N, Py_ssize_t C, Py_ssize_t pixels, Py_ssize_t live, bint turned):
+    cdef HalfImages p
+    cdef Py_ssize_t L = TABLES[0].lanes, groups = (C + L - 1) // L
+    p.N, p.C, p.pixels, p.live, p.turned, p.rows = N, C, pixels, live, turned, HALVES.rows
+    channels = groups * L if turned else (C + p.rows - 1) // p.rows * p.rows
+    cdef Memory memory = Memory(2 * L * N * <object> pixels * channels)
+    p.x, p.y = x, memory.address
+    run(HALVES.image_pairs, &p, sizeof(p), 1, 1, N * groups, 2.0 * N * C * pixels * L, 0, LIVE)
+    return memory
+
+
+cdef int run_half_weight(Table* table, const ConvWeight* d, void* dw) except -1:
+    cdef HalfWeight a
+    cdef Py_ssize_t taps = d.R * d.S, count = table.weight_part(d.C, d.K, taps)
+    a.across = HALVES.across(d.K, d.C)
+    cdef Memory x = as_image_pairs(d.x, d.N, d.C, d.H * d.W, d.live, not a.across)
+    cdef Memory dy = as_image_pairs(d.dy, d.N, d.K, d.P * d.Q, d.live, a.across)
+    cdef Memory parts = Memory(d.N * <object> count * table.itemsize)
+    a.x, a.dy, a.parts = x.address, dy.address, parts.address
+    a.N, a.C, a.K, a.H, a.W, a.R, a.S, a.P, a.Q = d.N, d.C, d.K, d.H, d.W, d.R, d.S, d.P, d.Q
+    a.step_h, a.step_w, a.gap_h, a.gap_w, a.top, a.left = d.step_h, d.step_w, d.gap_h, d.gap_w, d.top, d.left
+    run(HALVES.weight, &a, sizeof(a), 2, 1, a.N * taps, 2.0 * a.N * a.P * a.Q * count * table.lanes,
+        HALVES.weight_scratch(&a))
+    return run_weight_order(table, parts.address, dw, a.N, a.C, a.K, taps)

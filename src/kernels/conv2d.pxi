@@ -33,6 +33,17 @@ cdef inline Py_ssize_t run_of_pixels(const Py_ssize_t* tap, Py_ssize_t taps, Py_
             return p
 
 
+cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
+    # the least i >= 0 with i*step + offset >= 0
+    return max(0, (step - 1 - offset) // step) if offset < 0 else 0
+
+
+cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_t size,
+                                   Py_ssize_t count) noexcept nogil:
+    # one past the greatest i < count with i*step + offset < size
+    return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
+
+
 cdef inline void conv_patch(const Conv* a, Tile* t, Py_ssize_t p0, Py_ssize_t p1, Py_ssize_t q0,
                             Py_ssize_t q1, Py_ssize_t i0, Py_ssize_t i1, Py_ssize_t j0,
                             Py_ssize_t j1, Py_ssize_t k0, Py_ssize_t k1,
@@ -91,7 +102,7 @@ cdef void conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     t.scalar_outer_step = a.w_c
     t.scalar_row_step = a.w_k
     t.out_row_step = a.y_k
-    t.unit = a.unit
+    t.unit = t.line = a.unit
     t.clip = a.clip
     t.low = <real> a.low
     t.high = <real> a.high

@@ -154,17 +154,6 @@ cdef inline void weight_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssi
             sums[i * cols + j] = acc[i][j]
 
 
-cdef inline Py_ssize_t first_inside(Py_ssize_t offset, Py_ssize_t step) noexcept nogil:
-    # the least i >= 0 with i*step + offset >= 0
-    return max(0, (step - 1 - offset) // step) if offset < 0 else 0
-
-
-cdef inline Py_ssize_t last_inside(Py_ssize_t offset, Py_ssize_t step, Py_ssize_t size,
-                                   Py_ssize_t count) noexcept nogil:
-    # one past the greatest i < count with i*step + offset < size
-    return min(count, (size - 1 - offset) // step + 1) if offset < size else 0
-
-
 cdef void rows_of_tile(const ConvWeight* a, const WeightTaps* taps, Py_ssize_t n, Py_ssize_t g, Py_ssize_t k0,
                       Py_ssize_t p0, Py_ssize_t p1, vec* sums, int shape) noexcept nogil:
     # rows p0..p1-1 of dy, if the taps see them

@@ -1,8 +1,9 @@
 # Products of bfloat16 with the tiles of AMX.
 #
-# What is multiplied is what halves.pxi says, in units of up to 16 pairs.  A tile of weights has a row for each of 16
-# output channels, a unit of pairs side by side; a tile of x has a row for each of these pairs, of all images of one
-# pixel.  Two by two they make four tiles of sums.
+# What is multiplied is what halves.pxi says, in units of up to 16 pairs.  A tile of scalars has a row for each of 16
+# output channels, a unit of pairs side by side; a tile of vectors has a row for each of these pairs, of all images of one
+# pixel.  Two by two they make four tiles of sums.  In the gradient to the weights a unit is the pairs of images of one
+# pixel or, where neighbours are seen side by side, of two, and the lanes are channels.
 
 include "half_vectors.pxi"
 
@@ -19,8 +20,9 @@ cdef extern from "tiles.h" nogil:
     void tile_dot_halves(int, int, int)
 
 cdef enum:
-    MOST_ROWS = 16             # output channels, or pairs, of a tile
-    LINE = 64                  # bytes of a row of a tile: all images
+    ROWS = 16                  # output channels of a tile,
+    MOST_PAIRS = 16            # and pairs
+    LINE = 64                  # bytes of a row of a tile of vectors
 
 
 cdef inline void take_sums(const Tile* a, const vec* sums, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
@@ -28,7 +30,7 @@ cdef inline void take_sums(const Tile* a, const vec* sums, Py_ssize_t row, Py_ss
     cdef real* out = a.out + a.out_col[col]
     cdef vec value
     cdef Py_ssize_t k
-    for k in range(row, min(row + MOST_ROWS, last)):
+    for k in range(row, min(row + ROWS, last)):
         value = sums[k - row] + vec_all(0 if a.row_bias == NULL else a.row_bias[k])
         if a.clip:
             value = vec_clip(value, a.low, a.high)
@@ -37,13 +39,13 @@ cdef inline void take_sums(const Tile* a, const vec* sums, Py_ssize_t row, Py_ss
 
 cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
     # the output channels from `row` on of two pixels, as many of both as there are
-    cdef vec sums[4][MOST_ROWS]
-    cdef bint down = row + MOST_ROWS < last, across = col + 1 < a.cols
+    cdef vec sums[4][ROWS]
+    cdef bint down = row + ROWS < last, across = col + 1 < a.cols
     cdef const real* weights = a.scalar + row * a.scalar_row_step
-    cdef const real* lower = weights + MOST_ROWS * a.scalar_row_step
+    cdef const real* lower = weights + ROWS * a.scalar_row_step
     cdef const real* x = a.vector + a.vector_col[col]
     cdef const real* right = a.vector + a.vector_col[col + 1 if across else col]
-    cdef Py_ssize_t outer, inner, of_w, of_x, width = 4 * a.unit
+    cdef Py_ssize_t outer, inner, of_w, of_x, width = 4 * a.line
     tile_zero(0)
     tile_zero(1)
     tile_zero(2)
@@ -71,9 +73,9 @@ cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_s
     if across:
         take_sums(a, sums[1], row, last, col + 1)
     if down:
-        take_sums(a, sums[2], row + MOST_ROWS, last, col)
+        take_sums(a, sums[2], row + ROWS, last, col)
         if across:
-            take_sums(a, sums[3], row + MOST_ROWS, last, col + 1)
+            take_sums(a, sums[3], row + ROWS, last, col + 1)
 
 
 cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
@@ -86,20 +88,18 @@ cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int
         return
     shapes = tile_shapes_none()
     for i in range(4):
-        tile_shape(&shapes, i, MOST_ROWS, LINE)
+        tile_shape(&shapes, i, ROWS, LINE)
     for i in range(2):
-        tile_shape(&shapes, 4 + i, MOST_ROWS, 4 * <int> a.unit)
+        tile_shape(&shapes, 4 + i, ROWS, 4 * <int> a.unit)
         tile_shape(&shapes, 6 + i, <int> a.unit, LINE)
     tiles_begin(&shapes)
     while row < last:
         for col in range(0, a.cols, 2):
             four_tiles(a, row, last, col)
-        row += 2 * MOST_ROWS
+        row += 2 * ROWS
     tiles_end()
 
 
 include "half_table.pxi"
 
-TABLE.rows = MOST_ROWS
-TABLE.most_pairs = MOST_ROWS
 TABLE.rate = 16

@@ -17,6 +17,13 @@ cdef extern from "vec.h" nogil:
     vec vec_add_dot(vec, vec, vec)
     vec vec_pair(vec even, vec odd)
     real one_pair(real even, real odd)
+    void vec_store_halves(real*, vec)
+    ctypedef int mask
+    mask vec_first(Py_ssize_t)
+    vec vec_select(mask, vec, vec)
+
+cdef extern from "square.h" nogil:
+    void vec_turn(vec*)
 
 include "args.pxi"
 include "halves_args.pxi"

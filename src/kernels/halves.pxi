@@ -6,8 +6,11 @@
 
 include "half_vectors.pxi"
 include "tile.pxi"
+
+cdef enum:
+    ROWS = 1                   # output channels whose weights lie side by side,
+    MOST_PAIRS = 1             # and pairs
+
 include "half_table.pxi"
 
-TABLE.rows = 1
-TABLE.most_pairs = 1
-TABLE.rate = 2
+TABLE.rate = 2                 # as AMD's do it

@@ -19,6 +19,27 @@ cdef struct HalfWeights:
     int rotate
 
 
+cdef struct HalfImages:
+    # one side of the gradient to the weights in pairs of neighbouring images, zeros where there is no image:
+    # y[N, C in whole groups of `rows`, pixels, LANES / 2] or, if they are `turned`,
+    # y[N, groups of LANES channels, pixels, LANES / 2, LANES]
+    const void* x
+    void* y
+    Py_ssize_t live
+    Py_ssize_t N, C, pixels, rows
+    int turned
+
+
+cdef struct HalfWeight:
+    # The gradients to the weights of each block from both sides, of which x is turned or, if `across`, dy; parts as in
+    # `winograd_weight.pxi`.
+    const void* x
+    const void* dy
+    void* parts
+    Py_ssize_t N, C, K, H, W, R, S, P, Q, step_h, step_w, gap_h, gap_w, top, left
+    int across
+
+
 cdef enum:
     TOGETHER = 16              # output channels a task that pairs weights, in whole groups
 
@@ -26,5 +47,6 @@ cdef struct HalfTable:
     Py_ssize_t rows            # output channels, and
     Py_ssize_t most_pairs      # pairs of input channels that one instruction multiplies, at most
     double rate                # products in the time of one of float32
-    kernel pairs, weight_pairs, conv
-    scratch_size conv_scratch
+    kernel pairs, weight_pairs, image_pairs, conv, weight
+    scratch_size conv_scratch, weight_scratch
+    bint (*across)(Py_ssize_t across, Py_ssize_t down) noexcept nogil  # which side is turned

@@ -98,7 +98,7 @@ static inline vec vec_sums(vec *x)
 /* The sums over the lanes of so many vectors, number after number at the start of x, which has room for whole groups of
  * LANES.  Not for each tile anew: inlined, it would be the greater part of them. */
 #ifdef __GNUC__
-__attribute__((noinline))
+__attribute__((noinline, unused))
 #endif
 static void vec_sum_all(vec *x, int count)
 {

@@ -23,7 +23,7 @@ cdef struct Tile:
     const real* row_bias          # none is zero
     const real* col_bias
     real* out
-    Py_ssize_t unit               # numbers of a term, which are pairs of bfloat16; see `half_tiles.pxi`
+    Py_ssize_t unit, line         # with tiles of AMX: numbers of a term, and from row to row of a tile of scalars
     bint clip                     # results to low ... high
     real low, high
 

@@ -124,6 +124,12 @@ static inline vec vec_pair(vec even, vec odd)
 {
     return (vec)(((plain_mask)even >> 16) | ((plain_mask)odd & 0xffff0000u));
 }
+/* 16 numbers of bfloat16 side by side, which are all that is in x */
+static inline void vec_store_halves(real *p, vec x)
+{
+    const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16));
+    _mm256_storeu_si256((__m256i *)p, halves);
+}
 static inline real one_pair(real even, real odd)
 {
     uint32_t e, o;

@@ -109,10 +109,6 @@ cdef inline void filter_square(const vec* g, vec* u, Py_ssize_t step, int n, int
             u[(i * n + j) * step] = line[j]
 
 
-cdef inline Py_ssize_t groups_of(Py_ssize_t channels) noexcept nogil:
-    return (channels + LANES - 1) // LANES
-
-
 cdef inline void filters(const WinogradFilter* a, Py_ssize_t first, int n) noexcept nogil:
     cdef int taps = n - 3, count = <int> min(LANES, a.K - first), i, l
     cdef Py_ssize_t step = groups_of(a.K) * a.C * LANES, c

@@ -25,10 +25,6 @@ cdef struct Sides:
     bint gradients_across      # the columns are channels of dy
 
 
-cdef inline bint fewer_lanes_are_empty(Py_ssize_t across, Py_ssize_t down) noexcept nogil:
-    return groups_of(across) * down < groups_of(down) * across
-
-
 cdef inline Sides sides_of(const WinogradWeight* a) noexcept nogil:
     cdef Sides s
     s.gradients_across = fewer_lanes_are_empty(a.K, a.C)
