@@ -184,8 +184,8 @@ def _add_descent(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="what the products of convolutions and linear layers take; bfloat16 is rounded and "
-        "slower here (default: float32)",
+        help="what the products of convolutions and linear layers take; bfloat16 is slower where "
+        "the CPU has no fast products of it (default: float32)",
     )
 
 

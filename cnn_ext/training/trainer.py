@@ -76,8 +76,8 @@ class Trainer(Descent):
     precision : {"float32", "bfloat16"}
         With "bfloat16" convolutions and linear layers take activations, weights and gradients that
         are rounded to bfloat16; they add up in float32, and weights, updates, costs and statistics
-        stay float32.  Validation and `evaluate` are in float32.  There are no kernels of their own
-        for it yet: it is as exact as bfloat16 is and slower than float32.
+        stay float32.  Validation and `evaluate` are in float32.  Where the CPU has no fast products
+        of bfloat16 it is slower than float32, see docs/precision.md.
 
     Attributes
     ----------

@@ -9,8 +9,8 @@ cdef extern from "vec.h" nogil:
     vec VEC_ZERO
     real REAL_HUGE
     enum: LANES
-    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8, ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14
-    enum: COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8, COLS9, COLS10, COLS11, COLS12, COLS13, COLS14
+    enum: ROWS0, ROWS1, ROWS2, ROWS3, ROWS4
+    enum: COLS0, COLS1, COLS2, COLS3, COLS4
     int best_tile(Py_ssize_t rows, Py_ssize_t cols, int load, int most_rows)
     vec vec_all(real)
     vec vec_clip(vec, real, real)

@@ -11,6 +11,21 @@ cdef enum:
     ROWS = 1                   # output channels whose weights lie side by side,
     MOST_PAIRS = 1             # and pairs
 
+
+cdef void tiles(int shape, const Tile* a, Py_ssize_t first) noexcept nogil:
+    # as in tile_shapes.pxi, but fewer
+    if shape == 0:
+        tile(a, first, ROWS0, COLS0)
+    elif shape == 1:
+        tile(a, first, ROWS1, COLS1)
+    elif shape == 2:
+        tile(a, first, ROWS2, COLS2)
+    elif shape == 3:
+        tile(a, first, ROWS3, COLS3)
+    else:
+        tile(a, first, ROWS4, COLS4)
+
+
 include "half_table.pxi"
 
 TABLE.rate = 2                 # as AMD's do it

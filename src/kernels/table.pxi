@@ -63,6 +63,7 @@ cdef extern from "noise.h" nogil:
 include "args.pxi"
 include "tile_args.pxi"
 include "tile.pxi"
+include "tile_shapes.pxi"
 include "columns.pxi"
 include "conv2d.pxi"
 include "conv_back.pxi"

@@ -51,7 +51,11 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
 /* Register tiles (rows x columns of accumulators): up to 24 of them where there are 32 vector
  * registers, 12 where there are 16, so that operands fit beside them; and smaller ones for what is
  * left at the edges.  GCC unrolls up to 16 of a kind.  Fewer than FEWEST would wait for the last multiply-add to finish. */
-#if defined(__AVX512F__) || defined(__aarch64__)
+#ifdef CNN_EXT_HALVES /* whose modules are to be small */
+enum { ROWS0 = 6, COLS0 = 4, ROWS1 = 8, COLS1 = 3, ROWS2 = 12, COLS2 = 2, ROWS3 = 16, COLS3 = 1, ROWS4 = 3, COLS4 = 8 };
+#define SHAPES 5
+#define EACH_SHAPE(side) {side##0, side##1, side##2, side##3, side##4}
+#elif defined(__AVX512F__) || defined(__aarch64__)
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
        ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
        ROWS6 = 16, COLS6 = 1, ROWS7 = 6, COLS7 = 3, ROWS8 = 6, COLS8 = 2,
@@ -69,16 +73,17 @@ enum { WIDE = 1 }; /* 32 registers */
 #else
 enum { WIDE = 0 };
 #endif
+#ifndef SHAPES
 #define SHAPES 15
+#define EACH_SHAPE(side) {side##0, side##1, side##2, side##3, side##4, side##5, side##6, side##7, side##8, side##9, \
+                          side##10, side##11, side##12, side##13, side##14}
+#endif
 #if defined(__AVX2__) && !defined(__AVX512F__) || defined(__aarch64__)
 #define FEWEST 8
 #else
 #define FEWEST 4
 #endif
-static const int TILE_ROWS[SHAPES] = {ROWS0, ROWS1, ROWS2, ROWS3, ROWS4, ROWS5, ROWS6, ROWS7, ROWS8,
-                                      ROWS9, ROWS10, ROWS11, ROWS12, ROWS13, ROWS14};
-static const int TILE_COLS[SHAPES] = {COLS0, COLS1, COLS2, COLS3, COLS4, COLS5, COLS6, COLS7, COLS8,
-                                      COLS9, COLS10, COLS11, COLS12, COLS13, COLS14};
+static const int TILE_ROWS[SHAPES] = EACH_SHAPE(ROWS), TILE_COLS[SHAPES] = EACH_SHAPE(COLS);
 
 /* The tile of at most most_rows rows that covers rows x cols with the least work: eight for a
  * multiply-add, `load` for an operand.  Unrolled, it has no divisions by variables, which take longer
