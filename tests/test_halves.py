@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from half_kernels import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from rank_cases import the_same, told
 from test_bfloat16 import net_of, trained
 
 import cnn_ext
@@ -116,6 +118,17 @@ def test_training_is_the_same_on_any_threads_and_kernel_by_kernel(
     assert any((a != b).any() for a, b in zip(other, truth, strict=True))
     for a, b in zip(other, truth, strict=True):
         assert np.abs(a - b).max() < 0.01
+
+
+def test_ranks_have_the_weights_of_one_process(halves: str) -> None:
+    digits = datasets.digits()
+    x, y = digits.x_train[:230], digits.y_train[:230]
+
+    def work(group: Any) -> Any:
+        trainer = Trainer(net_of(), precision="bfloat16", group=group)
+        return told(trainer, trainer.fit(x, y, 1, 90, progress=False))
+
+    the_same(work)
 
 
 def test_it_learns(halves: str) -> None:

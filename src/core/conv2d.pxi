@@ -83,10 +83,8 @@ cdef inline Py_ssize_t tiles_of(Py_ssize_t P, Py_ssize_t Q) noexcept:
 cdef HalfTable* halves_for(const Shape* s, int itemsize, Py_ssize_t C, Py_ssize_t K, Py_ssize_t P, Py_ssize_t Q,
                            bint halves) noexcept:
     # the kernels of bfloat16, if they are the fastest for P x Q results of K channels from C
-    if (halves and s.G == 1 and halves_are_faster(itemsize, C, K)
-            and not winograd_is_faster(s, itemsize, P, Q, HALVES.rate)):
-        return HALVES
-    return NULL
+    cdef double rate = halves_rate(itemsize, C, K) if halves and s.G == 1 else 0
+    return HALVES if rate > 1 and not winograd_is_faster(s, itemsize, P, Q, rate) else NULL
 
 
 cdef int run_winograd(Table* table, Winograd* a, bint back=False) except -1:

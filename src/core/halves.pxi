@@ -19,9 +19,16 @@ def has_halves():
     return HALVES != NULL
 
 
-cdef bint halves_are_faster(int itemsize, Py_ssize_t C, Py_ssize_t K) noexcept:
-    # where both numbers of a pair are used, and the rows of a tile
-    return HALVES != NULL and itemsize == 4 and C > 1 and K > FEW_CHANNELS
+cdef double share_used(Py_ssize_t count, Py_ssize_t each) noexcept:
+    # of whole groups of so many
+    return <double> count / ((count + each - 1) // each * each)
+
+
+cdef double halves_rate(int itemsize, Py_ssize_t C, Py_ssize_t K) noexcept:
+    # products for K channels from C in the time of one of float32, by what is used of pairs and rows; 0: none are there
+    if HALVES == NULL or itemsize != 4 or K <= FEW_CHANNELS:
+        return 0
+    return HALVES.rate * share_used(C, 2 * HALVES.most_pairs) * share_used(K, HALVES.rows)
 
 
 cdef tuple as_pairs(const HalfTable* halves, Conv* a, Py_ssize_t taps, bint rotate):
@@ -50,14 +57,13 @@ cdef tuple as_pairs(const HalfTable* halves, Conv* a, Py_ssize_t taps, bint rota
 
 
 cdef bint half_weight_is_faster(const Shape* s, int itemsize) noexcept:
-    # by the products that the lanes and rows without a channel leave
-    cdef Py_ssize_t rows, cols, L
+    # by what is used of lanes and rows
+    cdef Py_ssize_t rows, cols
     cdef double rate
     if HALVES == NULL or itemsize != 4 or s.G > 1:
         return False
-    L = TABLES[0].lanes
     rows, cols = (s.C, s.K) if HALVES.across(s.K, s.C) else (s.K, s.C)
-    rate = HALVES.rate * cols / ((cols + L - 1) // L * L) * rows / ((rows + HALVES.rows - 1) // HALVES.rows * HALVES.rows)
+    rate = HALVES.rate * share_used(cols, TABLES[0].lanes) * share_used(rows, HALVES.rows)
     return rate > 1 and not winograd_is_faster(s, itemsize, s.P, s.Q, rate)
 
 

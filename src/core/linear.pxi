@@ -33,7 +33,7 @@ def linear(x, w, bias, y, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K
     a.w_k, a.w_c = C, 1
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
-    run_linear(table, &a, N, C, K, halves and halves_are_faster(itemsize, C, K))
+    run_linear(table, &a, N, C, K, halves and halves_rate(itemsize, C, K) > 1)
 
 
 def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t K, bint halves=False, /):
@@ -47,7 +47,7 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
     a.y = held.pointer(dx, (N, C, table.lanes), itemsize, True)
     a.w_k, a.w_c = 1, C
     a.clip = False
-    run_linear(table, &a, N, K, C, halves and halves_are_faster(itemsize, K, C))
+    run_linear(table, &a, N, K, C, halves and halves_rate(itemsize, K, C) > 1)
 
 
 def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K, /):
