@@ -51,6 +51,8 @@ class RecordingError(RuntimeError): ...
 class Steps:
     @property
     def memory(self) -> int: ...
+    @property
+    def kept_memory(self) -> int: ...
     def run(
         self, streams: Sequence[_Array], images: int, scale: float, share: Any = None
     ) -> None: ...
@@ -64,6 +66,7 @@ def record(
     constants: Sequence[_Array],
     itemsize: int,
     images: int = 0,
+    fixed: bool = False,
     /,
 ) -> Recorder: ...
 

@@ -52,6 +52,27 @@ def test_what_is_noted_and_what_is_done() -> None:
     assert recorder.memory == max(64, 4 * L)  # of `constant`
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_what_is_made_of_constants_alone_is_made_once(fixed: bool) -> None:
+    x, weight = np.full(L, 2, F), np.full(L, 3, F)
+
+    def calls() -> list[np.ndarray]:
+        first, second, y = (empty((L,), F) for _ in range(3))
+        for a, b in ((weight, first), (first, second)):
+            _core.elementwise("relu", a, None, b, 4, L, 0.0, 0.0, None, True)
+        add(x, second, y)
+        return [y]
+
+    recorder = _core.record(calls, [x], [weight], 4, 0, fixed)
+    held = 2 * max(64, 4 * L)
+    assert (recorder.memory, recorder.kept_memory) == ((0, held) if fixed else (held, 0))
+    weight[...] = 7
+    out = np.zeros(3 * L, F)
+    for _ in range(2):
+        recorder.run([np.arange(3 * L, dtype=F), out], 3 * L, 1.0)
+        np.testing.assert_array_equal(out, np.arange(3 * L) + (3 if fixed else 7))
+
+
 def foreign(x: np.ndarray, w: np.ndarray, y: np.ndarray) -> None:
     add(x, np.ones(L, F), y)
 

@@ -41,7 +41,7 @@ def recorded(
         calls(x, out)
         return ()
 
-    return _core.record(forward, [x, out], weights, FLOAT.itemsize, images)
+    return _core.record(forward, [x, out], weights, FLOAT.itemsize, images, True)
 
 
 def one_by_one(graph: Graph, x: np.ndarray) -> np.ndarray | None:

@@ -312,7 +312,9 @@ class Plan:
         arrays = {id(a): a for node in self.graph.nodes for a in node.weights.values()}
         for packed in self._packed.values():
             arrays.update((id(a), a) for group in packed.values() for a in group)
-        return sum(array.nbytes for array in arrays.values())
+        recorders = [*self._by_image.values(), *(self._by_batch or {}).values()]
+        kept = sum(recorder.kept_memory for recorder in recorders)
+        return kept + sum(array.nbytes for array in arrays.values())
 
     @property
     def arena_bytes(self) -> int:

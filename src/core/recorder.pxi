@@ -32,12 +32,13 @@ cdef inline Recorder recorder():
     return <Recorder> active_recorder
 
 
-def record(function, streams, constants, int itemsize, Py_ssize_t images=0, /):
+def record(function, streams, constants, int itemsize, Py_ssize_t images=0, bint fixed=False, /):
     """Call `function()` and record the kernels that it calls on blocks of so many images, LANES or 1.
 
     `streams` are its arrays for one block that a run replaces, `constants` those that stay; it
     returns a list of further streams, arrays that were made meanwhile.  Raises RecordingError if a
-    kernel was given a stream together with memory that is neither, nor was made from them.
+    kernel was given a stream together with memory that is neither, nor was made from them.  `fixed`
+    says that the numbers in the constants never change: what is made of them alone is made now.
     """
     cdef Recorder made = Recorder.__new__(Recorder)
     made.begin(streams, constants, itemsize, images)
@@ -46,6 +47,8 @@ def record(function, streams, constants, int itemsize, Py_ssize_t images=0, /):
     finally:
         made.end()
     plan(made, results)
+    if fixed and made.befores:
+        made.do_before()
     return made
 
 

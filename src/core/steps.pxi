@@ -152,6 +152,7 @@ cdef class Steps:
     cdef Trial trials[TRIALS]
     cdef int queues            # short runs that keep the interpreter's lock, for one waited longer for it than it took
     cdef bint done
+    cdef Memory before         # the shared memory, if what is done before the blocks was done for good
 
     def __dealloc__(self):
         cdef int i
@@ -165,6 +166,27 @@ cdef class Steps:
     def memory(self):
         """Bytes that a run of one block on one thread needs."""
         return self.arena_size + self.scratch_size + self.shared_size + self.parts_size + self.kept_size
+
+    @property
+    def kept_memory(self):
+        """Bytes that the recording keeps between runs."""
+        return 0 if self.before is None else self.before.size
+
+    cdef int do_before(self) except -1:
+        # The steps before the blocks, once for all runs: what they read never changes.  Nobody else may write what runs
+        # then share, so nothing is done if something belongs to a whole batch.
+        cdef Run r
+        cdef int s
+        cdef Memory before = Memory(self.shared_size)
+        cdef Memory memory = Memory(whole_lines(self.arena_size) + whole_lines(self.scratch_size) + MOST_ARGS)
+        for s in range(self.befores, self.lives.steps):
+            if self.steps[s].time == EACH_WAVE or self.steps[s].time == EACH_BATCH:
+                return 0
+        memset(&r, 0, sizeof(r))
+        r.shared, r.memory, r.threads = before.address, memory.address, 1
+        self.run_all(&r, False)
+        self.before, self.shared_size = before, 0
+        return 0
 
     def run(self, streams, Py_ssize_t images, double scale, share=None):
         """All steps for the blocks of `images` images.
@@ -244,8 +266,8 @@ cdef class Steps:
             mine = <object> r.each * r.threads if N >= r.threads else others + <object> scratch * r.threads
             memory = Memory(mine + self.shared_size + <object> r.slots * self.parts_size
                             + <object> N * self.kept_size)
-            r.shared = memory.address
-            r.memory = r.shared + self.shared_size
+            r.shared = memory.address if self.before is None else self.before.address
+            r.memory = memory.address + self.shared_size
             r.parts = r.memory + <Py_ssize_t> mine
             r.kept = r.parts + r.slots * self.parts_size
             if self.queues and self.work * N < SHORT_WORK and share is None:
@@ -269,8 +291,9 @@ cdef class Steps:
     cdef void run_all(self, Run* r, bint segments) noexcept nogil:
         cdef int s
         cdef cpu_mode mode = flush_denormals()
-        for s in range(self.befores):
-            self.run_step(&self.steps[s], 0, r.memory, r, r.threads)
+        if self.before is None:
+            for s in range(self.befores):
+                self.run_step(&self.steps[s], 0, r.memory, r, r.threads)
         if segments:
             for s in range(self.last + 1):
                 self.run_segment(&self.segments[s], r)
