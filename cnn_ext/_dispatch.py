@@ -163,14 +163,19 @@ def halves_isa() -> str | None:
 
 def _products_are_right() -> bool:
     # of the kernels of bfloat16 in use, for whole numbers, of which sums are exact
-    C, K, lanes = 70, 40, _core.lanes(4)
-    x, w = (
-        (np.arange(rows * C) * 37 % 61 - 30).astype(np.float32).reshape(shape)
-        for rows, shape in ((lanes, (C, lanes)), (K, (K, C)))
-    )
-    y = np.empty((K, lanes), np.float32)
-    _core.linear(x, w, None, y, 4, 1, C, K, None, True)
-    return np.array_equal(y, w @ x)
+    N, C, K, pixels, lanes = 2, 70, 40, 3, _core.lanes(4)
+
+    def whole(*shape: int) -> np.ndarray:
+        return (np.arange(math.prod(shape)) * 37 % 61 - 30).astype(np.float32).reshape(shape)
+
+    x, dy, w = whole(N, C, pixels, lanes), whole(N, K, pixels, lanes), whole(K, C)
+    y, dw = np.empty((N, K, lanes), np.float32), np.empty_like(w)
+    first = np.ascontiguousarray(x[:, :, 0])
+    _core.linear(first, w, None, y, 4, N, C, K, None, True)
+    sizes = N, 1, C, K, 1, pixels, 1, 1, 1, pixels, 1, 1, 0, 0, 1, 1
+    _core.conv2d_weight(dy, x, dw, 4, sizes, None, True)
+    rows, columns = (a.transpose(1, 0, 2, 3).reshape(a.shape[1], -1) for a in (dy, x))
+    return np.array_equal(y, w @ first) and np.array_equal(dw, rows @ columns.T)
 
 
 MAX_THREADS = 1024

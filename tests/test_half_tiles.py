@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,14 +66,16 @@ def test_training_is_the_same_on_any_threads(threads: int) -> None:
         assert_array_equal(a.data, b.data)
 
 
-def test_products_are_checked_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "result"), [("linear", 3), ("conv2d_weight", 2)])
+def test_products_are_checked_before_they_are_used(
+    name: str, result: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _dispatch._products_are_right()
-    linear = _dispatch._core.linear
+    right = getattr(_dispatch._core, name)
 
-    def wrong(x: np.ndarray, w: np.ndarray, bias: None, y: np.ndarray, *rest: object) -> None:
-        linear(x, w, bias, y, *rest)
-        y[0, 0] += 1
+    def wrong(*args: Any) -> None:
+        right(*args)
+        args[result].flat[-1] += 1
 
-    monkeypatch.setattr(_dispatch, "_core", type("Core", (), {"lanes": lambda size: 16,
-                                                              "linear": wrong}))  # fmt: skip
+    monkeypatch.setattr(_dispatch._core, name, wrong)
     assert not _dispatch._products_are_right()
