@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 def published() -> dict[str, list[str]]:
     """The cells of each operator."""
     text = (ROOT / "docs/precision.md").read_text("utf-8").partition("## Operator by operator")[2]
+    text = text.partition("\n## ")[0]
     rows = [line.strip("| ").split("|") for line in text.splitlines() if line.startswith("| `")]
     return {row[0].strip(" `"): [cell.strip() for cell in row[1:]] for row in rows}
 
