@@ -76,7 +76,8 @@ enum {
     POOL_CLOSED = 1 << 23,      /* where the counter stands while the next step is written down */
     POOL_SPIN = 100000,         /* nanoseconds for which a thread without a task looks for one, */
     POOL_PATIENCE = 1000000,    /* and if the last one came within so many */
-    POOL_AWAY = 50000           /* nanoseconds between two looks after which another process has the CPU too */
+    POOL_AWAY = 100000,         /* nanoseconds between two looks after which another process has the CPU too, */
+    POOL_WARY = 1000            /* so that for so many sleeps a thread has no patience */
 };
 
 typedef struct {
@@ -84,6 +85,7 @@ typedef struct {
     pool_bell bell;
     int asleep;
     long long spin;             /* nanoseconds for which its thread looks around before it sleeps */
+    int wary;                   /* sleeps for which it has no patience */
 } pool_bed;
 
 typedef struct pool_worker pool_worker;
@@ -124,6 +126,7 @@ static void pool_make_bed(pool_bed *bed)
     POOL_NEW_BELL(&bed->bell);
     bed->asleep = 0;
     bed->spin = POOL_SPIN;
+    bed->wary = 0;
 }
 
 static void pool_wake(pool_bed *bed)
@@ -139,7 +142,6 @@ static void pool_wake(pool_bed *bed)
 static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
 {
     long long since = 0, last = 0, now;
-    int alone = 1;
     while (POOL_GLANCE(pool_active) <= POOL_GLANCE(pool_cpus)) {
         for (int i = 0; i < 32; i++) {
             if (ready(x))
@@ -149,9 +151,10 @@ static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
         now = pool_clock();
         if (!since)
             since = last = now;
-        alone = now - last < POOL_AWAY;
+        if (now - last > POOL_AWAY) /* who looks around for long is served late when there is work */
+            bed->wary = POOL_WARY;
         last = now;
-        if (now - since > bed->spin || !alone) /* who looks around for long is served late when there is work */
+        if (now - since > bed->spin || bed->wary == POOL_WARY)
             break;
     }
     POOL_LOCK(&bed->lock);
@@ -160,7 +163,8 @@ static void pool_wait(int (*ready)(const void *x), const void *x, pool_bed *bed)
         POOL_WAIT(&bed->bell, &bed->lock);
     POOL_WRITE(bed->asleep, 0);
     POOL_UNLOCK(&bed->lock);
-    bed->spin = alone && since && pool_clock() - since < POOL_PATIENCE ? POOL_PATIENCE : POOL_SPIN;
+    bed->wary -= bed->wary > 0;
+    bed->spin = !bed->wary && since && pool_clock() - since < POOL_PATIENCE ? POOL_PATIENCE : POOL_SPIN;
 }
 
 /* Take a chunk of the team's step, if it has one left for this hiring: whether to ask again, and the
