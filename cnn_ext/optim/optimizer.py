@@ -229,7 +229,8 @@ class Optimizer:
         biases = options if options["decay_biases"] else {**options, "weight_decay": 0.0}
         checked = _Checked(dict(group), options, biases, self.slots_for(options))
         given = [value for name, value in group.items() if name != "params"]
-        self._known = {**self._known, number: checked} if all(map(_is_fixed, given)) else {}
+        if all(map(_is_fixed, given)):
+            self._known[number] = checked
         return checked
 
     def reset(self) -> None:

@@ -270,7 +270,7 @@ cdef class Steps:
             r.memory = memory.address + self.shared_size
             r.parts = r.memory + <Py_ssize_t> mine
             r.kept = r.parts + r.slots * self.parts_size
-            if self.queues and self.work * N < SHORT_WORK and share is None:
+            if self.queues > 0 and self.work * N < SHORT_WORK and share is None:
                 self.queues -= 1
                 self.run_all(&r, True)
             else:
