@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from byte_networks import network
 
-from cnn_ext import Conv2d, Plan, ReLU, Sequential, quantize
+from cnn_ext import Conv2d, Linear, Plan, ReLU, Sequential, quantize
 from cnn_ext.quantization import fastest
 from cnn_ext.run.plan import PRECISIONS
 
@@ -21,6 +21,14 @@ def test_the_fastest_within_an_error() -> None:
     assert fastest(net, x, tolerance=10.0, images=8).precision in PRECISIONS
     with pytest.raises(ValueError, match="tolerance"):
         fastest(net, x, tolerance=-1)
+
+
+def test_of_infinite_answers_float32_has_the_plan() -> None:
+    rng = np.random.default_rng(0)
+    net = Sequential(Linear(4, 8, rng=rng), ReLU(), Linear(8, 3, rng=rng))
+    net.layers[0].weight.data[...], net.layers[2].weight.data[...] = 30, 1e38
+    plan = fastest(net, rng.random((20, 4), np.float32), tolerance=0.5)
+    assert plan.precision == "float32"
 
 
 def test_auto_is_the_fastest_within_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
