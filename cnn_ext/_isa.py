@@ -4,7 +4,7 @@
 which the compiled module must not be imported.  `kinds` are the numbers of its modules: "f32",
 "f64", and, with instructions of their own, "i8" for networks of bytes and "bf16" for products of
 bfloat16; those of `beside` go with them.  `faster_on` is how the brands begin of the CPUs on which
-it is faster than those, where it is not on all.
+it is faster than those, where it is not on all; elsewhere it is used if it is named.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Isa(NamedTuple):
     needs: frozenset[str]
     kinds: tuple[str, ...] = ("f32", "f64")
     beside: str = ""
-    faster_on: str = ""
+    faster_on: tuple[str, ...] = ("",)
 
 
 _X86 = ("x86_64", "amd64")
@@ -57,7 +57,7 @@ ISAS = (
         _NEEDS_AVX512 | {"avx512_bf16"},
         ("bf16",),
         "avx512",
-        "AMD",  # Intel's do it at half the rate of a multiply-add of float32
+        ("AMD",),  # Intel's do it at half the rate of a multiply-add of float32
     ),
     Isa(
         "avx_vnni",
@@ -77,5 +77,7 @@ ISAS = (
         "base",
     ),
     Isa("dotprod", _ARM, ("-march=armv8.2-a+dotprod",), frozenset({"dotprod"}), ("i8",), "base"),
+    # some do as many products of float32 in the time of one
+    Isa("bf16", _ARM, ("-march=armv8.2-a+bf16",), frozenset({"bf16"}), ("bf16",), "base", ()),
     Isa("base", (), (), frozenset(), ("f32", "f64", "i8")),
 )

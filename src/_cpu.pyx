@@ -74,13 +74,13 @@ cdef extern from *:
         for (uint32_t i = 0; i < 3; i++) cpuid(0x80000002u + i, 0, (uint32_t *)(name + 16 * i));
     }
     #else
-    /* in the sixth word: bit 0, dot products of bytes; bit 1, those of unsigned and signed ones */
+    /* in the sixth word: bit 0, dot products of bytes; bit 1, those of unsigned and signed ones; bit 2, of bfloat16 */
     #if defined(__aarch64__) && defined(__linux__)
     #include <sys/auxv.h>
     static void read_features(uint32_t found[6])
     {
         memset(found, 0, 6 * sizeof *found);
-        found[5] = (getauxval(AT_HWCAP) >> 20 & 1) | (getauxval(26 /* AT_HWCAP2 */) >> 13 & 1) << 1;
+        found[5] = (getauxval(AT_HWCAP) >> 20 & 1) | (getauxval(26 /* AT_HWCAP2 */) >> 13 & 3) << 1;
     }
     #elif defined(__aarch64__) && defined(__APPLE__)
     #include <sys/sysctl.h>
@@ -93,7 +93,8 @@ cdef extern from *:
     static void read_features(uint32_t found[6])
     {
         memset(found, 0, 6 * sizeof *found);
-        found[5] = has("hw.optional.arm.FEAT_DotProd") | has("hw.optional.arm.FEAT_I8MM") << 1;
+        found[5] = has("hw.optional.arm.FEAT_DotProd") | has("hw.optional.arm.FEAT_I8MM") << 1
+                   | has("hw.optional.arm.FEAT_BF16") << 2;
     }
     #else
     static void read_features(uint32_t found[6]) { memset(found, 0, 6 * sizeof *found); }
@@ -116,7 +117,7 @@ def features():
             "avx512bw": found[1] >> 30, "avx512vl": found[1] >> 31, "avx512_vnni": found[2] >> 11,
             "avx_vnni": found[3] >> 4, "avx512_bf16": found[3] >> 5,
             "amx_bf16": found[4] >> 22, "amx_tile": found[4] >> 24, "amx_int8": found[4] >> 25,
-            "dotprod": found[5], "i8mm": found[5] >> 1}
+            "dotprod": found[5], "i8mm": found[5] >> 1, "bf16": found[5] >> 2}
     return frozenset({name for name, bit in bits.items() if bit & 1})
 
 

@@ -6,12 +6,12 @@ cdef HalfTable* HALVES = NULL
 def use_halves(table, /):
     """Take the kernels of bfloat16 of one instruction set, a capsule; None: have none."""
     global HALVES
-    if table is None:
-        HALVES = NULL
-        return
-    if TABLES[0] == NULL or TABLES[0].lanes != 16:
-        raise ValueError("expected vectors of 16 numbers of float32 beside bfloat16")
-    HALVES = <HalfTable*> PyCapsule_GetPointer(table, "cnn_ext.halves")
+    cdef HalfTable* found = NULL
+    if table is not None:
+        found = <HalfTable*> PyCapsule_GetPointer(table, "cnn_ext.halves")
+        if TABLES[0] == NULL or TABLES[0].lanes != found.lanes:
+            raise ValueError(f"expected vectors of {found.lanes} numbers of float32 beside bfloat16")
+    HALVES = found
 
 
 def has_halves():

@@ -7,6 +7,7 @@ include "pairs.pxi"
 include "half_weight.pxi"
 
 cdef HalfTable TABLE
+TABLE.lanes = LANES
 TABLE.rows = ROWS
 TABLE.most_pairs = MOST_PAIRS
 TABLE.pairs = pairs

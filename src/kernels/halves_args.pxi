@@ -44,6 +44,7 @@ cdef enum:
     TOGETHER = 16              # output channels a task that pairs weights, in whole groups
 
 cdef struct HalfTable:
+    Py_ssize_t lanes           # numbers of float32 in a vector
     Py_ssize_t rows            # output channels, and
     Py_ssize_t most_pairs      # pairs of input channels that one instruction multiplies, at most
     double rate                # products in the time of one of float32

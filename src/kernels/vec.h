@@ -114,26 +114,41 @@ static inline mask vec_nan(vec x) { return (mask)(x != x); }
 static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
 static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 #ifdef CNN_EXT_HALVES
+/* `vec_all`: a number in every lane, which may be two of bfloat16.  `vec_add_dot`: sum + the products of both halves.
+ * `vec_store_halves`: so many numbers of bfloat16 side by side, which are all that is in x. */
+#ifdef __aarch64__
+#include <arm_neon.h>
+static inline vec vec_all(real a) { return (vec)vdupq_n_f32(a); }
+/* rounds to odd what the sum of the products is, and that with the sum */
+static inline vec vec_add_dot(vec sum, vec a, vec b)
+{
+    return (vec)vbfdotq_f32((float32x4_t)sum, (bfloat16x8_t)a, (bfloat16x8_t)b);
+}
+static inline void vec_store_halves(real *p, vec x)
+{
+    const uint16x4_t halves = vshrn_n_u32((uint32x4_t)x, 16);
+    memcpy(p, &halves, sizeof halves);
+}
+#else
 #include <immintrin.h>
-/* a number in every lane, which may be two of bfloat16 */
 static inline vec vec_all(real a) { return (vec)_mm512_set1_ps(a); }
 #ifdef __AVX512BF16__
-/* sum + the products of both halves: a rounding for each, the upper ones first */
+/* a rounding for each product, the upper ones first */
 static inline vec vec_add_dot(vec sum, vec a, vec b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+#endif
+static inline void vec_store_halves(real *p, vec x)
+{
+    const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16));
+    _mm256_storeu_si256((__m256i *)p, halves);
 }
 #endif
 /* the upper halves, `even` in the lower ones: two numbers of bfloat16 in one of float32, exact if they are such */
 static inline vec vec_pair(vec even, vec odd)
 {
     return (vec)(((plain_mask)even >> 16) | ((plain_mask)odd & 0xffff0000u));
-}
-/* 16 numbers of bfloat16 side by side, which are all that is in x */
-static inline void vec_store_halves(real *p, vec x)
-{
-    const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16));
-    _mm256_storeu_si256((__m256i *)p, halves);
 }
 static inline real one_pair(real even, real odd)
 {
