@@ -109,13 +109,13 @@ def convolution(case: tuple[int, ...], N: int) -> dict[str, tuple[float, Callabl
 def linear(case: tuple[int, int], N: int) -> dict[str, tuple[float, Callable[[], object]]]:
     C, K = case
     x, dy = random_lanes((N, C)), random_lanes((N, K))
-    y, dx, rows = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32), x.unpack()
+    y, dx = Lanes.empty(dy.shape, FLOAT32), Lanes.empty(x.shape, FLOAT32)
     w = np.random.default_rng(0).standard_normal((K, C)).astype(np.float32)
     dw, bias, blocks, work = np.empty_like(w), np.zeros(K, np.float32), x.blocks, 2.0 * N * K * C
     return {
         "forward": (work, lambda: _core.linear(x.data, w, bias, y.data, 4, blocks, C, K)),
         "to input": (work, lambda: _core.linear_input(dy.data, w, dx.data, 4, blocks, C, K)),
-        "to weights": (work, lambda: _core.linear_weight(dy.data, rows, dw, 4, N, C, K)),
+        "to weights": (work, lambda: _core.linear_weight(dy.data, x.data, dw, 4, N, C, K)),
     }
 
 

@@ -306,7 +306,15 @@ def linear_input(
     /,
 ) -> None: ...
 def linear_weight(
-    dy: _Array, x: _Array, dw: _Array, itemsize: int, images: int, C: int, K: int, /
+    dy: _Array,
+    x: _Array,
+    dw: _Array,
+    itemsize: int,
+    images: int,
+    C: int,
+    K: int,
+    halves: bool = False,
+    /,
 ) -> None: ...
 def max_pool2d(
     x: _Array, y: _Array, argmax: _Array | None, itemsize: int, shape: _Sizes, /

@@ -54,6 +54,9 @@ cdef enum:
     FEATURE_CUT = 32           # vectors of input features a task, for the gradient to the weights of a linear layer
     FEW_PIXELS = 200            # outputs of a convolution, whose channels rather than images go into the lanes
     FEW_CHANNELS = 2           # output channels a group: too few for the tiles
+    FEW_INPUTS = 4             # input channels: taps may stand in their place
+    TAPS_SHARE = 24 * 1024     # bytes of them that a task keeps in the first-level cache
+    TAPS_GATHERED = 128 * 1024 # of all pixels of an image, at most, for the gradient to the weights
     CHUNK = 16384              # numbers a task of an elementwise kernel
     SUM_CHUNK = 1024           # sums a task that adds up the parts of blocks
     LARGEST = 2147483647       # of any extent, stride or offset: what `ops` admits

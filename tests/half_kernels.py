@@ -121,15 +121,30 @@ def check_convolution(case: Convolution, seed: int) -> None:
         assert_allclose(array, truth[name], rtol=0, atol=3e-6 * size, err_msg=name)
 
 
+def check_taps(C: int) -> None:
+    """Few channels, whose taps are multiplied as channels."""
+    for step, padding, gap in (((1, 1), (2, 1), (1, 1)), ((2, 1), (0, 3), (1, 2))):
+        one = Convolution(2, C, 20, 9, 8, 3, 4, step, padding, gap)
+        check_convolution(one, 7)
+        found, truth = (one.passes(real(0), way) for way in (True, False))
+        assert all((found[name] != truth[name]).any() for name in ("y", "dw"))
+
+
 def check_linear(N: int, C: int, K: int, seed: int) -> None:
-    """Both ways of a linear layer, for N blocks."""
+    """The ways of a linear layer, for N blocks, the last of which lacks an image."""
     for make in (whole(seed), real(seed)):
         x, dy, w, bias = make((N, C, LANES)), make((N, K, LANES)), make((K, C)), make((K,))
-        y, dx = ([np.empty_like(like) for _ in range(2)] for like in (dy, x))
+        exact = np.array_equal(np.rint(x), x)
+        y, dx, dw = ([np.empty_like(like) for _ in range(2)] for like in (dy, x, w))
         for i, halves in enumerate((False, True)):
             _core.linear(x, w, bias, y[i], 4, N, C, K, (-9.0, 1e9), halves)
             _core.linear_input(dy, w, dx[i], 4, N, C, K, halves)
-        exact = np.array_equal(np.rint(x), x)
-        for truth, found in (y, dx):
+        dy[-1, :, -1] = np.nan
+        for i, halves in enumerate((False, True)):
+            if C >= LANES:
+                _core.linear_weight(dy, x, dw[i], 4, N * LANES - 1, C, K, halves)
+            else:
+                dw[i].fill(0)
+        for truth, found in (y, dx, dw):
             size = 0.0 if exact else 3e-6 * (np.abs(truth).max() + 1)
             assert_allclose(found, truth, rtol=0, atol=size)

@@ -76,6 +76,7 @@ def calls(
         ("linear_input", [new(), new(), new(), size, N, 4, 4], [2]),
         ("linear_input", [new(), new(), new(), size, N, 4, 4, True], [2]),
         ("linear_weight", [new(), new(), new(), size, 5, 16, 4], [2]),
+        ("linear_weight", [new(), new(), new(), size, 5, 16, 4, True], [2]),
         ("max_pool2d", [new(), new(), new(), size, window], [1, 2]),
         ("max_pool2d_input", [new(), new(), new(), size, window], [2]),
         ("avg_pool2d", [new(), new(), size, window, True], [1]),

@@ -11,7 +11,14 @@ import soft_tiles
 from byte_networks import NETS, network
 from byte_sums import table_of
 from c_files import CC
-from half_kernels import Convolution, check_convolution, check_linear, convolutions, kernels
+from half_kernels import (
+    Convolution,
+    check_convolution,
+    check_linear,
+    check_taps,
+    convolutions,
+    kernels,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -36,6 +43,11 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @given(case=convolutions(70), seed=st.integers(0, 2**31))
 def test_convolutions(case: Convolution, seed: int) -> None:
     check_convolution(case, seed)
+
+
+@pytest.mark.parametrize("C", [1, 2, 3, 4])
+def test_taps_stand_where_channels_are_missing(C: int) -> None:
+    check_taps(C)
 
 
 @settings(max_examples=100, deadline=None)

@@ -10,7 +10,7 @@ from ..graph.bytes import Bytes
 from ..graph.layout import SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
-from ..lanes import Lanes, contiguous, empty
+from ..lanes import Lanes, empty
 from .bytes import has_byte_weights
 from .bytes import linear as linear_of_bytes
 from .conv2d import bias_fits, scale_fits
@@ -66,8 +66,7 @@ class Linear(Operator):
                 core = (dy.blocks, 1, C, K, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1)
                 _core.conv2d_weight(dy.data, x_lanes.data, dw, size, core, N, halves)
             else:
-                rows = contiguous(x_lanes.unpack(), dy.dtype)
-                _core.linear_weight(dy.data, rows, dw, size, N, C, K)
+                _core.linear_weight(dy.data, x_lanes.data, dw, size, N, C, K, halves)
             run.learn(node, "weight", dw, True)
         if run.learns(node, "bias"):
             db = empty((K,), dy.dtype)

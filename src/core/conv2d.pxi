@@ -143,7 +143,8 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, b
     a.bias = NULL if bias is None else held.pointer(bias, (s.G, s.K), itemsize)
     a.y = held.pointer(y, (s.N, s.G, s.K, s.P, s.Q, L), itemsize, True)
     cdef Winograd fast
-    cdef HalfTable* short = halves_for(&s, itemsize, s.C, s.K, s.P, s.Q, halves)
+    cdef Py_ssize_t C = half_channels(&s)
+    cdef HalfTable* short = halves_for(&s, itemsize, C, s.K, s.P, s.Q, halves)
     if short == NULL and winograd_is_faster(&s, itemsize, s.P, s.Q):
         fast.x, fast.w, fast.bias, fast.y = a.x, a.w, a.bias, a.y
         fast.N, fast.C, fast.K, fast.H, fast.W, fast.P, fast.Q = s.N, s.C, s.K, s.H, s.W, s.P, s.Q
@@ -166,7 +167,7 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, b
     a.w_c, a.w_k, a.w_g = s.R * s.S, s.C * s.R * s.S, s.K * s.C * s.R * s.S
     cdef Py_ssize_t each = 1  # numbers of w for each tap
     cdef tuple pairs
-    if short != NULL:
+    if short != NULL and C == s.C:
         pairs = as_pairs(short, &a, s.R * s.S, False)
         each = short.rows * a.unit
     cdef Memory memory = Memory(2 * (s.R + s.S) * sizeof(Py_ssize_t))
@@ -179,7 +180,11 @@ def conv2d(x, w, bias, y, int itemsize, shape, clip=None, images=None, u=None, b
     for c in range(s.S):
         taps[c] = c * s.gap_w - s.left
         taps[s.S + c] = c * each
-    run_conv(table, &a, memory, short)
+    if C != s.C and short != NULL:
+        a.w_k, a.w_c = C, 1
+        run_taps(short, &a, memory)
+    else:
+        run_conv(table, &a, memory, short)
 
 
 cdef Py_ssize_t taps_along(Py_ssize_t size, Py_ssize_t start, Py_ssize_t step, Py_ssize_t gap,

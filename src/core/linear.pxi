@@ -50,16 +50,17 @@ def linear_input(dy, w, dx, int itemsize, Py_ssize_t N, Py_ssize_t C, Py_ssize_t
     run_linear(table, &a, N, K, C, halves and halves_rate(itemsize, K, C) > 1)
 
 
-def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K, /):
-    """dw = dy' x, dy in lanes and x plain rows (images, C) with C at least LANES.
+def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_ssize_t K, bint halves=False, /):
+    """dw = dy' x, both in lanes, with C at least LANES.
 
-    A recording keeps both for all blocks and makes the product of the whole batch at the end, for then no
-    block writes a gradient of its own; where that is no larger than a block of x, each writes it at once.
+    A recording keeps both for all blocks, x as plain rows, and makes the product of the whole batch at the end, for then
+    no block writes a gradient of its own; where that is no larger than a block of x, each writes it at once.
     """
     cdef Table* table = table_of(itemsize)
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef LinearWeight a
-    cdef Memory part
+    cdef Pack p
+    cdef Memory part, rows
     cdef void* whole
     cdef Py_ssize_t tasks
     if C < table.lanes:
@@ -68,8 +69,15 @@ def linear_weight(dy, x, dw, int itemsize, Py_ssize_t images, Py_ssize_t C, Py_s
     a.live = a.images = images
     a.C, a.K, a.channels, a.vectors, a.first = C, K, CHANNEL_CUT, FEATURE_CUT, 0
     a.dy = held.pointer(dy, (a.N, table.lanes, K), itemsize)
-    a.x = held.pointer(x, (images, C), itemsize)
+    a.x = held.pointer(x, (a.N, C, table.lanes), itemsize)
     a.dw = whole = held.pointer(dw, (K, C), itemsize, True)
+    if halves and half_weight_rate(itemsize, C, K) > 1:
+        run_half_linear(&a, a.N, live_lanes(images, a.N, table))
+        return
+    rows = Memory(images * <object> C * itemsize)
+    p.a, p.y, p.bytes, p.scale = a.x, rows.address, 0, 1
+    run_pack(table.unpack, &p, a.N, images, C, SECOND_PLAIN)
+    a.x = rows.address
     a.step, a.x_step = K * table.lanes * itemsize, C * table.lanes * itemsize
     a.by_block = recording() and K <= table.lanes
     if a.by_block:

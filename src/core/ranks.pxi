@@ -66,7 +66,7 @@ cdef Py_ssize_t sums_of(const Table* table, const Step* step) noexcept:
     # Bytes of each result of a reduction.
     if step.loop == table.batch_norm_merge:
         return (<const BatchMerge*> step.args).C * table.itemsize
-    if step.loop == table.linear_weight:
+    if step.loop == table.linear_weight or HALVES != NULL and step.loop == HALVES.linear_weight:
         return (<const LinearWeight*> step.args).K * (<const LinearWeight*> step.args).C * table.itemsize
     return (<const BlockSum*> step.args).count * table.itemsize
 

@@ -36,7 +36,8 @@ cdef struct Conv:
     Py_ssize_t y_n, y_g, y_k, y_h, y_w
     Py_ssize_t w_g, w_k, w_c
     Py_ssize_t rows, channels  # of a task
-    Py_ssize_t unit            # pairs of channels that count as one of C, where they are of bfloat16
+    Py_ssize_t unit, units     # pairs of channels that count as one of C, where they are of bfloat16, and how many of these
+                               # the taps of all channels make
     int clip                   # results to low ... high
     double low, high
 

@@ -1,10 +1,12 @@
-# All kernels of bfloat16 of one instruction set, gathered into a table of functions.  Before it come `run_tiles`, ROWS and
-# MOST_PAIRS.
+# All kernels of bfloat16 of one instruction set, gathered into a table of functions.  Before it come ROWS, MOST_PAIRS and
+# `run_tiles`, and what that consists of: `begin_tiles`, `all_tiles` and `tiles_end`.
 
 include "columns.pxi"
 include "conv2d.pxi"
 include "pairs.pxi"
+include "half_taps.pxi"
 include "half_weight.pxi"
+include "half_linear.pxi"
 
 cdef HalfTable TABLE
 TABLE.lanes = LANES
@@ -14,9 +16,13 @@ TABLE.pairs = pairs
 TABLE.weight_pairs = weight_pairs
 TABLE.conv = conv
 TABLE.conv_scratch = conv_scratch
+TABLE.taps = conv_of_taps
+TABLE.taps_scratch = conv_of_taps_scratch
 TABLE.across = fewer_lanes_are_empty
 TABLE.image_pairs = image_pairs
 TABLE.weight = half_weight
 TABLE.weight_scratch = half_weight_scratch
+TABLE.linear_weight = half_linear_weight
+TABLE.linear_scratch = half_linear_scratch
 
 table = PyCapsule_New(&TABLE, "cnn_ext.halves", NULL)

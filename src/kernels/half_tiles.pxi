@@ -78,25 +78,33 @@ cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_s
             take_sums(a, sums[3], row + ROWS, last, col + 1)
 
 
-cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
-    # rows first..last-1 of all columns; `first` begins a group of rows
-    cdef tile_shapes shapes
-    cdef Py_ssize_t row = first, col
-    cdef int i
-    if a.inner == 0:
-        no_terms(a, first, last)
-        return
-    shapes = tile_shapes_none()
+cdef inline void begin_tiles(const Tile* a, Py_ssize_t rows) noexcept nogil:
+    # for so many rows: a product takes as long as it has of them
+    cdef tile_shapes shapes = tile_shapes_none()
+    cdef int i, down = <int> min(rows, ROWS)
     for i in range(4):
-        tile_shape(&shapes, i, ROWS, LINE)
+        tile_shape(&shapes, i, down, LINE)
     for i in range(2):
-        tile_shape(&shapes, 4 + i, ROWS, 4 * <int> a.unit)
+        tile_shape(&shapes, 4 + i, down, 4 * <int> a.unit)
         tile_shape(&shapes, 6 + i, <int> a.unit, LINE)
     tiles_begin(&shapes)
+
+
+cdef inline void all_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
+    # rows first..last-1 of all columns; `first` begins a group of rows
+    cdef Py_ssize_t row = first, col
     while row < last:
         for col in range(0, a.cols, 2):
             four_tiles(a, row, last, col)
         row += 2 * ROWS
+
+
+cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
+    if a.inner == 0:
+        no_terms(a, first, last)
+        return
+    begin_tiles(a, last - first)
+    all_tiles(a, first, last, shape)
     tiles_end()
 
 

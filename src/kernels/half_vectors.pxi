@@ -21,6 +21,7 @@ cdef extern from "vec.h" nogil:
     ctypedef int mask
     mask vec_first(Py_ssize_t)
     vec vec_select(mask, vec, vec)
+    void vec_store_part(real*, vec, int)
 
 cdef extern from "square.h" nogil:
     void vec_turn(vec*)
@@ -28,3 +29,4 @@ cdef extern from "square.h" nogil:
 include "args.pxi"
 include "halves_args.pxi"
 include "tile_args.pxi"
+include "tree.pxi"

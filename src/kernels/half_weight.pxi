@@ -9,27 +9,43 @@ cdef enum:
 cdef void image_pairs(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # a task is a group of LANES channels of a block
     cdef const HalfImages* a = <const HalfImages*> args
-    cdef Py_ssize_t groups = groups_of(a.C), n = task // groups, first = task % groups * LANES, c, i
+    cdef Py_ssize_t groups = groups_of(a.C), n = task // groups, first = task % groups * LANES, c, p, q
     cdef Py_ssize_t count = min(LANES, a.C - first), whole = (a.C + a.rows - 1) // a.rows * a.rows
     cdef mask counts = vec_first(a.live if n == a.N - 1 else LANES)
-    cdef const real* x = <const real*> a.x + (n * a.C + first) * a.pixels * LANES
     cdef real* y
     cdef vec* turned
     cdef vec square[LANES]
+    cdef SeenRow row[LANES]
+    for c in range(LANES):
+        row[c], square[c] = no_row(), VEC_ZERO
     if a.turned:
-        turned = <vec*> a.y + task * a.pixels * PAIRS
-        for i in range(a.pixels):
-            for c in range(LANES):
-                square[c] = VEC_ZERO
-                if c < count:
-                    square[c] = vec_select(counts, (<const vec*> (x + (c * a.pixels + i) * LANES))[0], VEC_ZERO)
-            vec_turn(square)
-            for c in range(PAIRS):
-                turned[i * PAIRS + c] = vec_pair(square[2 * c], square[2 * c + 1])
+        turned = <vec*> a.y + task * a.P * a.Q * PAIRS
+        for p in range(a.P):
+            for c in range(count):
+                row[c] = image_row(a, n, first + c, p)
+            for q in range(a.Q):
+                for c in range(LANES):
+                    square[c] = vec_select(counts, seen(&row[c], q, a.step_w), VEC_ZERO)
+                vec_turn(square)
+                for c in range(PAIRS):
+                    turned[c] = vec_pair(square[2 * c], square[2 * c + 1])
+                turned += PAIRS
         return
-    y = <real*> a.y + (n * whole + first) * a.pixels * PAIRS
-    for i in range(count * a.pixels):
-        vec_store_halves(y + i * PAIRS, vec_select(counts, (<const vec*> x)[i], VEC_ZERO))
+    y = <real*> a.y + (n * whole + first) * a.P * a.Q * PAIRS
+    for c in range(count):
+        for p in range(a.P):
+            row[0] = image_row(a, n, first + c, p)
+            for q in range(a.Q):
+                vec_store_halves(y, vec_select(counts, seen(&row[0], q, a.step_w), VEC_ZERO))
+                y += PAIRS
+
+
+cdef inline SeenRow image_row(const HalfImages* a, Py_ssize_t n, Py_ssize_t number, Py_ssize_t p) noexcept nogil:
+    # what the tap of that number, of all channels, meets from row p on
+    cdef Py_ssize_t taps = a.R * a.S
+    cdef const real* x = <const real*> a.x + (n * (a.C // taps) + number // taps) * a.H * a.W * LANES
+    return row_of(x, p * a.step_h + number % taps // a.S * a.gap_h - a.top, a.H, a.W, number % a.S * a.gap_w - a.left,
+                  a.step_w, a.Q)
 
 
 cdef long long half_weight_scratch(const void* args) noexcept nogil:

@@ -26,6 +26,18 @@ cdef void tiles(int shape, const Tile* a, Py_ssize_t first) noexcept nogil:
         tile(a, first, ROWS4, COLS4)
 
 
+cdef inline void begin_tiles(const Tile* a, Py_ssize_t rows) noexcept nogil:
+    pass
+
+
+cdef inline void all_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int shape) noexcept nogil:
+    run_tiles(a, first, last, shape)
+
+
+cdef inline void tiles_end() noexcept nogil:
+    pass
+
+
 include "half_table.pxi"
 
 TABLE.rate = 2                 # as AMD's do it

@@ -20,13 +20,14 @@ cdef struct HalfWeights:
 
 
 cdef struct HalfImages:
-    # one side of the gradient to the weights in pairs of neighbouring images, zeros where there is no image:
-    # y[N, C in whole groups of `rows`, pixels, LANES / 2] or, if they are `turned`,
-    # y[N, groups of LANES channels, pixels, LANES / 2, LANES]
+    # One side of the gradient to the weights in pairs of neighbouring images, zeros where there is no image:
+    # y[N, C in whole groups of `rows`, P, Q, LANES / 2] or, if they are `turned`,
+    # y[N, groups of LANES channels, P, Q, LANES / 2, LANES].  A channel is what each of R x S taps sees from the pixels
+    # of one of x[N, C / R / S, H, W, LANES].
     const void* x
     void* y
     Py_ssize_t live
-    Py_ssize_t N, C, pixels, rows
+    Py_ssize_t N, C, H, W, R, S, P, Q, step_h, step_w, gap_h, gap_w, top, left, rows
     int turned
 
 
@@ -48,6 +49,6 @@ cdef struct HalfTable:
     Py_ssize_t rows            # output channels, and
     Py_ssize_t most_pairs      # pairs of input channels that one instruction multiplies, at most
     double rate                # products in the time of one of float32
-    kernel pairs, weight_pairs, image_pairs, conv, weight
-    scratch_size conv_scratch, weight_scratch
+    kernel pairs, weight_pairs, image_pairs, conv, taps, weight, linear_weight
+    scratch_size conv_scratch, taps_scratch, weight_scratch, linear_scratch
     bint (*across)(Py_ssize_t across, Py_ssize_t down) noexcept nogil  # which side is turned
