@@ -1,10 +1,10 @@
 """Speed and size of the C that networks become, beside the network itself, one image at a time.
 
-    python benchmarks/c_export.py [--seconds 0.3] [--nets lenet5 nielsen vgg6] [--cc cc]
+    python benchmarks/c_export.py [--seconds 0.3] [--nets lenet5 nielsen vgg6] [--cc cc] [--int8]
 
 Medians on one thread; the C functions are called through ctypes, which takes about a microsecond.
 Code is what the compiled file holds beside the constants.  GFLOP/s count two operations for a
-multiply-add.
+multiply-add.  With --int8 networks of bytes are written, and `plan(x)` stands for `net(x)`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="for each line of the table")
     parser.add_argument("--nets", nargs="+", choices=SHAPES, default=["lenet5", "nielsen", "vgg6"])
     parser.add_argument("--cc", default="cc", help="the compiler")
+    parser.add_argument("--int8", action="store_true", help="networks of bytes")
     options = parser.parse_args()
     cnn_ext.set_num_threads(1)
     print("| network | compiled by | µs an image | GFLOP/s | code | constants | buffers |")
@@ -47,6 +48,10 @@ def main() -> None:
         shape = SHAPES[name]
         net = architectures.build(name, shape, 10, rng=np.random.default_rng(0)).eval()
         x = np.random.default_rng(1).random((1, *shape), np.float32)
+        answers, called, error = net, "net(x)", 1e-4
+        if options.int8:
+            net = cnn_ext.quantize(net, np.random.default_rng(2).random((50, *shape), np.float32))
+            answers, called, error = net.compile(shape), "plan(x)", 0
         y = np.empty(10, np.float32)
         pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in (x, y)]
         work = 2e-9 * net.multiply_adds(shape)
@@ -64,13 +69,14 @@ def main() -> None:
                 subprocess.run(command, check=True)
                 predict = ctypes.CDLL(str(library)).net_predict
                 seconds = median_seconds(lambda: predict(*pointers), options.seconds)  # noqa: B023
-                np.testing.assert_allclose(y, net(x)[0], atol=1e-4)
+                np.testing.assert_allclose(y, answers(x)[0], rtol=error, atol=error)
                 text, buffers = sections(source.with_suffix(".o"))
                 speed = f"{seconds * 1e6:.1f} | {work / seconds:.0f}"
                 sizes = f"{text - constants:,} | {constants:,} | {buffers:,}"
                 print(f"| {name} | {' '.join(flags)} | {speed} | {sizes} |", flush=True)
-        seconds = median_seconds(lambda: net(x), options.seconds)  # noqa: B023
-        print(f"| {name} | net(x) | {seconds * 1e6:.1f} | {work / seconds:.0f} | | | |", flush=True)
+        seconds = median_seconds(lambda: answers(x), options.seconds)  # noqa: B023
+        speed = f"{seconds * 1e6:.1f} | {work / seconds:.0f}"
+        print(f"| {name} | {called} | {speed} | | | |", flush=True)
 
 
 if __name__ == "__main__":
