@@ -81,11 +81,12 @@ cdef void conv_of_taps(const void* args, Py_ssize_t task, char* scratch) noexcep
     t.unit = t.line = a.unit
     t.clip, t.low, t.high = a.clip, <real> a.low, <real> a.high
     t.outer, t.inner, t.cols = 1, a.units, pixels
-    t.vector_col, t.out_col, t.vector_inner, t.scalar_inner = table, table + pixels, table + 2 * pixels, table + 2 * pixels + a.units
+    t.vector_col, t.out_col = table, table + pixels
     for i in range(pixels):
         table[i] = i * a.unit * LANES
         table[pixels + i] = i // a.Q * a.y_h + i % a.Q * a.y_w
     table += 2 * pixels
+    t.vector_inner, t.scalar_inner = table, table + a.units
     for i in range(a.units):
         table[i] = i * pixels * a.unit * LANES
         table[a.units + i] = i * a.w_c
