@@ -126,3 +126,17 @@ def calls(
         ),
         ("mix", [images(), images(), plain(5, 5), images(), size, 5, 1, 4, 4], [3]),
     ]
+
+
+def half_calls(
+    guarded: Callable[[np.ndarray], np.ndarray],
+) -> list[tuple[str, list[Any], list[int]]]:
+    """Likewise of those that need kernels of bfloat16."""
+    L = _core.lanes(4)
+    x, w, bias, y = (guarded(np.ones(n * L, np.float32)) for n in (16, 8, 1, 9))
+    sizes, ends = (4, 4, 2, 2, 3, 3, 1, 1, 1, 1), (9 * L, 3 * L)
+    return [
+        ("half_conv", [x, w, bias, y, sizes, (16 * L, 4 * L, *ends), (0, 0), (0.0, 1.0)], [3]),
+        ("half_conv", [x, w, bias, y, sizes, (16, 4, *ends), (0, 0), None, True], [3]),
+        ("half_units", [4], []),
+    ]

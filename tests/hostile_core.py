@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from hostile_bytes import byte_calls, wrong_bytes
-from hostile_calls import SINGLE, calls
+from hostile_calls import SINGLE, calls, half_calls
 
 from cnn_ext import _core, _dispatch, set_num_threads
 
@@ -311,9 +311,12 @@ def settings() -> None:
 
 if __name__ == "__main__":
     set_num_threads(2)
+    assert all(attempt(getattr(_core, name), *args) for name, args, _ in half_calls(guarded))
     for isa in _dispatch._usable("bf16"):
         if isa.beside == _dispatch.ISA and _dispatch._granted(isa):
             _core.use_halves(_dispatch._table(isa.name, "bf16"))
+            for name, args, writes in half_calls(guarded):
+                vary(getattr(_core, name), args, writes)
     settings()
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         for name, args, writes in calls(dtype, guarded):
@@ -324,7 +327,8 @@ if __name__ == "__main__":
     _dispatch.bytes_isa()
     for name, args, writes in byte_calls(guarded):
         vary(getattr(_core, name), args, writes)
-    named = {name for name, _, _ in (*calls(np.dtype(np.float32), guarded), *byte_calls(guarded))}
+    honest = *calls(np.dtype(np.float32), guarded), *byte_calls(guarded), *half_calls(guarded)
+    named = {name for name, _, _ in honest}
     rest = {
         "first_fit",
         "set_num_threads",
@@ -334,7 +338,7 @@ if __name__ == "__main__":
         "use_tables",
         "use_bytes",
         "use_halves",
-        "has_halves",
+        "channels_of_halves",
         "ints",
         "dot_offset",
         "peak",

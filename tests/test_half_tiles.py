@@ -14,7 +14,9 @@ from c_files import CC
 from half_kernels import (
     Convolution,
     check_convolution,
+    check_image,
     check_linear,
+    check_plan,
     check_taps,
     convolutions,
     kernels,
@@ -56,6 +58,18 @@ def test_taps_stand_where_channels_are_missing(C: int) -> None:
 )
 def test_linear_layers(N: int, C: int, K: int, seed: int) -> None:
     check_linear(N, C, K, seed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=convolutions(140), seed=st.integers(0, 2**31), taps=st.booleans())
+def test_single_images(case: Convolution, seed: int, taps: bool) -> None:
+    check_image(case, seed, taps)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_single_images_of_networks(seed: int) -> None:
+    check_plan(seed)
 
 
 @pytest.mark.parametrize("name", NETS)

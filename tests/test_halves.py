@@ -17,7 +17,9 @@ from half_kernels import (
     USABLE,
     Convolution,
     check_convolution,
+    check_image,
     check_linear,
+    check_plan,
     check_taps,
     convolutions,
     kernels,
@@ -54,6 +56,18 @@ def test_convolutions(halves: str, case: Convolution, seed: int) -> None:
 @given(N=st.integers(1, 5), C=st.integers(1, 70), K=st.integers(1, 70), seed=st.integers(0, 2**31))
 def test_linear_layers(halves: str, N: int, C: int, K: int, seed: int) -> None:
     check_linear(N, C, K, seed)
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=convolutions(70), seed=st.integers(0, 2**31), taps=st.booleans())
+def test_single_images(halves: str, case: Convolution, seed: int, taps: bool) -> None:
+    check_image(case, seed, taps)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_single_images_of_networks(halves: str, seed: int) -> None:
+    check_plan(seed)
 
 
 def test_a_pair_adds_up_in_float32(halves: str) -> None:
@@ -156,8 +170,7 @@ def test_plans(halves: str, name: str) -> None:
         truth = net.compile(precision="bfloat16")(x)
     # a sum in another order may round to the other of two neighbours
     assert np.abs(found - truth).max() <= 0.02 * np.abs(truth).max()
-    small = net.compile(precision="bfloat16", max_batch=1)  # one by one, in float32
-    assert_array_equal(small(x), truth)
+    assert_array_equal(net.compile(precision="bfloat16", max_batch=1)(x), found)
 
 
 def test_nan_and_infinity_come_through(halves: str) -> None:

@@ -18,7 +18,7 @@ from ..graph.layout import FLOAT, NO_BORDER, SIZE, Border, Placed, constant
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
 from ..lanes import Lanes, empty
-from . import conv2d_c
+from . import conv2d_c, halves
 from .bytes import conv2d as conv2d_of_bytes
 from .bytes import has_byte_weights
 from .packing import block_places, filters, in_blocks, parts, winograd_blocks
@@ -113,7 +113,7 @@ def sizes_of(node: Node, x_shape: Shape) -> ConvSizes:
 def winograd_pays(graph: Graph, node: Node) -> bool:
     """Whether a convolution goes Winograd's way: where it does so for a block of images."""
     sizes = sizes_of(node, graph.shapes[node.inputs[0]])
-    return bool(_core.winograd_pays(SIZE, (1, *sizes)))
+    return _core.winograd_pays(SIZE, (1, *sizes)) and not halves.channels_of(graph, sizes)
 
 
 def pixels_pay(node: Node, output_shape: Shape, lanes: int) -> bool:
@@ -206,7 +206,12 @@ class Conv2d(Operator):
         (x,) = inputs
         if isinstance(x, Bytes):
             return conv2d_of_bytes(run, node, x)
-        shape = run.graph.shapes[node.output]
+        shape, sizes = run.graph.shapes[node.output], sizes_of(node, x.shape)
+        channels = halves.channels_of(run.graph, sizes)
+        if channels:
+            s, weight, padding = sizes, node.weights["weight"], node.attributes["padding"]
+            core = s.C, s.K, s.R, s.S, s.P, s.Q, s.step_h, s.step_w, s.gap_h, s.gap_w
+            return halves.conv(run, node, x, channels, weight, core, padding)
         if winograd_pays(run.graph, node):
             return self._winograd(run, node, x)
         beyond = x.lanes == 1 and x.data.size > math.prod(x.shape)  # there is more room behind it

@@ -13,8 +13,9 @@ from ..graph.operator import Operator
 from ..lanes import Lanes, empty
 from .bytes import has_byte_weights
 from .bytes import linear as linear_of_bytes
-from .conv2d import bias_fits, scale_fits
+from .conv2d import ConvSizes, bias_fits, scale_fits
 from .conv2d_c import clipped, dense
+from .halves import channels_of, conv
 from .packing import block_places, in_blocks
 
 WIDEST = 64  # bytes of a vector of any instruction set: which way is taken depends on none
@@ -87,6 +88,9 @@ class Linear(Operator):
         if isinstance(x, Bytes):
             return linear_of_bytes(run, node, x)
         weight, grid = node.weights["weight"], run.packed.grid
+        K, C = weight.shape
+        if channels_of(run.graph, ConvSizes(1, C, K, *(1,) * 8, 0, 0, 1, 1)):
+            return conv(run, node, x, C, weight.reshape(K, C, 1, 1), (C, K, *(1,) * 8))
         w, bias = in_blocks(run, node.output, lambda: weight, node.weights.get("bias"))
         y: Placed = run.make(run.graph.shapes[node.output])
         origin = grid(0, (1, 1))

@@ -49,6 +49,19 @@ def winograd_blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> 
     return [constant(u), constant(_filled(bias, K, lanes))]
 
 
+def half_blocks(weight: np.ndarray, bias: np.ndarray | None, lanes: int) -> list[np.ndarray]:
+    """Weights (K, C, R, S) of bfloat16 as (blocks, units, taps, unit, lanes) pairs, and bias."""
+    K, C, R, S = weight.shape
+    units, unit = _core.half_units(C)
+    halves = np.zeros((-(-K // lanes) * lanes, units * unit * 2, R * S), np.uint16)
+    halves[:K, :C] = weight.reshape(K, C, R * S).view(np.uint32) >> 16
+    apart = halves.reshape(-1, lanes, units, unit, 2, R * S).transpose(0, 2, 5, 3, 1, 4)
+    return [
+        constant(np.ascontiguousarray(apart).view(np.uint8)).view(FLOAT),  # bits, not numbers
+        constant(_filled(bias, K, lanes)),
+    ]
+
+
 def _filled(bias: np.ndarray | None, K: int, lanes: int) -> np.ndarray:
     filled = np.zeros(-(-K // lanes) * lanes, FLOAT)
     filled[:K] = 0.0 if bias is None else bias

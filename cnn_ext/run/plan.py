@@ -133,8 +133,6 @@ class Plan:
                 self._by_batch = {FLOAT: first, **others}
             except NoRoom:  # one image at a time is faster
                 del self._packed[ByBatch]
-            if self.precision == BFLOAT16 and _core.has_halves():
-                self._least = 1  # whose sums have another order than those of single images
 
     def _recorded(self, way: Any, images: int, dtype: np.dtype) -> _core.Steps:
         # the calls of kernels for so many images of numbers or bytes

@@ -14,11 +14,6 @@ def use_halves(table, /):
     HALVES = found
 
 
-def has_halves():
-    """Whether there are kernels of bfloat16."""
-    return HALVES != NULL
-
-
 cdef double share_used(Py_ssize_t count, Py_ssize_t each) noexcept:
     # of whole groups of so many
     return <double> count / ((count + each - 1) // each * each)

@@ -1,5 +1,5 @@
 # All kernels of bfloat16 of one instruction set, gathered into a table of functions.  Before it come ROWS, MOST_PAIRS and
-# `run_tiles`, and what that consists of: `begin_tiles`, `all_tiles` and `tiles_end`.
+# `run_tiles`, what that consists of (`begin_tiles`, `all_tiles` and `tiles_end`), and what one image is done with.
 
 include "columns.pxi"
 include "conv2d.pxi"
@@ -24,5 +24,10 @@ TABLE.weight = half_weight
 TABLE.weight_scratch = half_weight_scratch
 TABLE.linear_weight = half_linear_weight
 TABLE.linear_scratch = half_linear_scratch
+TABLE.pixel_pairs = pixel_pairs
+TABLE.pixel_taps = pixel_taps
+TABLE.pixel_scratch = pixel_scratch
+TABLE.channels = channels
+TABLE.channels_scratch = channels_scratch
 
 table = PyCapsule_New(&TABLE, "cnn_ext.halves", NULL)

@@ -37,31 +37,26 @@ cdef inline void take_sums(const Tile* a, const vec* sums, Py_ssize_t row, Py_ss
         (<vec*> (out + k * a.out_row_step))[0] = value
 
 
-cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
-    # the output channels from `row` on of two pixels, as many of both as there are
-    cdef vec sums[4][ROWS]
-    cdef bint down = row + ROWS < last, across = col + 1 < a.cols
-    cdef const real* weights = a.scalar + row * a.scalar_row_step
-    cdef const real* lower = weights + ROWS * a.scalar_row_step
-    cdef const real* x = a.vector + a.vector_col[col]
-    cdef const real* right = a.vector + a.vector_col[col + 1 if across else col]
-    cdef Py_ssize_t outer, inner, of_w, of_x, width = 4 * a.line
+cdef inline void four_sums(const Tile* a, const real* scalar, const real* lower, const real* vector, const real* right,
+                           bint down, bint across, vec (*sums)[ROWS]) noexcept nogil:
+    # of two tiles of each side, or of the first one if it does not go on `down` or `across`
+    cdef Py_ssize_t outer, inner, of_scalar, of_vector, width = 4 * a.line
     tile_zero(0)
     tile_zero(1)
     tile_zero(2)
     tile_zero(3)
     for outer in range(a.outer):
         for inner in range(a.inner):
-            of_w = outer * a.scalar_outer_step + a.scalar_inner[inner]
-            of_x = outer * a.vector_outer_step + a.vector_inner[inner]
-            tile_load(4, weights + of_w, width)
-            tile_load(6, x + of_x, LINE)
+            of_scalar = outer * a.scalar_outer_step + a.scalar_inner[inner]
+            of_vector = outer * a.vector_outer_step + a.vector_inner[inner]
+            tile_load(4, scalar + of_scalar, width)
+            tile_load(6, vector + of_vector, LINE)
             tile_dot_halves(0, 4, 6)
             if across:
-                tile_load(7, right + of_x, LINE)
+                tile_load(7, right + of_vector, LINE)
                 tile_dot_halves(1, 4, 7)
             if down:
-                tile_load(5, lower + of_w, width)
+                tile_load(5, lower + of_scalar, width)
                 tile_dot_halves(2, 5, 6)
                 if across:
                     tile_dot_halves(3, 5, 7)
@@ -69,6 +64,16 @@ cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_s
     tile_store(1, sums[1], LINE)
     tile_store(2, sums[2], LINE)
     tile_store(3, sums[3], LINE)
+
+
+cdef inline void four_tiles(const Tile* a, Py_ssize_t row, Py_ssize_t last, Py_ssize_t col) noexcept nogil:
+    # the output channels from `row` on of two pixels, as many of both as there are
+    cdef vec sums[4][ROWS]
+    cdef bint down = row + ROWS < last, across = col + 1 < a.cols
+    cdef const real* weights = a.scalar + row * a.scalar_row_step
+    cdef const real* x = a.vector + a.vector_col[col]
+    cdef const real* right = a.vector + a.vector_col[col + 1 if across else col]
+    four_sums(a, weights, weights + ROWS * a.scalar_row_step, x, right, down, across, sums)
     take_sums(a, sums[0], row, last, col)
     if across:
         take_sums(a, sums[1], row, last, col + 1)
@@ -108,6 +113,8 @@ cdef inline void run_tiles(const Tile* a, Py_ssize_t first, Py_ssize_t last, int
     tiles_end()
 
 
+include "half_pixels.pxi"
+include "half_channel_tiles.pxi"
 include "half_table.pxi"
 
 TABLE.rate = 16

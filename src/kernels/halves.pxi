@@ -22,8 +22,10 @@ cdef void tiles(int shape, const Tile* a, Py_ssize_t first) noexcept nogil:
         tile(a, first, ROWS2, COLS2)
     elif shape == 3:
         tile(a, first, ROWS3, COLS3)
-    else:
+    elif shape == 4:
         tile(a, first, ROWS4, COLS4)
+    else:
+        tile(a, first, ROWS5, COLS5)
 
 
 cdef inline void begin_tiles(const Tile* a, Py_ssize_t rows) noexcept nogil:
@@ -38,6 +40,8 @@ cdef inline void tiles_end() noexcept nogil:
     pass
 
 
+include "half_pixels.pxi"
+include "half_channels.pxi"
 include "half_table.pxi"
 
 TABLE.rate = 2                 # as AMD's do it

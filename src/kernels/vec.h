@@ -52,9 +52,10 @@ static inline vec vec_select(mask m, vec a, vec b) { return m ? a : b; }
  * registers, 12 where there are 16, so that operands fit beside them; and smaller ones for what is
  * left at the edges.  GCC unrolls up to 16 of a kind.  Fewer than FEWEST would wait for the last multiply-add to finish. */
 #ifdef CNN_EXT_HALVES /* whose modules are to be small */
-enum { ROWS0 = 6, COLS0 = 4, ROWS1 = 8, COLS1 = 3, ROWS2 = 12, COLS2 = 2, ROWS3 = 16, COLS3 = 1, ROWS4 = 3, COLS4 = 8 };
-#define SHAPES 5
-#define EACH_SHAPE(side) {side##0, side##1, side##2, side##3, side##4}
+enum { ROWS0 = 6, COLS0 = 4, ROWS1 = 8, COLS1 = 3, ROWS2 = 12, COLS2 = 2, ROWS3 = 16, COLS3 = 1, ROWS4 = 3, COLS4 = 8,
+       ROWS5 = 1, COLS5 = 8 };
+#define SHAPES 6
+#define EACH_SHAPE(side) {side##0, side##1, side##2, side##3, side##4, side##5}
 #elif defined(__AVX512F__) || defined(__aarch64__)
 enum { ROWS0 = 4, COLS0 = 6, ROWS1 = 6, COLS1 = 4, ROWS2 = 5, COLS2 = 5,
        ROWS3 = 8, COLS3 = 3, ROWS4 = 3, COLS4 = 8, ROWS5 = 12, COLS5 = 2,
@@ -115,7 +116,8 @@ static inline mask vec_above(vec a, vec b) { return (mask)(a > b); }
 static inline mask vec_equal(vec a, vec b) { return (mask)(a == b); }
 #ifdef CNN_EXT_HALVES
 /* `vec_all`: a number in every lane, which may be two of bfloat16.  `vec_add_dot`: sum + the products of both halves.
- * `vec_store_halves`: so many numbers of bfloat16 side by side, which are all that is in x. */
+ * `vec_store_halves`: so many numbers of bfloat16 side by side, which are all that is in x.  `vec_store_first`: n
+ * of its numbers. */
 #ifdef __aarch64__
 #include <arm_neon.h>
 static inline vec vec_all(real a) { return (vec)vdupq_n_f32(a); }
@@ -129,6 +131,7 @@ static inline void vec_store_halves(real *p, vec x)
     const uint16x4_t halves = vshrn_n_u32((uint32x4_t)x, 16);
     memcpy(p, &halves, sizeof halves);
 }
+static inline void vec_store_first(real *p, vec x, int n) { memcpy(p, &x, (size_t)n * sizeof(real)); }
 #else
 #include <immintrin.h>
 static inline vec vec_all(real a) { return (vec)_mm512_set1_ps(a); }
@@ -143,6 +146,10 @@ static inline void vec_store_halves(real *p, vec x)
 {
     const __m256i halves = _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16));
     _mm256_storeu_si256((__m256i *)p, halves);
+}
+static inline void vec_store_first(real *p, vec x, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)(0xffffu >> (LANES - n)), (__m512)x);
 }
 #endif
 /* the upper halves, `even` in the lower ones: two numbers of bfloat16 in one of float32, exact if they are such */
