@@ -112,6 +112,8 @@ def kernel_extensions():
             if TILES in isa.needs:
                 table = WITH_TILES[name]
             exact = EXACT if name == "i8" else []
+            # what takes time is in instructions for whole tiles, which no unrolling helps
+            level = ["-O2"] if TILES in isa.needs and not WINDOWS else [BEST]
             wide = name == "bf16" or (
                 name == "f32" and (isa.name == "avx512" or machine in ("aarch64", "arm64"))
             )
@@ -126,7 +128,7 @@ def kernel_extensions():
                 [str(stub)],
                 include_dirs=["src/kernels"],
                 define_macros=[("CYTHON_INLINE", INLINE), *macros, *MACROS],
-                extra_compile_args=[*COMPILE, BEST, *tile_flags(wide), *isa.flags, *exact],
+                extra_compile_args=[*COMPILE, *level, *tile_flags(wide), *isa.flags, *exact],
                 extra_link_args=LINK,
                 py_limited_api=LIMITED,
                 depends=[str(path) for path in sorted(Path("src/kernels").iterdir())],

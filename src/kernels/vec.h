@@ -89,7 +89,10 @@ static const int TILE_ROWS[SHAPES] = EACH_SHAPE(ROWS), TILE_COLS[SHAPES] = EACH_
 /* The tile of at most most_rows rows that covers rows x cols with the least work: eight for a
  * multiply-add, `load` for an operand.  Unrolled, it has no divisions by variables, which take longer
  * than a small tile. */
-static inline int best_tile(ptrdiff_t rows, ptrdiff_t cols, int load, int most_rows)
+#ifdef __GNUC__
+__attribute__((noinline))
+#endif
+static int best_tile(ptrdiff_t rows, ptrdiff_t cols, int load, int most_rows)
 {
     ptrdiff_t least = PTRDIFF_MAX;
     int best = 0;
