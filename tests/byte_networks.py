@@ -55,6 +55,10 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[Module]]]] = {
         AvgPool2d(2, padding=1, count_include_pad=False), Conv2d(6, 6, 1),
         MaxPool2d(3, stride=2, padding=1, ceil_mode=True), Conv2d(6, 4, 1), Flatten(),
     ]),
+    "pairs": ((3, 13, 12), lambda: [
+        Conv2d(3, 5, 3), ReLU(), MaxPool2d(2), Conv2d(5, 40, 3, padding=1), ReLU(), MaxPool2d(2),
+        Conv2d(40, 6, 2, padding=1), MaxPool2d(2, padding=1), Flatten(), Linear(24, 4),
+    ]),
     "features": ((19,), lambda: [Linear(19, 33), ReLU(), Linear(33, 7), Softmax()]),
 }  # fmt: skip
 

@@ -31,6 +31,10 @@ int main(void)
             for (int j = 0; j < 4; j++) sum += (x[j] - DOT_OFFSET) * w[4 * i + j];
             wrong += lane(sums, i) != sum;
         }
+        for (int i = 0; i < INTS; i++) {
+            const int more = lane(sums, i), larger = lane(ints_larger(sums, ints_same(start)), i);
+            wrong += larger != (more > start ? more : start);
+        }
         wrong += ints_any(numbers_odd(numbers_at(f)));
         {
             const int bad = rand() % INTS;

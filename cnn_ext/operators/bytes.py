@@ -17,6 +17,8 @@ from ..graph.bytes import MOST_TAPS, Bytes, Grid, byte_room
 from ..graph.layout import FLOAT, NO_BORDER, Border, Placed, constant, image, room
 from ..graph.node import Node, Shape
 
+MOST_SIDE = 8  # pixels that are one
+
 
 def has_byte_weights(node: Node) -> bool:
     """Whether the weights are multiples of a scale of each output channel, from -128 to 127.
@@ -91,34 +93,67 @@ def as_image(run: Any, x: Bytes, border: Border = NO_BORDER) -> Bytes:
     return window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid, border=border)
 
 
-def conv2d(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
-    """A convolution; numbers, unless the node says of which grid its results are."""
+def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Placed:
+    """A convolution; numbers, unless the node says of which grid its results are.
+
+    If there is a `pooling` of pairs, it gives the maxima.
+    """
     a = node.attributes
     K, C_group, R, S = node.weights["weight"].shape
-    groups, shape = a["groups"], run.graph.shapes[node.output]
+    groups = a["groups"]
     x = as_image(run, x, a["padding"])
     C = x.body[0]
     if groups == C == K and C > 1 and a["quantize"] is not None:
         return _depthwise(run, node, x)
     (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
     top, _, left, _ = a["padding"]
-    _, P, Q = shape
-    y, y_pixels = _results(run, node, shape)
+    first, row, column = x.first - top * x.row - left * C, step_h * x.row, step_w * C
+    four: tuple[tuple[int, int], ...] = ()  # pixels of a maximum
+    if pooling is not None:
+        four, row, column = ((2, row), (2, column)), 2 * row, 2 * column
+    last = pooling or node
+    P, Q = image(run.graph.shapes[last.output])[1:]
+    together = gap_w == 1 and groups == 1  # the bytes of a row of taps lie side by side
+    side = best_side(K, S * C, column, Q) if together and a["quantize"] is not None else 1
+    y, y_pixels = _results(run, node, last, side)
     grid = run.packed.grid
-    first = x.first - top * x.row - left * C
     for g in range(groups):
         axes, width = [(R, gap_h * x.row), (S, gap_w * C)], C_group
-        if gap_w == 1 and groups == 1:  # the bytes of a row of taps lie side by side
+        if together:
             axes, width = axes[:1], S * C
         own = slice(g * K // groups, (g + 1) * K // groups)
-        tables = (
-            grid(first + g * C_group, (P, step_h * x.row), (Q, step_w * C)),
-            y_pixels if own.start == 0 else y_pixels + own.start,
-            grid(0, *axes, (-(-width // 4), 4)),
-        )
         rows = whole_weights(node)[own].transpose(0, 2, 3, 1).reshape(K // groups, -1, width)
+        rows = side_by_side(rows, side, column)
+        tables = (
+            grid(first + g * C_group, *four, (P, row), (Q // side, side * column)),
+            y_pixels if own.start == 0 else y_pixels + own.start,
+            grid(0, *axes, (-(-rows.shape[-1] // 4), 4)),
+        )
         _sums(run, node, f"{node.output} {g}", rows, own, x, y, tables)
     return y
+
+
+def best_side(K: int, width: int, apart: int, Q: int) -> int:
+    """How many neighbours of Q pixels are best one pixel with as many times the K channels.
+
+    Each reads `width` bytes in each row of taps, which begin so far `apart`.  With few channels
+    vectors are fuller so.
+    """
+
+    def products(side: int) -> float:
+        taps = -(-(width + (side - 1) * apart) // 4)
+        return taps * -(-side * K // _core.ints()) / side
+
+    return min((side for side in range(1, MOST_SIDE + 1) if Q % side == 0), key=products)
+
+
+def side_by_side(rows: np.ndarray, side: int, apart: int) -> np.ndarray:
+    """Weights (K, rows, bytes side by side) for so many pixels at once, (side K, rows, ...)."""
+    K, count, width = rows.shape
+    wide = np.zeros((side, K, count, width + (side - 1) * apart), np.int8)
+    for i in range(side):
+        wide[i, :, :, i * apart : i * apart + width] = rows
+    return wide.reshape(side * K, count, -1)
 
 
 def linear(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
@@ -126,7 +161,7 @@ def linear(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
     K, F = node.weights["weight"].shape
     if x.border != NO_BORDER:
         x = window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid)
-    y, y_pixels = _results(run, node, (K,))
+    y, y_pixels = _results(run, node, node)
     grid = run.packed.grid
     tables = grid(x.first, (1, 1)), y_pixels, grid(0, (-(-F // 4), 4))
     rows = whole_weights(node).reshape(K, *x.body).transpose(0, 2, 3, 1).reshape(K, 1, F)
@@ -134,13 +169,15 @@ def linear(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
     return y
 
 
-def _results(run: Any, node: Node, shape: Shape) -> tuple[Any, np.ndarray]:
-    # room for the results, and where its pixels lie: bytes, or numbers in whole vectors
+def _results(run: Any, node: Node, last: Node, side: int = 1) -> tuple[Any, np.ndarray]:
+    # room for the results, as the `last` node gives them, and where its pixels lie, so many as one:
+    # bytes, or numbers in whole vectors
+    shape, wanted = run.graph.shapes[last.output], node.attributes["quantize"]
     K, P, Q = image(shape)
-    grid, wanted = run.packed.grid, node.attributes["quantize"]
+    grid = run.packed.grid
     if wanted is not None:
-        y = make(run, shape, Grid(*wanted), run.border[node.output])
-        return y, grid(y.first, (P, y.row), (Q, K))
+        y = make(run, shape, Grid(*wanted), run.border[last.output])
+        return y, grid(y.first, (P, y.row), (Q // side, side * K))
     groups, ints = node.attributes.get("groups", 1), _core.ints()
     pitch = K - K // groups + -(-(K // groups) // ints) * ints  # the last group ends with a vector
     table = grid(0, (K, 1), (P * Q, pitch))
@@ -150,7 +187,7 @@ def _results(run: Any, node: Node, shape: Shape) -> tuple[Any, np.ndarray]:
 def _sums(
     run: Any, node: Node, name: str, rows: np.ndarray, own: slice, x: Bytes, y: Any, tables: Any
 ) -> None:
-    # weights (K, rows, bytes side by side), four bytes a tap
+    # weights (K, rows, bytes side by side), four bytes a tap; K is that of `own` or a multiple
     if name not in run.packed:
         ints = _core.ints()
         K, count, width = rows.shape
@@ -176,11 +213,12 @@ def _terms(node: Node, own: slice, start: np.ndarray, grid: Grid) -> np.ndarray:
     )
     assert scale is not None
     K, ints = len(start), _core.ints()
+    times = K // len(scale[own])
     unit = 1.0 if wanted is None else wanted[0]
     terms = np.zeros((3, -(-K // ints) * ints), FLOAT)
     terms[0, :K] = start.astype(np.int32).view(FLOAT)
-    terms[1, :K] = scale[own].astype(np.float64) * grid.scale / unit
-    terms[2, :K] = 0.0 if bias is None else bias[own].astype(np.float64) / unit
+    terms[1, :K] = np.tile(scale[own].astype(np.float64), times) * grid.scale / unit
+    terms[2, :K] = 0.0 if bias is None else np.tile(bias[own].astype(np.float64), times) / unit
     return constant(terms.view(np.uint8)).view(FLOAT)  # bits, also where they are no number
 
 

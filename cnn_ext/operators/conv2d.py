@@ -22,6 +22,7 @@ from . import conv2d_c, halves
 from .bytes import conv2d as conv2d_of_bytes
 from .bytes import has_byte_weights
 from .packing import block_places, filters, in_blocks, parts, winograd_blocks
+from .pool import pairs_behind
 
 
 class ConvSizes(NamedTuple):
@@ -205,7 +206,7 @@ class Conv2d(Operator):
     def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
         if isinstance(x, Bytes):
-            return conv2d_of_bytes(run, node, x)
+            return conv2d_of_bytes(run, node, x, pairs_behind(run.graph, node))
         shape, sizes = run.graph.shapes[node.output], sizes_of(node, x.shape)
         channels = halves.channels_of(run.graph, sizes)
         if channels:
@@ -302,7 +303,7 @@ class Conv2d(Operator):
         return winograd_pays(graph, node)
 
     def padding(self, graph: Graph, node: Node) -> Border:
-        if winograd_pays(graph, node):
+        if winograd_pays(graph, node) and not has_byte_weights(node):
             return NO_BORDER  # its transforms see to the edges
         sides: Border = node.attributes["padding"]
         return sides

@@ -10,6 +10,7 @@ from .. import _check as check
 from .. import _core
 from ..graph import windows
 from ..graph.bytes import Bytes, Grid
+from ..graph.graph import Graph
 from ..graph.layout import NO_BORDER, SIZE, Placed
 from ..graph.node import Node, Shape
 from ..graph.operator import Operator
@@ -178,6 +179,8 @@ class MaxPool(Pool):
     def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
         if isinstance(x, Bytes):
+            if x.shape != run.graph.shapes[node.inputs[0]]:
+                return x  # the convolution gave the maxima, see `pairs_behind`
             return window_of_bytes(run, node, "max", x, x.grid)
         if x.lanes != 1 or not is_pairs(node) or x.data.size <= x.plane * x.shape[0]:
             return self.channels(run, node, x, None)
@@ -208,6 +211,15 @@ def is_pairs(node: Node) -> bool:
     a = node.attributes
     plain = a["padding"] == NO_BORDER and not a["ceil_mode"]
     return plain and a["kernel"] == a["stride"] == (2, 2) and a["dilation"] == (1, 1)
+
+
+def pairs_behind(graph: Graph, node: Node) -> Node | None:
+    """The max pooling of pairs that alone takes the bytes that a node gives, if there is one."""
+    if node.attributes["quantize"] is None or node.output in graph.outputs:
+        return None
+    takers = [other for other in graph.nodes if node.output in other.inputs]
+    alone = len(takers) == 1 and takers[0].op == "max_pool" and is_pairs(takers[0])
+    return takers[0] if alone else None
 
 
 def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lanes | None]:

@@ -37,7 +37,8 @@ cdef int take_range(limits, float* low, float* high, int* zero) except -1:
 def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
     """y[pixel, k] of sums of bytes, see ByteConv (bytes_args.pxi).
 
-    `tables` are where pixels lie in x and in y, and taps of four bytes in x.  `limits`, (low, high, zero), are those of
+    `tables` are where pixels lie in x and in y, and taps of four bytes in x; where x has four times as many pixels, (4, those
+    of y), the largest of each four is taken.  `limits`, (low, high, zero), are those of
     the results as bytes; without them they are numbers, between the two of `clip`, in whole vectors.
     """
     cdef ByteTable* table = byte_table()
@@ -53,10 +54,11 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
         raise ValueError(f"expected three tables, got {len(kept)}")
     for i in range(3):
         kept[i] = offsets(kept[i], &low[i], &high[i])
-    a.pixels, a.taps, a.K = length(kept[0]), length(kept[2]), K
+    a.pixels, a.taps, a.K = length(kept[1]), length(kept[2]), K
     at_least(1, &K, 1)
     within_reach(&K, 1)
-    if length(kept[1]) != a.pixels:
+    a.each = 4 if length(kept[0]) == 4 * a.pixels else 1
+    if length(kept[0]) != a.each * a.pixels:
         raise ValueError("tables of different lengths")
     a.x_pixel, a.y_pixel, a.x_tap = numbers(kept[0]), numbers(kept[1]), numbers(kept[2])
     a.blocks = (K + L - 1) // L
@@ -70,13 +72,14 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
     else:
         take_range(limits, &a.low, &a.high, &a.zero)
         a.y = held.reach(y, 1, low[1], high[1] + K - 1, True)
-    work = 2.0 * a.pixels * a.taps * a.blocks * L
+    work = 2.0 * a.pixels * a.each * a.taps * a.blocks * L
     a.pixel_cut, a.block_cut = a.pixels, a.blocks
     if work > TASK_WORK:  # first the channels, four blocks or more, so that weights are read once; then the pixels
         parts = <Py_ssize_t> ceil(work / TASK_WORK)
         a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
         parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
-        a.pixel_cut = max(PIXEL_CUT, (a.pixels + parts - 1) // parts)
+        parts = (a.pixels + parts - 1) // parts
+        a.pixel_cut = max(1, parts // (PIXEL_CUT // a.each)) * (PIXEL_CUT // a.each)  # of whole tiles
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
     return run(table.conv, &a, sizeof(ByteConv), 3, 1, tasks, work, table.conv_scratch(&a), 0, kept)
 

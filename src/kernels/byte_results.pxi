@@ -14,8 +14,10 @@ cdef extern from "dot.h" nogil:
     floats numbers_clipped(floats, float, float)
     void numbers_store(float*, floats)
     void bytes_store(unsigned char*, ints, int)
-    void tile_to_bytes(ints (*)[8], int, int, const float**, Py_ssize_t, float, float, ints, unsigned char**,
-                       const Py_ssize_t*)
+    ints ints_larger(ints, ints)
+    void tile_largest(ints (*)[8], int, int)
+    void tile_to_bytes(ints (*)[8], int, int, int, const float**, Py_ssize_t, float, float, ints, unsigned char**,
+                       const Py_ssize_t*, const int*)
 
 include "bytes_args.pxi"
 
@@ -33,30 +35,46 @@ cdef inline ByteTask byte_task(const ByteConv* a, Py_ssize_t task) noexcept nogi
 
 
 cdef inline void tile_results(const ByteConv* a, ints (*acc)[8], Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block,
-                              Py_ssize_t end, int pixels, int vectors) noexcept nogil:
-    # what the sums of a tile become
+                              Py_ssize_t end, int pixels, int vectors, bint fewer) noexcept nogil:
+    # What the sums of a tile become, or of a quarter of its pixels alone.
     cdef unsigned char* to[16]
     cdef Py_ssize_t channel[8]
     cdef const float* terms[8]
-    cdef Py_ssize_t apart = a.blocks * INTS, k
-    cdef floats number, scale, bias
-    cdef ints zero = ints_same(a.zero)
-    cdef int i, j, n
+    cdef int count[8]
+    cdef ints sums[16][8]
+    cdef int i, j
+    if a.as_numbers or INTS < 16 and (block + vectors) * INTS > a.K:
+        for i in range(pixels):
+            for j in range(vectors):
+                sums[i][j] = acc[i][j]
+        some_results(a, sums, pixel, min(pixel + (pixels // 4 if fewer else pixels), last), block, end, vectors)
+        return
     for j in range(vectors):
         channel[j] = min(block + j, end - 1) * INTS
         terms[j] = <const float*> a.terms + channel[j]
-    if not a.as_numbers and (block + vectors) * INTS <= a.K:
-        for i in range(pixels):
-            to[i] = <unsigned char*> a.y + a.y_pixel[min(pixel + i, last - 1)]
-        tile_to_bytes(acc, pixels, vectors, terms, apart, a.low, a.high, zero, to, channel)
-        return
-    for j in range(vectors):
-        scale, bias = numbers_at(terms[j] + apart), numbers_at(terms[j] + 2 * apart)
-        n = <int> min(<Py_ssize_t> INTS, a.K - channel[j])
-        for i in range(pixels):
-            k = a.y_pixel[min(pixel + i, last - 1)] + channel[j]
-            number = ints_numbers(acc[i][j]) * scale + bias
+        count[j] = <int> min(<Py_ssize_t> INTS, a.K - channel[j])
+    for i in range(pixels):
+        to[i] = <unsigned char*> a.y + a.y_pixel[min(pixel + i, last - 1)]
+    tile_to_bytes(acc, pixels, vectors, fewer, terms, a.blocks * INTS, a.low, a.high, ints_same(a.zero), to, channel,
+                  count)
+
+
+cdef void some_results(const ByteConv* a, ints (*sums)[8], Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block,
+                       Py_ssize_t end, int vectors) noexcept nogil:
+    # numbers, or bytes of any number of channels
+    cdef const float* terms
+    cdef Py_ssize_t apart = a.blocks * INTS, i, k
+    cdef floats number
+    cdef int j
+    for j in range(<int> min(<Py_ssize_t> vectors, end - block)):
+        k = (block + j) * INTS
+        terms = <const float*> a.terms + k
+        for i in range(pixel, last):
+            number = ints_numbers(sums[i - pixel][j]) * numbers_at(terms + apart)
+            number = number + numbers_at(terms + 2 * apart)
             if a.as_numbers:
-                numbers_store(<float*> a.y + k, numbers_clipped(number, a.low, a.high))
+                numbers_store(<float*> a.y + a.y_pixel[i] + k, numbers_clipped(number, a.low, a.high))
             else:
-                bytes_store(<unsigned char*> a.y + k, numbers_rounded(number, a.low, a.high) + zero, n)
+                bytes_store(<unsigned char*> a.y + a.y_pixel[i] + k,
+                            numbers_rounded(number, a.low, a.high) + ints_same(a.zero),
+                            <int> min(<Py_ssize_t> INTS, a.K - k))

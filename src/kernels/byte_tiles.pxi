@@ -31,8 +31,8 @@ cdef struct Lines:             # where a tile of x is loaded from
     const unsigned char* first
     Py_ssize_t apart
 
-cdef struct Pixels:            # of two tiles, or one
-    Py_ssize_t first[2]
+cdef struct Pixels:            # of a tile or two, or of four that give the largest of each four pixels
+    Py_ssize_t first[4]
     int tiles, rows, width     # of a tile: pixels, taps
     ints (*sums)[8]            # a column for each tile of them
     Lines* lines               # of each tile, for all parts of the taps
@@ -41,6 +41,10 @@ cdef struct Pixels:            # of two tiles, or one
 
 cdef inline Py_ssize_t parts_of(Py_ssize_t taps) noexcept nogil:
     return (taps + MOST_ROWS - 1) // MOST_ROWS
+
+
+cdef inline int most_tiles(const ByteConv* a) noexcept nogil:
+    return 4 if a.each == 4 else 2
 
 
 cdef inline bint tiles_pay(Py_ssize_t pixels, Py_ssize_t taps) noexcept nogil:
@@ -93,13 +97,15 @@ cdef inline void take_lines(const ByteConv* a, const Pixels* p) noexcept nogil:
             t += p.width
 
 
-cdef inline void sum_tiles(const ByteConv* a, const Pixels* p, Py_ssize_t block, bint both) noexcept nogil:
-    # of one block of channels, or `both`
+cdef inline void sum_tiles(const ByteConv* a, const Pixels* p, int tile, Py_ssize_t block, bint both) noexcept nogil:
+    # of a tile and the one behind it, if there is one, and of one block of channels, or `both`
     cdef const float* start = <const float*> a.terms + block * INTS
     cdef const char* w = <const char*> a.w + block * a.taps * (4 * INTS)
-    cdef const Lines* lines = p.lines
+    cdef const Lines* lines = p.lines + tile * parts_of(a.taps)
     cdef const Lines* second = lines + parts_of(a.taps)
+    cdef ints (*sums)[8]
     cdef Py_ssize_t other = a.taps * (4 * INTS), t = 0
+    sums = <ints (*)[8]> &p.sums[0][2 * tile]
     tile_load(0, start, 0)  # the same in every row
     tile_load(2, start, 0)
     if both:
@@ -113,7 +119,7 @@ cdef inline void sum_tiles(const ByteConv* a, const Pixels* p, Py_ssize_t block,
         if both:
             tile_load(7, w + other + t * (4 * INTS), 4 * INTS)
             tile_dot_bytes(1, 4, 7)
-        if p.tiles == 2:
+        if p.tiles - tile > 1:
             tile_load(5, second.first, second.apart)
             tile_dot_bytes(2, 5, 6)
             if both:
@@ -121,11 +127,20 @@ cdef inline void sum_tiles(const ByteConv* a, const Pixels* p, Py_ssize_t block,
         lines += 1
         second += 1
         t += p.width
-    tile_store(0, &p.sums[0][0], sizeof(p.sums[0]))
-    tile_store(2, &p.sums[0][2], sizeof(p.sums[0]))
+    tile_store(0, &sums[0][0], sizeof(sums[0]))
+    tile_store(2, &sums[0][2], sizeof(sums[0]))
     if both:
-        tile_store(1, &p.sums[0][1], sizeof(p.sums[0]))
-        tile_store(3, &p.sums[0][3], sizeof(p.sums[0]))
+        tile_store(1, &sums[0][1], sizeof(sums[0]))
+        tile_store(3, &sums[0][3], sizeof(sums[0]))
+
+
+cdef inline void largest_tile(const Pixels* p) noexcept nogil:
+    # of the sums of four tiles, as those of the first
+    cdef int i, j, tile
+    for i in range(p.rows):
+        for j in range(2):
+            for tile in range(1, 4):
+                p.sums[i][j] = ints_larger(p.sums[i][j], p.sums[i][2 * tile + j])
 
 
 cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -136,14 +151,14 @@ cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept 
     cdef ints (*sums)[8]
     cdef Py_ssize_t pixel = own.first, block, j
     cdef tile_shapes shapes = tile_shapes_none()
-    cdef int i
+    cdef int i, results
     if not tiles_pay(own.last - own.first, a.taps):
         VECTORS.conv(args, task, scratch)
         return
     p.rows, p.width = <int> min(own.last - own.first, MOST_ROWS), <int> min(a.taps, MOST_ROWS)
     p.sums = <ints (*)[8]> scratch
     p.room = <unsigned char*> (p.sums + MOST_ROWS)
-    p.lines = <Lines*> (p.room + 2 * parts_of(a.taps) * TILE_BYTES)
+    p.lines = <Lines*> (p.room + most_tiles(a) * parts_of(a.taps) * TILE_BYTES)
     for i in range(4):
         tile_shape(&shapes, i, p.rows, 4 * INTS)
     for i in range(2):
@@ -151,19 +166,25 @@ cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept 
         tile_shape(&shapes, 6 + i, p.width, 4 * INTS)
     tiles_begin(&shapes)
     while pixel < own.last:
-        p.tiles = 2 if own.last - pixel > p.rows else 1
-        for i in range(2):
-            p.first[i] = min(pixel + i * p.rows, own.last - p.rows)
+        if a.each == 4:
+            p.tiles, results = 4, 1
+        else:
+            p.tiles = results = 2 if own.last - pixel > p.rows else 1
+        for i in range(p.tiles):
+            p.first[i] = min(pixel + i % results * p.rows, own.last - p.rows) + i // results * a.pixels
         take_lines(a, &p)
         block = own.block
         while block < own.end:
-            sum_tiles(a, &p, block, own.end - block > 1)
+            for i in range(0, p.tiles, 2):
+                sum_tiles(a, &p, i, block, own.end - block > 1)
+            if a.each == 4:
+                largest_tile(&p)
             for j in range(min(own.end - block, 2)):
-                for i in range(p.tiles):
+                for i in range(results):
                     sums = <ints (*)[8]> &p.sums[0][2 * i + j]
-                    tile_results(a, sums, p.first[i], own.last, block + j, own.end, p.rows, 1)
+                    tile_results(a, sums, p.first[i], own.last, block + j, own.end, p.rows, 1, False)
             block += 2
-        pixel += p.tiles * p.rows
+        pixel += results * p.rows
     tiles_end()
 
 
@@ -171,7 +192,8 @@ cdef long long tiled_conv_scratch(const void* args) noexcept nogil:
     cdef const ByteConv* a = <const ByteConv*> args
     if a.pixels < LEAST_PIXELS:
         return 0
-    return MOST_ROWS * 8 * <long long> sizeof(ints) + 2 * parts_of(a.taps) * <long long> (TILE_BYTES + sizeof(Lines))
+    return (MOST_ROWS * 8 * <long long> sizeof(ints)
+            + most_tiles(a) * parts_of(a.taps) * <long long> (TILE_BYTES + sizeof(Lines)))
 
 
 cdef const ByteTable* VECTORS = <const ByteTable*> PyCapsule_GetPointer(table, "cnn_ext.bytes")

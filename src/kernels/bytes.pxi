@@ -10,8 +10,9 @@ include "byte_results.pxi"
 
 cdef extern from "dot.h" nogil:
     enum: DOT_OFFSET
-    enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7
-    int best_byte_tile(Py_ssize_t pixels, Py_ssize_t vectors, Py_ssize_t taps)
+    enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6
+    int best_byte_tile(Py_ssize_t pixels, int each, Py_ssize_t vectors, Py_ssize_t taps)
+    const unsigned char* held_address(const unsigned char*)
     ints ints_all(const unsigned char*)
     ints ints_dot(ints, ints, ints)
     ints ints_of_bytes(const unsigned char*, int)
@@ -24,8 +25,8 @@ cdef extern from "dot.h" nogil:
 
 cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last, Py_ssize_t block, Py_ssize_t end,
                            int pixels, int vectors) noexcept nogil:
-    # All tiles of the pixels first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
-    # computes its last pixel or block again.
+    # All tiles of the results first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
+    # computes its last result or block again.
     cdef ints acc[12][8]
     cdef ints held[8]
     cdef ints here
@@ -33,14 +34,15 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
     cdef const char* w[8]
     cdef const Py_ssize_t* x_tap = a.x_tap
     cdef Py_ssize_t pixel, t, taps = a.taps
-    cdef int i, j
+    cdef int i, j, shift = 2 if pixels % 4 == 0 and a.each == 4 else 0
     while True:
         pixel = first
         for j in range(vectors):
             w[j] = <const char*> a.w + min(block + j, end - 1) * taps * (4 * INTS)
         while True:
             for i in range(pixels):
-                at[i] = <const unsigned char*> a.x + a.x_pixel[min(pixel + i, last - 1)]
+                t = (i & a.each - 1) * a.pixels + min(pixel + (i >> shift), last - 1)
+                at[i] = held_address(<const unsigned char*> a.x + a.x_pixel[t])
             for j in range(vectors):
                 here = ints_at(<const float*> a.terms + min(block + j, end - 1) * INTS)
                 for i in range(pixels):
@@ -64,8 +66,10 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
                 t += 1
                 if t >= taps:
                     break
-            tile_results(a, acc, pixel, last, block, end, pixels, vectors)
-            pixel += pixels
+            if shift:
+                tile_largest(acc, pixels, vectors)
+            tile_results(a, acc, pixel, last, block, end, pixels, vectors, shift)
+            pixel += pixels >> shift
             if pixel >= last:
                 break
         block += vectors
@@ -77,7 +81,7 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
     cdef const ByteConv* a = <const ByteConv*> args
     cdef ByteTask own = byte_task(a, task)
     cdef Py_ssize_t first = own.first, last = own.last, block = own.block, end = own.end
-    cdef int shape = best_byte_tile(last - first, end - block, a.taps)
+    cdef int shape = best_byte_tile((last - first) * a.each, a.each, end - block, a.taps)
     if shape == 0:
         byte_tile(a, first, last, block, end, PIX0, VEC0)
     elif shape == 1:
@@ -90,10 +94,8 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
         byte_tile(a, first, last, block, end, PIX4, VEC4)
     elif shape == 5:
         byte_tile(a, first, last, block, end, PIX5, VEC5)
-    elif shape == 6:
-        byte_tile(a, first, last, block, end, PIX6, VEC6)
     else:
-        byte_tile(a, first, last, block, end, PIX7, VEC7)
+        byte_tile(a, first, last, block, end, PIX6, VEC6)
 
 
 cdef long long no_scratch(const void* args) noexcept nogil:

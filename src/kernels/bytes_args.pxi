@@ -8,7 +8,8 @@ cdef struct ByteConv:
     # y[pixel, k] = scale[k] (start[k] + sum over taps of four bytes of x times four of w) + bias[k]: as a byte that is
     # rounded, between low and high, plus zero; or as a number, between low and high.  w lies in (blocks of INTS
     # channels, taps, INTS, 4), `terms` in (start, scale, bias; blocks; INTS), where start holds integers, with what makes
-    # up for the offset of the table.
+    # up for the offset of the table.  A result may be the largest of four, of so many pixels of x: x_pixel is (each,
+    # pixels).
     const void* x
     const void* w
     const void* terms
@@ -17,7 +18,7 @@ cdef struct ByteConv:
     const Py_ssize_t* y_pixel
     const Py_ssize_t* x_tap
     Py_ssize_t pixels, taps, blocks, K, pixel_cut, block_cut  # the cuts: of a task
-    int as_numbers, zero
+    int each, as_numbers, zero  # each: 1 or 4
     float low, high
 
 

@@ -129,6 +129,19 @@ static inline int ints_any(ints v)
     for (int i = 0; i < INTS; i++) any |= each[i];
     return any != 0;
 }
+static inline ints ints_larger(ints a, ints b)
+{
+#if INTS_BYTES == 64
+    return (ints)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif INTS_BYTES == 32
+    return (ints)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#elif INTS_BYTES == 16
+    const ints first = a > b;
+    return (a & first) | (b & ~first);
+#else
+    return a > b ? a : b;
+#endif
+}
 static inline ints ints_same(int32_t v) { return v - (ints){0}; }
 static inline floats numbers_same(float v) { return v - (floats){0}; }
 /* of the lowest eight bits, as a signed number */
@@ -142,7 +155,7 @@ static inline void bytes_store(unsigned char *p, ints v, int n)
 {
 #if INTS_BYTES == 64
     const __m128i b = _mm512_cvtepi32_epi8((__m512i)v);
-    if (n == INTS) _mm_storeu_si128((__m128i *)p, b);
+    if (__builtin_constant_p(n) && n == INTS) _mm_storeu_si128((__m128i *)p, b);
     else _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), b);
 #else
 #if INTS_BYTES == 32
@@ -216,8 +229,7 @@ static inline void bytes_largest(unsigned char *restrict y, const unsigned char 
 #endif
 }
 
-/* Sums of a tile of `pixels` x `vectors`, whole vectors of channels, to bytes: unrolled, so that none leaves its register
- * before. */
+/* Tiles of sums, `pixels` x `vectors`: unrolled, so that none leaves its register before it is done. */
 #ifdef __GNUC__
 #define UNROLLED _Pragma("GCC unroll 12")
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -225,36 +237,58 @@ static inline void bytes_largest(unsigned char *restrict y, const unsigned char 
 #define UNROLLED
 #define ALWAYS_INLINE inline
 #endif
-static ALWAYS_INLINE void tile_to_bytes(ints (*acc)[8], int pixels, int vectors, const float *const *terms,
+/* of each four pixels the largest sums, as the first pixels */
+static ALWAYS_INLINE void tile_largest(ints (*acc)[8], int pixels, int vectors)
+{
+    UNROLLED for (int i = 0; i < pixels / 4; i++) UNROLLED for (int j = 0; j < vectors; j++)
+        acc[i][j] = ints_larger(ints_larger(acc[4 * i][j], acc[4 * i + 1][j]),
+                                ints_larger(acc[4 * i + 2][j], acc[4 * i + 3][j]));
+}
+/* to bytes, `count` channels of each vector, or whole vectors where those are not the widest; of a quarter of the pixels alone, if they are `fewer` */
+static ALWAYS_INLINE void tile_to_bytes(ints (*acc)[8], int pixels, int vectors, int fewer, const float *const *terms,
                                         ptrdiff_t apart, float low, float high, ints zero, unsigned char *const *y,
-                                        const ptrdiff_t *channel)
+                                        const ptrdiff_t *channel, const int *count)
 {
     UNROLLED for (int j = 0; j < vectors; j++) {
         const floats scale = numbers_at(terms[j] + apart), bias = numbers_at(terms[j] + 2 * apart);
-        UNROLLED for (int i = 0; i < pixels; i++)
+        UNROLLED for (int i = 0; i < pixels; i++) {
+            if (fewer && i == pixels / 4) break;
             bytes_store(y[i] + channel[j],
-                        numbers_rounded(ints_numbers(acc[i][j]) * scale + bias, low, high) + zero, INTS);
+                        numbers_rounded(ints_numbers(acc[i][j]) * scale + bias, low, high) + zero,
+                        INTS_BYTES == 64 ? count[j] : INTS);
+        }
     }
 }
 
-/* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands in 32 registers, or in 16 with
- * one instruction or several a product. */
-#if INTS_BYTES == 64 || defined(NEON_DOT)
-enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 12, VEC2 = 2, PIX3 = 12, VEC3 = 1,
-       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 4, PIX6 = 4, VEC6 = 2, PIX7 = 8, VEC7 = 1 };
-#elif defined(__AVXVNNI__)
-enum { BYTE_SHAPES = 8, PIX0 = 6, VEC0 = 2, PIX1 = 12, VEC1 = 1, PIX2 = 4, VEC2 = 3, PIX3 = 8, VEC3 = 1,
-       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 2, PIX6 = 2, VEC6 = 4, PIX7 = 4, VEC7 = 1 };
-#else
-enum { BYTE_SHAPES = 8, PIX0 = 4, VEC0 = 2, PIX1 = 8, VEC1 = 1, PIX2 = 2, VEC2 = 4, PIX3 = 4, VEC3 = 1,
-       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 2, PIX6 = 2, VEC6 = 2, PIX7 = 1, VEC7 = 4 };
+/* The same address, but a compiler does not know how it came about: else it holds what the addresses of a tile have in
+ * common and adds the rest again for each product. */
+static inline const unsigned char *held_address(const unsigned char *p)
+{
+#ifdef __GNUC__
+    __asm__("" : "+r"(p));
 #endif
-static const int TILE_PIXELS[BYTE_SHAPES] = {PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, PIX7};
-static const int TILE_VECTORS[BYTE_SHAPES] = {VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6, VEC7};
+    return p;
+}
 
-/* The tile that covers so many pixels and vectors with the least work; fewer than ten sums wait for the last product.
- * Weights that do not fit the first cache come anew for each tile, so more pixels share them. */
-static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors, ptrdiff_t taps)
+/* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands in 32 registers, or in 16 with
+ * one instruction or several a product, and not more pixels than there are registers for their addresses.  Those of a
+ * multiple of four pixels can also give the largest of each four. */
+#if INTS_BYTES == 64 || defined(NEON_DOT)
+enum { BYTE_SHAPES = 7, PIX0 = 4, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 8, VEC2 = 2, PIX3 = 12, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 4, VEC5 = 2, PIX6 = 8, VEC6 = 1 };
+#elif defined(__AVXVNNI__)
+enum { BYTE_SHAPES = 7, PIX0 = 6, VEC0 = 2, PIX1 = 12, VEC1 = 1, PIX2 = 4, VEC2 = 3, PIX3 = 8, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 4, VEC5 = 2, PIX6 = 4, VEC6 = 1 };
+#else
+enum { BYTE_SHAPES = 7, PIX0 = 4, VEC0 = 2, PIX1 = 8, VEC1 = 1, PIX2 = 2, VEC2 = 4, PIX3 = 4, VEC3 = 1,
+       PIX4 = 1, VEC4 = 8, PIX5 = 3, VEC5 = 2, PIX6 = 2, VEC6 = 2 };
+#endif
+static const int TILE_PIXELS[BYTE_SHAPES] = {PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6};
+static const int TILE_VECTORS[BYTE_SHAPES] = {VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6};
+
+/* The tile that covers so many pixels and vectors with the least work, of which `each` pixels make a result, 1 or 4; fewer
+ * than ten sums wait for the last product.  Weights that do not fit the first cache come anew for each tile. */
+static inline int best_byte_tile(ptrdiff_t pixels, int each, ptrdiff_t vectors, ptrdiff_t taps)
 {
     ptrdiff_t least = PTRDIFF_MAX;
     int best = 0;
@@ -263,9 +297,10 @@ static inline int best_byte_tile(ptrdiff_t pixels, ptrdiff_t vectors, ptrdiff_t 
 #endif
     for (int i = 0; i < BYTE_SHAPES; i++) {
         const int P = TILE_PIXELS[i], V = TILE_VECTORS[i], sums = P * V > 10 ? P * V : 10;
-        const int far = taps * V * INTS_BYTES > 24576 ? 4 * V : 0;
-        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (2 * sums + P + V + 2 + far);
-        if (cost < least) {
+        const int far = taps * V * INTS_BYTES > 24576 ? 6 * V : 0;
+        const ptrdiff_t work = 2 * sums > far ? 2 * sums : far;
+        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (work + P + V + 2);
+        if (P % each == 0 && cost < least) {
             least = cost;
             best = i;
         }
