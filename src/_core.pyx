@@ -65,6 +65,7 @@ cdef enum:
     SUMMED_TILES = 4           # whose products are added up in one run, for the gradient to the weights
     TASK_WORK = 500000         # operations a task of a single image
     PIXEL_CUT = 48             # pixels a task of a single image: a multiple of most tiles' rows
+    FOUR_CUT = 16              # the same, of results that are the largest of four pixels
     SMALL_WORK = 200000        # operations below which waking a second thread costs more than it brings
     SHARED_WORK = 2000000      # likewise for all steps of a recorded block, at whose begin a thread must be woken
     SHORT_WORK = 1200000       # operations of a run that may keep the interpreter's lock: some 10 us

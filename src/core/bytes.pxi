@@ -46,7 +46,7 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
     cdef ByteConv a
     cdef Py_ssize_t low[3]
     cdef Py_ssize_t high[3]
-    cdef Py_ssize_t L = table.ints, parts, tasks
+    cdef Py_ssize_t L = table.ints, parts, least, tasks
     cdef double work
     cdef int i
     kept = list(tables)
@@ -78,8 +78,8 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
         parts = <Py_ssize_t> ceil(work / TASK_WORK)
         a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
         parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
-        parts = (a.pixels + parts - 1) // parts
-        a.pixel_cut = max(1, parts // (PIXEL_CUT // a.each)) * (PIXEL_CUT // a.each)  # of whole tiles
+        least = PIXEL_CUT if a.each == 1 else FOUR_CUT
+        a.pixel_cut = max(1, (a.pixels + parts - 1) // parts // least) * least
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
     return run(table.conv, &a, sizeof(ByteConv), 3, 1, tasks, work, table.conv_scratch(&a), 0, kept)
 
