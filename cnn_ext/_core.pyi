@@ -590,13 +590,13 @@ def byte_conv(
     K: int,
     limits: _Limits | None = None,
     clip: _Clip = None,
+    y_step: int = 0,
+    apart: bool = False,
     /,
 ) -> int: ...
 def byte_window(
     op: str,
     x: _Array,
-    w: _Array | None,
-    terms: _Array | None,
     y: _Array,
     shape: Iterable[int],
     steps: Iterable[int],

@@ -60,35 +60,51 @@ def check(rng: np.random.Generator, large: bool) -> None:
     pixels, taps = int(rng.integers(1, 70 * most)), int(rng.integers(1, 60 * most))
     K, zero = int(rng.integers(1, 71)), int(rng.integers(0, 256))
     blocks = -(-K // L)
-    each = int(rng.choice([1, 4]))  # pixels of x of which the largest is taken
+    # channels that are apart, or so many pixels of x of which the largest is taken
+    apart, each = [(True, 1), (False, 1), (False, 4)][rng.integers(3)]
     x_pixel, x_tap = places(rng, each * pixels, int(rng.integers(1, 100))), places(rng, taps, 4)
-    x = rng.integers(0, 256, x_pixel.max() + x_tap.max() + 4, np.uint8)
-    w = rng.integers(0, 256, (blocks, taps, L, 4), np.uint8)
+    read = K if apart else 4
+    x = rng.integers(0, 256, x_pixel.max() + x_tap.max() + read, np.uint8)
+    w = rng.integers(0, 256, (blocks, taps, L, 1 if apart else 4), np.uint8)
     start = rng.integers(-(10**6), 10**6, (blocks, L), np.int32)
     scale = rng.uniform(1e-6, 1e-3, (blocks, L)).astype(np.float32)
     bias = rng.normal(size=(blocks, L)).astype(np.float32)
 
-    numbers = x[x_pixel[:, None, None] + x_tap[:, None] + np.arange(4)].reshape(each * pixels, -1)
-    signed = w.view(np.int8).transpose(0, 2, 1, 3).reshape(blocks * L, -1)
-    offset = _core.dot_offset() * signed.sum(axis=1, dtype=np.int32).reshape(start.shape)
+    numbers = x[x_pixel[:, None, None] + x_tap[:, None] + np.arange(read)].astype(np.int64)
+    signed = w.view(np.int8).transpose(0, 2, 1, 3).reshape(blocks * L, taps, -1).astype(np.int64)
+    offset, sums = np.zeros_like(start), np.zeros((each * pixels, blocks * L), np.int64)
+    if apart:
+        sums[:, :K] = np.einsum("ptk,kt->pk", numbers, signed[:K, :, 0])
+        w = np.ascontiguousarray(w.view(np.int8).astype(np.int32)).view(np.uint8)
+    else:
+        offset[...] = _core.dot_offset() * signed.sum(axis=(1, 2)).reshape(start.shape)
+        sums = np.tensordot(numbers, signed, ((1, 2), (1, 2)))
+    sums = (start.ravel() + sums).reshape(each, pixels, -1).max(axis=0)
     terms = np.stack([(start + offset).view(np.float32), scale, bias])
-    sums = start.ravel() + numbers.astype(np.int64) @ signed.astype(np.int64).T
-    sums = sums.reshape(each, pixels, -1).max(axis=0)
     results = sums.astype(np.float32) * scale.ravel() + bias.ravel()
     own = [fenced(array, bool(rng.integers(2))) for array in (x, w, terms)]
     for limits in (None, (-float(zero), 255.0 - zero, zero)):
         width = blocks * L if limits is None else K
-        y_pixel = places(rng, pixels, width)
-        y = np.full(y_pixel.max() + width, 77, np.float32 if limits is None else np.uint8)
-        expected = y.copy()
         if limits is None:
             there = np.clip(results, -100, 100)
         else:
             there = np.rint(np.clip(results[:, :K], *limits[:2])) + zero
-        expected[y_pixel[:, None] + np.arange(width)] = there
+        step = 0
+        if limits is None and rng.random() < 0.5:  # a plane of pixels for each vector of channels
+            width = L
+        y_pixel = places(rng, pixels, width)
+        y_channel = np.arange(there.shape[1])
+        if limits is None and width == L:
+            step = int(y_pixel.max()) + L
+            y_channel = y_channel // L * step + y_channel % L
+        y = np.full(
+            y_pixel.max() + y_channel.max() + 1, 77, np.float32 if limits is None else np.uint8
+        )
+        expected = y.copy()
+        expected[y_pixel[:, None] + y_channel] = there
         y, tables = fenced(y, bool(rng.integers(2))), (x_pixel, y_pixel, x_tap)
-        _core.byte_conv(*own, y, tables, K, limits, (-100, 100))
-        assert np.array_equal(y, expected), (pixels, each, taps, K, limits)
+        _core.byte_conv(*own, y, tables, K, limits, (-100, 100), step, apart)
+        assert np.array_equal(y, expected), (pixels, each, apart, taps, K, limits, step)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,10 @@ int main(void)
             const float v = f[i] > 235 ? 235 : f[i] > -20 ? f[i] : -20;
             wrong += b[i] != (unsigned char)(rintf(v) + 20);
             wrong += lane(ints_of_bytes(b, INTS), i) != b[i];
-            wrong += lane(ints_signed(ints_of_bytes(b, INTS)), i) != (signed char)b[i];
+            {
+                const int m = w[i];
+                wrong += lane(ints_times(ints_same(start), ints_of_bytes(b, INTS), ints_same(m)), i) != start + b[i] * m;
+            }
         }
         wrong += b[INTS] != 77;
         {

@@ -8,6 +8,7 @@ et al. 2018, section 2.2).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def as_image(run: Any, x: Bytes, border: Border = NO_BORDER) -> Bytes:
     enough = all(has >= needs for has, needs in zip(x.border, border, strict=True))
     if enough:
         return x
-    return window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid, border=border)
+    return window(run, "max", x, x.shape, (1, 1, 1, 1, 1, 1, 0, 0), x.grid, border)
 
 
 def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Placed:
@@ -103,7 +104,7 @@ def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Plac
     groups = a["groups"]
     x = as_image(run, x, a["padding"])
     C = x.body[0]
-    if groups == C == K and C > 1 and a["quantize"] is not None:
+    if _is_depthwise(node):
         return _depthwise(run, node, x)
     (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
     top, _, left, _ = a["padding"]
@@ -113,8 +114,9 @@ def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Plac
         four, row, column = ((2, row), (2, column)), 2 * row, 2 * column
     last = pooling or node
     P, Q = image(run.graph.shapes[last.output])[1:]
-    together = gap_w == 1 and groups == 1  # the bytes of a row of taps lie side by side
-    side = best_side(K, S * C, column, Q) if together and a["quantize"] is not None else 1
+    together, side = gap_w == 1 and groups == 1, 1  # the bytes of a row of taps lie side by side
+    if together and a["quantize"] is not None:
+        side = best_side(K, Q, lambda side: -(-(S * C + (side - 1) * column) // 4))
     y, y_pixels = _results(run, node, last, side)
     grid = run.packed.grid
     for g in range(groups):
@@ -130,19 +132,17 @@ def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Plac
             grid(0, *axes, (-(-rows.shape[-1] // 4), 4)),
         )
         _sums(run, node, f"{node.output} {g}", rows, own, x, y, tables)
-    return y
+    return _in_lanes(run, y)
 
 
-def best_side(K: int, width: int, apart: int, Q: int) -> int:
+def best_side(K: int, Q: int, taps: Callable[[int], int]) -> int:
     """How many neighbours of Q pixels are best one pixel with as many times the K channels.
 
-    Each reads `width` bytes in each row of taps, which begin so far `apart`.  With few channels
-    vectors are fuller so.
+    With few channels vectors are fuller so; `taps` says how many are read for so many neighbours.
     """
 
     def products(side: int) -> float:
-        taps = -(-(width + (side - 1) * apart) // 4)
-        return taps * -(-side * K // _core.ints()) / side
+        return taps(side) * -(-side * K // _core.ints()) / side
 
     return min((side for side in range(1, MOST_SIDE + 1) if Q % side == 0), key=products)
 
@@ -166,7 +166,7 @@ def linear(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
     tables = grid(x.first, (1, 1)), y_pixels, grid(0, (-(-F // 4), 4))
     rows = whole_weights(node).reshape(K, *x.body).transpose(0, 2, 3, 1).reshape(K, 1, F)
     _sums(run, node, node.output, rows, slice(0, K), x, y, tables)
-    return y
+    return _in_lanes(run, y)
 
 
 def _results(run: Any, node: Node, last: Node, side: int = 1) -> tuple[Any, np.ndarray]:
@@ -174,34 +174,56 @@ def _results(run: Any, node: Node, last: Node, side: int = 1) -> tuple[Any, np.n
     # bytes, or numbers in whole vectors
     shape, wanted = run.graph.shapes[last.output], node.attributes["quantize"]
     K, P, Q = image(shape)
-    grid = run.packed.grid
+    grid, border, ints = run.packed.grid, run.border[last.output], _core.ints()
     if wanted is not None:
-        y = make(run, shape, Grid(*wanted), run.border[last.output])
+        y = make(run, shape, Grid(*wanted), border)
         return y, grid(y.first, (P, y.row), (Q // side, side * K))
-    groups, ints = node.attributes.get("groups", 1), _core.ints()
+    groups = node.attributes.get("groups", 1)
+    if groups == 1 or _is_depthwise(node):
+        placed: Placed = run.make(shape, border, ints)
+        return placed, grid(placed.first, (P, placed.row), (Q, ints))
     pitch = K - K // groups + -(-(K // groups) // ints) * ints  # the last group ends with a vector
     table = grid(0, (K, 1), (P * Q, pitch))
     return Placed(room(P * Q * pitch), shape, table), grid(0, (P * Q, pitch))
+
+
+def _in_lanes(run: Any, y: Any) -> Any:
+    # numbers, whose vectors may be wider than those of sums of bytes
+    other = isinstance(y, Placed) and y.lanes not in (0, run.lanes)
+    return run.regular(y, lanes=run.lanes) if other else y
 
 
 def _sums(
     run: Any, node: Node, name: str, rows: np.ndarray, own: slice, x: Bytes, y: Any, tables: Any
 ) -> None:
     # weights (K, rows, bytes side by side), four bytes a tap; K is that of `own` or a multiple
+    K, count, width = rows.shape
     if name not in run.packed:
-        ints = _core.ints()
-        K, count, width = rows.shape
-        blocks, taps = -(-K // ints), -(-width // 4)
-        padded = np.zeros((blocks * ints, count, taps * 4), np.int8)
-        padded[:K, :, :width] = rows
-        order = padded.reshape(blocks, ints, count * taps, 4).transpose(0, 2, 1, 3)
+        taps = np.zeros((K, count, -(-width // 4) * 4), np.int8)
+        taps[:, :, :width] = rows
         total = rows.reshape(K, -1).sum(axis=1, dtype=np.int32)
         start = (_core.dot_offset() - x.grid.zero_point) * total
         terms = _terms(node, own, start, x.grid)
-        run.packed[name] = [constant(np.ascontiguousarray(order).view(np.uint8)), terms]
-    w, terms = run.packed[name]
+        run.packed[name] = [_in_vectors(taps.reshape(K, -1, 4)), terms]
+    _call(run, node, run.packed[name], x, y, tables, K)
+
+
+def _in_vectors(taps: np.ndarray) -> np.ndarray:
+    # weights (K, taps, n) as bytes in (blocks, taps, INTS, n)
+    K, count, n = taps.shape
+    ints = _core.ints()
+    padded = np.zeros((-(-K // ints) * ints, count, n), taps.dtype)
+    padded[:K] = taps
+    order = padded.reshape(-1, ints, count, n).transpose(0, 2, 1, 3)
+    return constant(np.ascontiguousarray(order).view(np.uint8))
+
+
+def _call(
+    run: Any, node: Node, packed: Any, x: Bytes, y: Any, tables: Any, K: int, apart: bool = False
+) -> None:
     limits, clip = _limits(node)
-    run.kernels.byte_conv(x.data, w, terms, y.data, tables, rows.shape[0], limits, clip)
+    step = y.plane if isinstance(y, Placed) else 0
+    run.kernels.byte_conv(x.data, *packed, y.data, tables, K, limits, clip, step, apart)
 
 
 def _terms(node: Node, own: slice, start: np.ndarray, grid: Grid) -> np.ndarray:
@@ -229,21 +251,33 @@ def _limits(node: Node) -> tuple[Any, Any]:
     return Grid(*wanted).limits(clip), None
 
 
-def _depthwise(run: Any, node: Node, x: Bytes) -> Bytes:
-    a = node.attributes
-    R, S = node.weights["weight"].shape[2:]
+def _is_depthwise(node: Node) -> bool:
+    K, C_group = node.weights["weight"].shape[:2]
+    return node.attributes["groups"] == K > C_group == 1
+
+
+def _depthwise(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
+    # of an image within its border
+    a, (C, _, R, S) = node.attributes, node.weights["weight"].shape
+    (step_h, step_w), (gap_h, gap_w) = a["stride"], a["dilation"]
+    top, _, left, _ = a["padding"]
+    _, P, Q = run.graph.shapes[node.output]
+    side = 1
+    if step_w == 1 and a["quantize"] is not None:
+        side = best_side(C, Q, lambda side: 1)
+    y, y_pixels = _results(run, node, node, side)
     if node.output not in run.packed:
-        C = x.body[0]
-        w = whole_weights(node).reshape(C, R * S).T
-        terms = _terms(node, slice(0, C), np.zeros(C), x.grid)
-        run.packed[node.output] = [constant(np.ascontiguousarray(w).view(np.uint8)), terms]
-    w, terms = run.packed[node.output]
-    shape, (top, _, left, _) = run.graph.shapes[node.output], a["padding"]
-    sizes = R, S, *a["stride"], *a["dilation"], top, left
-    return window(
-        run, "sum", x, shape, sizes, Grid(*a["quantize"]), a["clip"], run.border[node.output],
-        (w, terms),
-    )  # fmt: skip
+        taps = np.tile(whole_weights(node).reshape(C, R * S).astype(np.int32), (side, 1))
+        terms = _terms(node, slice(0, C), -x.grid.zero_point * taps.sum(axis=1), x.grid)
+        run.packed[node.output] = [_in_vectors(taps[:, :, None]), terms]
+    grid, first = run.packed.grid, x.first - top * x.row - left * C
+    tables = (
+        grid(first, (P, step_h * x.row), (Q // side, side * step_w * C)),
+        y_pixels,
+        grid(0, (R, gap_h * x.row), (S, gap_w * C)),
+    )
+    _call(run, node, run.packed[node.output], x, y, tables, side * C, apart=True)
+    return _in_lanes(run, y)
 
 
 def window(
@@ -253,18 +287,16 @@ def window(
     shape: Shape,
     sizes: tuple[int, ...],
     grid: Grid,
-    clip: Any = None,
     border: Border = NO_BORDER,
-    weights: tuple[Any, Any] = (None, None),
     counts: int = 0,
 ) -> Bytes:
-    """Maxima, means or sums of windows; `sizes` are R, S, strides, dilations, top and left."""
+    """Maxima or means of windows; `sizes` are R, S, strides, dilations, top and left."""
     y = make(run, shape, grid, border)
     R, S, *others = sizes
     run.kernels.byte_window(
-        op, x.data, *weights, y.data, (*x.body, *y.body[1:], R, S, *others),
+        op, x.data, y.data, (*x.body, *y.body[1:], R, S, *others),
         (x.first, x.row, y.first, y.row), x.grid.zero_point, x.grid.scale / grid.scale,
-        grid.limits(clip), counts,
+        grid.limits(), counts,
     )  # fmt: skip
     return y
 

@@ -85,7 +85,7 @@ def window_of_bytes(run: Any, node: Node, op: str, x: Bytes, grid: Grid, counts:
     s = sizes_of(node, x.shape)
     sizes = s.R, s.S, s.step_h, s.step_w, s.gap_h, s.gap_w, s.top, s.left
     shape = run.graph.shapes[node.output]
-    return window(run, op, x, shape, sizes, grid, border=border, counts=counts)
+    return window(run, op, x, shape, sizes, grid, border, counts)
 
 
 def sizes_of(node: Node, x_shape: Shape) -> PoolSizes:

@@ -34,12 +34,13 @@ cdef int take_range(limits, float* low, float* high, int* zero) except -1:
     return 0
 
 
-def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
+def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, Py_ssize_t y_step=0, bint apart=False, /):
     """y[pixel, k] of sums of bytes, see ByteConv (bytes_args.pxi).
 
     `tables` are where pixels lie in x and in y, and taps of four bytes in x; where x has four times as many pixels, (4, those
     of y), the largest of each four is taken.  `limits`, (low, high, zero), are those of
-    the results as bytes; without them they are numbers, between the two of `clip`, in whole vectors.
+    the results as bytes; without them they are numbers, between the two of `clip`, in whole vectors, which are y_step apart
+    if that is not 0, else side by side.  Channels may be `apart`: then a tap is a byte of each.
     """
     cdef ByteTable* table = byte_table()
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -62,13 +63,18 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
         raise ValueError("tables of different lengths")
     a.x_pixel, a.y_pixel, a.x_tap = numbers(kept[0]), numbers(kept[1]), numbers(kept[2])
     a.blocks = (K + L - 1) // L
-    a.x = held.reach(x, 1, low[0] + low[2], high[0] + high[2] + 3)
+    a.y_step, a.apart = y_step or L, apart
+    at_least(1, &a.y_step, 1)
+    within_reach(&a.y_step, 1)
+    if apart and a.each > 1:
+        raise ValueError("channels that are apart: expected as many pixels of x as of y")
+    a.x = held.reach(x, 1, low[0] + low[2], high[0] + high[2] + (K - 1 if apart else 3))
     a.w = held.pointer(w, (a.blocks, a.taps, L, 4), 1)
     a.terms = held.pointer(terms, (3, a.blocks, L), 4)
     a.as_numbers, a.zero = limits is None, 0
     if a.as_numbers:
         a.low, a.high = clip or (-float("inf"), float("inf"))
-        a.y = held.reach(y, 4, low[1], high[1] + a.blocks * L - 1, True)
+        a.y = held.reach(y, 4, low[1], high[1] + (a.blocks - 1) * <object> a.y_step + L - 1, True)
     else:
         take_range(limits, &a.low, &a.high, &a.zero)
         a.y = held.reach(y, 1, low[1], high[1] + K - 1, True)
@@ -84,16 +90,15 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, /):
     return run(table.conv, &a, sizeof(ByteConv), 3, 1, tasks, work, table.conv_scratch(&a), 0, kept)
 
 
-def byte_window(op, x, w, terms, y, shape, steps, zero_x, double scale, limits, Py_ssize_t counts=0, /):
-    """Windows of single channels, see ByteWindow: `op` is "max", "mean" or "sum", the last with weights.
+def byte_window(op, x, y, shape, steps, zero_x, double scale, limits, Py_ssize_t counts=0, /):
+    """Windows of single channels, see ByteWindow: `op` is "max" or "mean".
 
     `shape` is C, H, W, P, Q, R, S, strides, dilations, top, left; `steps` are first and row of x and of y.
     """
     cdef ByteTable* table = byte_table()
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ByteWindow a
-    cdef Py_ssize_t L = table.ints, blocks
-    a.op = {"max": BYTE_MAX, "mean": BYTE_MEAN, "sum": BYTE_SUM}[op]
+    a.op = {"max": BYTE_MAX, "mean": BYTE_MEAN}[op]
     read_sizes(shape, &a.C, 13)
     read_sizes(steps, &a.x_first, 4)
     at_least(1, &a.C, 11)
@@ -108,15 +113,10 @@ def byte_window(op, x, w, terms, y, shape, steps, zero_x, double scale, limits, 
     x_last = a.x_first + (a.H - 1) * <object> a.x_row + a.W * <object> a.C - 1
     y_last = a.y_first + (a.P - 1) * <object> a.y_row + a.Q * <object> a.C - 1
     a.x = held.reach(x, 1, a.x_first, x_last)
-    a.w = a.terms = NULL
-    blocks = (a.C + L - 1) // L
-    if a.op == BYTE_SUM:
-        a.w = held.pointer(w, (a.R, a.S, a.C), 1)
-        a.terms = held.pointer(terms, (3, blocks, L), 4)
-    elif a.op == BYTE_MEAN and a.R * <object> a.S > 2**23:
+    if a.op == BYTE_MEAN and a.R * <object> a.S > 2**23:
         raise ValueError(f"windows of {a.R} x {a.S}: their sums may not fit")
     a.y = held.reach(y, 1, a.y_first, y_last, True)
-    return run(table.window, &a, sizeof(a), 3, 1, a.P, 3.0 * a.P * a.Q * a.C * a.R * a.S)
+    return run(table.window, &a, sizeof(a), 1, 1, a.P, 3.0 * a.P * a.Q * a.C * a.R * a.S)
 
 
 def byte_add(a_, b_, y, sizes, steps, zeros, scales, limits, /):
@@ -153,7 +153,7 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, odd=N
     cdef ByteTable* table = byte_table()
     cdef Arrays held = Arrays.__new__(Arrays)
     cdef ByteCast a
-    cdef Py_ssize_t low, high, i
+    cdef Py_ssize_t low, high, i, before
     read_sizes(sizes, &a.C, 3)
     read_sizes(steps, &a.first, 2)
     at_least(1, &a.C, 3)
@@ -166,12 +166,13 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, odd=N
     if length(kept) != a.C * <object> a.H * a.W:
         raise ValueError(f"places: expected {a.C * <object> a.H * a.W}, got {length(kept)}")
     a.places, a.scale, a.back = numbers(kept), scale, back
-    a.rows = True
-    for i in range(a.C * a.H * a.W):
-        if i % a.W and a.places[i] != a.places[i - 1] + 1:
-            a.rows = False
-            break
     a.as_they_are = not back and memoryview(x).itemsize == 1
+    a.rows = True
+    a.pixels = not back and not a.as_they_are and a.C > 1
+    for i in range(a.C * a.H * a.W):
+        a.rows = a.rows and (i % a.W == 0 or a.places[i] == a.places[i - 1] + 1)
+        before = i - a.H * a.W
+        a.pixels = a.pixels and (i // (a.H * a.W) % table.ints == 0 or a.places[i] == a.places[before] + 1)
     last = a.first + (a.H - 1) * <object> a.row + a.W * <object> a.C - 1
     if back:
         a.x, a.y = held.reach(x, 1, a.first, last), held.reach(y, 4, low, high, True)

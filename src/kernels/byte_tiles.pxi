@@ -152,7 +152,7 @@ cdef void tiled_conv(const void* args, Py_ssize_t task, char* scratch) noexcept 
     cdef Py_ssize_t pixel = own.first, block, j
     cdef tile_shapes shapes = tile_shapes_none()
     cdef int i, results
-    if not tiles_pay(own.last - own.first, a.taps):
+    if a.apart or not tiles_pay(own.last - own.first, a.taps):
         VECTORS.conv(args, task, scratch)
         return
     p.rows, p.width = <int> min(own.last - own.first, MOST_ROWS), <int> min(a.taps, MOST_ROWS)

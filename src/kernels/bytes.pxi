@@ -18,7 +18,8 @@ cdef extern from "dot.h" nogil:
     ints ints_of_bytes(const unsigned char*, int)
     floats numbers_same(float)
     void bytes_largest(unsigned char*, const unsigned char**, int, Py_ssize_t, int)
-    ints ints_signed(ints)
+    ints ints_times(ints, ints, ints)
+    floats numbers_some(const float*, int)
     ints numbers_odd(floats)
     bint ints_any(ints)
 
@@ -77,11 +78,45 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
             break
 
 
+cdef inline void apart_tile(const ByteConv* a, Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block, int n) noexcept nogil:
+    # four results of a block of n channels that are apart
+    cdef ints acc[4][8]
+    cdef ints weights
+    cdef const unsigned char* at[4]
+    cdef const char* w = <const char*> a.w + block * a.taps * (4 * INTS)
+    cdef Py_ssize_t t
+    cdef int i
+    for i in range(4):
+        acc[i][0] = ints_at(<const float*> a.terms + block * INTS)
+        at[i] = held_address(<const unsigned char*> a.x + a.x_pixel[min(pixel + i, last - 1)] + block * INTS)
+    for t in range(a.taps):
+        weights = ints_at(w + t * (4 * INTS))
+        for i in range(4):
+            acc[i][0] = ints_times(acc[i][0], ints_of_bytes(at[i] + a.x_tap[t], n), weights)
+    tile_results(a, acc, pixel, last, block, block + 1, 4, 1, False)
+
+
+cdef inline void apart_conv(const ByteConv* a, const ByteTask* own) noexcept nogil:
+    cdef Py_ssize_t pixel, block
+    for block in range(own.block, own.end):
+        pixel = own.first
+        while pixel < own.last:
+            if (block + 1) * INTS <= a.K:
+                apart_tile(a, pixel, own.last, block, INTS)
+            else:
+                apart_tile(a, pixel, own.last, block, <int> (a.K - block * INTS))
+            pixel += 4
+
+
 cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const ByteConv* a = <const ByteConv*> args
     cdef ByteTask own = byte_task(a, task)
     cdef Py_ssize_t first = own.first, last = own.last, block = own.block, end = own.end
-    cdef int shape = best_byte_tile((last - first) * a.each, a.each, end - block, a.taps)
+    cdef int shape
+    if a.apart:
+        apart_conv(a, &own)
+        return
+    shape = best_byte_tile((last - first) * a.each, a.each, end - block, a.taps)
     if shape == 0:
         byte_tile(a, first, last, block, end, PIX0, VEC0)
     elif shape == 1:
@@ -151,29 +186,6 @@ cdef inline void mean(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_
     bytes_store(y, numbers_rounded(number, a.low, a.high) + a.zero, n)
 
 
-cdef inline void depthwise(const ByteWindow* a, Py_ssize_t p, Py_ssize_t q, Py_ssize_t c, int n) noexcept nogil:
-    # n <= INTS channels of one pixel; weights are signed
-    cdef const unsigned char* x = <const unsigned char*> a.x + a.x_first + c
-    cdef const unsigned char* w = <const unsigned char*> a.w + c
-    cdef const float* terms = <const float*> a.terms + c // INTS * INTS
-    cdef unsigned char* y = <unsigned char*> a.y + a.y_first + p * a.y_row + q * a.C + c
-    cdef Py_ssize_t r, s, h, v, apart = (a.C + INTS - 1) // INTS * INTS
-    cdef ints total = ints_same(0), zero = ints_same(a.zero_x)
-    cdef floats number
-    for r in range(a.R):
-        h = p * a.step_h + r * a.gap_h - a.top
-        if <size_t> h >= <size_t> a.H:
-            continue
-        for s in range(a.S):
-            v = q * a.step_w + s * a.gap_w - a.left
-            if <size_t> v < <size_t> a.W:
-                total = total + ((ints_of_bytes(x + h * a.x_row + v * a.C, n) - zero)
-                                 * ints_signed(ints_of_bytes(w + (r * a.S + s) * a.C, n)))
-    number = ints_numbers(total) * numbers_at(terms + apart)
-    number = number + numbers_at(terms + 2 * apart)
-    bytes_store(y, numbers_rounded(number, a.low, a.high) + a.zero, n)
-
-
 cdef void byte_window(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     # a task is a row of pixels
     cdef const ByteWindow* a = <const ByteWindow*> args
@@ -184,16 +196,10 @@ cdef void byte_window(const void* args, Py_ssize_t task, char* scratch) noexcept
             continue
         c = 0
         while a.C - c >= INTS:
-            if a.op == BYTE_SUM:
-                depthwise(a, task, q, c, INTS)
-            else:
-                mean(a, task, q, c, INTS)
+            mean(a, task, q, c, INTS)
             c += INTS
         if c < a.C:
-            if a.op == BYTE_SUM:
-                depthwise(a, task, q, c, <int> (a.C - c))
-            else:
-                mean(a, task, q, c, <int> (a.C - c))
+            mean(a, task, q, c, <int> (a.C - c))
 
 
 cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
@@ -236,6 +242,20 @@ cdef inline ints row_to_bytes(const ByteCast* a, const float* x, unsigned char* 
     return odd
 
 
+cdef inline ints pixel_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, ints odd) noexcept nogil:
+    # all channels of one pixel, whose vectors lie side by side in x; `odd`, and the places where there is NaN
+    cdef Py_ssize_t c = 0
+    cdef int n
+    cdef floats here
+    while c < a.C:
+        n = <int> min(<Py_ssize_t> INTS, a.C - c)
+        here = numbers_some(<const float*> a.x + place[c * a.H * a.W], n)
+        odd = odd | numbers_odd(here)
+        bytes_store(y + c, numbers_rounded(here / numbers_same(a.scale), a.low, a.high) + a.zero, n)
+        c += INTS
+    return odd
+
+
 cdef inline unsigned char one_to_byte(const ByteCast* a, float v) noexcept nogil:
     v = v / a.scale
     v = a.high if v > a.high else v if v > a.low else a.low
@@ -252,6 +272,10 @@ cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept n
     cdef ints odd = ints_same(0)
     cdef float found
     for h in range(a.H):
+        if a.pixels:
+            for w in range(a.W):
+                odd = pixel_to_bytes(a, a.places + h * a.W + w, y + a.first + h * a.row + w * a.C, odd)
+            continue
         for c in range(a.C):
             place = a.places + (c * a.H + h) * a.W
             at = a.first + h * a.row + c

@@ -9,7 +9,8 @@ cdef struct ByteConv:
     # rounded, between low and high, plus zero; or as a number, between low and high.  w lies in (blocks of INTS
     # channels, taps, INTS, 4), `terms` in (start, scale, bias; blocks; INTS), where start holds integers, with what makes
     # up for the offset of the table.  A result may be the largest of four, of so many pixels of x: x_pixel is (each,
-    # pixels).
+    # pixels).  If channels are `apart`, each is a sum over taps of one byte of its own channel, whose weights are integers,
+    # in (blocks, taps, INTS).  Numbers lie in vectors of INTS channels that are y_step apart.
     const void* x
     const void* w
     const void* terms
@@ -17,21 +18,18 @@ cdef struct ByteConv:
     const Py_ssize_t* x_pixel
     const Py_ssize_t* y_pixel
     const Py_ssize_t* x_tap
-    Py_ssize_t pixels, taps, blocks, K, pixel_cut, block_cut  # the cuts: of a task
-    int each, as_numbers, zero  # each: 1 or 4
+    Py_ssize_t pixels, taps, blocks, K, y_step, pixel_cut, block_cut  # the cuts: of a task
+    int each, apart, as_numbers, zero  # each: 1 or 4
     float low, high
 
 
 cdef enum:
-    BYTE_MAX, BYTE_MEAN, BYTE_SUM
+    BYTE_MAX, BYTE_MEAN
 
 cdef struct ByteWindow:
-    # y[p, q, c] of a window of R x S pixels of channel c alone: the maximum; scale times the sum of x - zero_x, by the
-    # number of pixels inside (or of all, if `counts` is above 0: that many); or the sum with weights (taps, C), scale
-    # and bias of its own, as for ByteConv.  Pixels outside are left out.
+    # y[p, q, c] of a window of R x S pixels of channel c alone: the maximum; or scale times the sum of x - zero_x, by the
+    # number of pixels inside (or of all, if `counts` is above 0: that many).  Pixels outside are left out.
     const void* x
-    const void* w
-    const void* terms
     void* y
     Py_ssize_t C, H, W, P, Q, R, S, step_h, step_w, gap_h, gap_w, top, left, x_first, x_row, y_first, y_row
     int op, counts, zero_x, zero
@@ -56,7 +54,7 @@ cdef struct ByteCast:
     void* odd                  # NULL: nobody asks
     const Py_ssize_t* places
     Py_ssize_t C, H, W, first, row, odds
-    int back, as_they_are, rows, zero  # rows: the places of each lie side by side
+    int back, as_they_are, rows, pixels, zero  # the places of each row, or of INTS channels of a pixel, lie side by side
     float scale, low, high
 
 

@@ -96,6 +96,21 @@ static inline ints ints_dot(ints acc, ints x, ints w)
 #endif
 }
 
+/* adds to each integer the product of one from 0 to 255 and one from -128 to 127: both fit the lower halves of pairs of 16
+ * bits */
+static inline ints ints_times(ints acc, ints x, ints w)
+{
+#if INTS_BYTES == 64 && defined(__AVX512VNNI__)
+    return (ints)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
+#elif INTS_BYTES == 32
+    return acc + (ints)_mm256_madd_epi16((__m256i)x, (__m256i)w);
+#elif INTS_BYTES == 16 && defined(__SSE2__)
+    return acc + (ints)_mm_madd_epi16((__m128i)x, (__m128i)w);
+#else
+    return acc + x * w;
+#endif
+}
+
 /* rounded to the nearest integer, to the even one of two that are as near: a number that is added and taken away again
  * leaves no fraction.  For numbers up to 2^22; NaN becomes `low`. */
 static inline ints numbers_rounded(floats v, float low, float high)
@@ -144,10 +159,21 @@ static inline ints ints_larger(ints a, ints b)
 }
 static inline ints ints_same(int32_t v) { return v - (ints){0}; }
 static inline floats numbers_same(float v) { return v - (floats){0}; }
-/* of the lowest eight bits, as a signed number */
-static inline ints ints_signed(ints v) { return (v << 24) >> 24; }
 static inline floats numbers_at(const void *p) { return *(const floats *)p; }
 static inline ints ints_at(const void *p) { return *(const ints *)p; }
+/* n numbers, the others 0 */
+static inline floats numbers_some(const float *p, int n)
+{
+#if INTS_BYTES == 64
+    return (floats)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+    float each[INTS] = {0};
+    floats v;
+    memcpy(each, p, (size_t)n * sizeof *p);
+    memcpy(&v, each, sizeof v);
+    return v;
+#endif
+}
 static inline void numbers_store(float *p, floats v) { *(floats *)p = v; }
 
 /* the first n integers, 0 to 255 each, as bytes */
@@ -182,8 +208,12 @@ static inline void bytes_store(unsigned char *p, ints v, int n)
 static inline ints ints_of_bytes(const unsigned char *p, int n)
 {
 #if INTS_BYTES == 64
+    if (__builtin_constant_p(n) && n == INTS) return (ints)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
     return (ints)_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
 #else
+#if INTS_BYTES == 32
+    if (n == INTS) return (ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#endif
     unsigned char b[INTS] = {0};
     int32_t each[INTS];
     ints v;
