@@ -23,6 +23,7 @@ from cnn_ext import (
     Plan,
     ReLU,
     Sequential,
+    _core,
     _dispatch,
     datasets,
     quantize,
@@ -105,6 +106,31 @@ def test_convolution_of_bytes_by_hand() -> None:
     # 2.55 is byte 255 of steps of 0.01: 255 * 127 * 0.01 * 0.01 + 0.1, the top of the next grid
     y = small.compile()(sample[..., ::-1])
     assert y.item() == pytest.approx(255 * 127 * 1e-4 + 0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("C", [1, 2, 3, 4, 6, 17, 33])
+@pytest.mark.parametrize("W", [3, 16, 37])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_numbers_become_bytes_wherever_they_lie(C: int, W: int, channels_last: bool) -> None:
+    x = np.random.default_rng(C).normal(size=(C, 2, W)).astype(np.float32)
+    places = np.arange(x.size).reshape(x.shape)
+    if channels_last:
+        places = np.arange(x.size).reshape(2, W, C).transpose(2, 0, 1)
+    numbers = np.empty(x.size, np.float32)
+    numbers[places] = x
+    y, odd = np.full(2 * W * C + 2, 77, np.uint8), np.ones(2, np.float32)
+    limits, at = (-20.0, 200.0, 30), np.ascontiguousarray(places, np.intp).ravel()
+    steps = 1, W * C
+    _core.byte_cast(numbers, y, at, x.shape, steps, 0.03, limits, False, odd)
+    truth = np.rint(np.clip(x / np.float32(0.03), -20, 200)).transpose(1, 2, 0) + 30
+    assert_array_equal(y, [77, *truth.ravel(), 77])
+    assert_array_equal(odd, 0)
+    numbers[places[C - 1, 1, W - 1]] = np.nan
+    _core.byte_cast(numbers, y, at, x.shape, steps, 0.03, limits, False, odd)
+    assert np.isnan(odd).all()
+    back = np.zeros_like(numbers)
+    _core.byte_cast(y, back, at, x.shape, steps, 0.5, limits, True)
+    assert_array_equal(back[places[:, 0]], (truth[0].T - 30) * 0.5)
 
 
 def test_grids() -> None:

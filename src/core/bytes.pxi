@@ -167,8 +167,8 @@ def byte_cast(x, y, places, sizes, steps, double scale, limits, bint back, odd=N
         raise ValueError(f"places: expected {a.C * <object> a.H * a.W}, got {length(kept)}")
     a.places, a.scale, a.back = numbers(kept), scale, back
     a.as_they_are = not back and memoryview(x).itemsize == 1
-    a.rows = True
-    a.pixels = not back and not a.as_they_are and a.C > 1
+    a.rows = not back and not a.as_they_are
+    a.pixels = a.rows and a.C > 1
     for i in range(a.C * a.H * a.W):
         a.rows = a.rows and (i % a.W == 0 or a.places[i] == a.places[i - 1] + 1)
         before = i - a.H * a.W

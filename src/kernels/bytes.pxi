@@ -19,6 +19,8 @@ cdef extern from "dot.h" nogil:
     floats numbers_same(float)
     void bytes_largest(unsigned char*, const unsigned char**, int, Py_ssize_t, int)
     ints ints_times(ints, ints, ints)
+    ints ints_shifted(ints, int)
+    void bytes_beside(unsigned char*, ints, int, Py_ssize_t)
     floats numbers_some(const float*, int)
     ints numbers_odd(floats)
     bint ints_any(ints)
@@ -219,31 +221,36 @@ cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept no
         i += INTS
 
 
-cdef inline ints row_to_bytes(const ByteCast* a, const float* x, unsigned char* y, ints odd) noexcept nogil:
-    # a row of one channel that lies side by side in x; `odd`, and the places where there is NaN
-    cdef unsigned char few[INTS]
-    cdef floats scale = numbers_same(a.scale)
-    cdef Py_ssize_t w = 0
+cdef inline ints row_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, int n, ints odd) noexcept nogil:
+    # a row of n channels, 1 to 4, each of which lies side by side in x; `odd`, and the places where there is NaN
+    cdef const float* x = <const float*> a.x
+    cdef Py_ssize_t w = 0, plane = a.H * a.W
+    cdef floats here
+    cdef ints whole
     cdef int i
     while a.W >= INTS and w < a.W:
         w = min(w, a.W - INTS)  # the last vector overlaps
-        odd = odd | numbers_odd(numbers_at(x + w))
+        whole = ints_same(0)
+        for i in range(n):
+            here = numbers_at(x + place[i * plane] + w)
+            odd = odd | numbers_odd(here)
+            here = here / numbers_same(a.scale)
+            whole = whole | ints_shifted(numbers_rounded(here, a.low, a.high) + a.zero, 8 * i)
         if a.C == 1:
-            bytes_store(y + w, numbers_rounded(numbers_at(x + w) / scale, a.low, a.high) + a.zero, INTS)
+            bytes_store(y + w, whole, INTS)
         else:
-            bytes_store(few, numbers_rounded(numbers_at(x + w) / scale, a.low, a.high) + a.zero, INTS)
-            for i in range(INTS):
-                y[(w + i) * a.C] = few[i]
+            bytes_beside(y + w * a.C, whole, n, a.C)
         w += INTS
     while w < a.W:
-        odd = odd | numbers_odd(numbers_same(x[w]))
-        y[w * a.C] = one_to_byte(a, x[w])
+        for i in range(n):
+            odd = odd | numbers_odd(numbers_same(x[place[i * plane] + w]))
+            y[w * a.C + i] = one_to_byte(a, x[place[i * plane] + w])
         w += 1
     return odd
 
 
 cdef inline ints pixel_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, ints odd) noexcept nogil:
-    # all channels of one pixel, whose vectors lie side by side in x; `odd`, and the places where there is NaN
+    # all channels of one pixel, whose vectors lie side by side in x
     cdef Py_ssize_t c = 0
     cdef int n
     cdef floats here
@@ -262,6 +269,19 @@ cdef inline unsigned char one_to_byte(const ByteCast* a, float v) noexcept nogil
     return <unsigned char> (<int> rintf(v) + a.zero)
 
 
+cdef inline ints rows_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, ints odd) noexcept nogil:
+    # a row of all channels
+    cdef Py_ssize_t c = 0
+    if a.C == 1:
+        return row_to_bytes(a, place, y, 1, odd)
+    if a.C == 3:
+        return row_to_bytes(a, place, y, 3, odd)
+    while c < a.C:
+        odd = row_to_bytes(a, place + c * a.H * a.W, y + c, <int> min(<Py_ssize_t> 4, a.C - c), odd)
+        c += 4
+    return odd
+
+
 cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const ByteCast* a = <const ByteCast*> args
     cdef const unsigned char* x = <const unsigned char*> a.x
@@ -272,25 +292,27 @@ cdef void byte_cast(const void* args, Py_ssize_t task, char* scratch) noexcept n
     cdef ints odd = ints_same(0)
     cdef float found
     for h in range(a.H):
+        place, at = a.places + h * a.W, a.first + h * a.row
         if a.pixels:
             for w in range(a.W):
-                odd = pixel_to_bytes(a, a.places + h * a.W + w, y + a.first + h * a.row + w * a.C, odd)
+                odd = pixel_to_bytes(a, place + w, y + at + w * a.C, odd)
+            continue
+        if a.rows:
+            odd = rows_to_bytes(a, place, y + at, odd)
             continue
         for c in range(a.C):
-            place = a.places + (c * a.H + h) * a.W
-            at = a.first + h * a.row + c
             if a.back:
                 for w in range(a.W):
                     (<float*> a.y)[place[w]] = <float> (<int> x[at + w * a.C] - a.zero) * a.scale
             elif a.as_they_are:
                 for w in range(a.W):
                     y[at + w * a.C] = x[place[w]]
-            elif a.rows:
-                odd = row_to_bytes(a, numbers + place[0], y + at, odd)
             else:
                 for w in range(a.W):
                     odd = odd | numbers_odd(numbers_same(numbers[place[w]]))
                     y[at + w * a.C] = one_to_byte(a, numbers[place[w]])
+            place += a.H * a.W
+            at += 1
     if a.odd != NULL:
         found = NAN if ints_any(odd) else 0.0
         for w in range(a.odds):

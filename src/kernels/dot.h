@@ -225,6 +225,19 @@ static inline ints ints_of_bytes(const unsigned char *p, int n)
 #endif
 }
 
+static inline ints ints_shifted(ints v, int bits) { return v << bits; }
+/* the lowest n bytes of each integer, which are so far `apart`; n is 1 to 4 */
+static inline void bytes_beside(unsigned char *p, ints v, int n, ptrdiff_t apart)
+{
+    int32_t each[INTS];
+    int i = 0;
+    memcpy(each, &v, sizeof v);
+    if (n == 4 || (n == 3 && apart == 3)) /* the fourth byte of all but the last is written over */
+        for (; i < INTS - (n == 3); i++) memcpy(p + i * apart, each + i, 4);
+    for (; i < INTS; i++)
+        for (int j = 0; j < n; j++) p[i * apart + j] = (unsigned char)(each[i] >> 8 * j);
+}
+
 /* the maxima of `count` rows of n bytes, and of y itself unless it is the first */
 static inline void bytes_largest(unsigned char *restrict y, const unsigned char *const *x, int count, ptrdiff_t n,
                                  int first)
