@@ -57,7 +57,8 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[Module]]]] = {
     ]),
     "pairs": ((3, 13, 12), lambda: [
         Conv2d(3, 5, 3), ReLU(), MaxPool2d(2), Conv2d(5, 40, 3, padding=1), ReLU(), MaxPool2d(2),
-        Conv2d(40, 6, 2, padding=1), MaxPool2d(2, padding=1), Flatten(), Linear(24, 4),
+        Conv2d(40, 19, 2, padding=1), MaxPool2d(2), Sigmoid(), Conv2d(19, 6, 2, padding=1),
+        MaxPool2d(2, padding=1), Flatten(), Linear(24, 4),
     ]),
     "features": ((19,), lambda: [Linear(19, 33), ReLU(), Linear(33, 7), Softmax()]),
 }  # fmt: skip

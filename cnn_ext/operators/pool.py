@@ -178,9 +178,9 @@ class MaxPool(Pool):
 
     def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
+        if x.shape != run.graph.shapes[node.inputs[0]]:
+            return x  # a convolution of bytes gave the maxima, see `pairs_behind`
         if isinstance(x, Bytes):
-            if x.shape != run.graph.shapes[node.inputs[0]]:
-                return x  # the convolution gave the maxima, see `pairs_behind`
             return window_of_bytes(run, node, "max", x, x.grid)
         if x.lanes != 1 or not is_pairs(node) or x.data.size <= x.plane * x.shape[0]:
             return self.channels(run, node, x, None)
@@ -214,12 +214,10 @@ def is_pairs(node: Node) -> bool:
 
 
 def pairs_behind(graph: Graph, node: Node) -> Node | None:
-    """The max pooling of pairs that alone takes the bytes that a node gives, if there is one."""
-    if node.attributes["quantize"] is None or node.output in graph.outputs:
-        return None
+    """The max pooling of pairs that alone takes what a node gives, if there is one."""
     takers = [other for other in graph.nodes if node.output in other.inputs]
-    alone = len(takers) == 1 and takers[0].op == "max_pool" and is_pairs(takers[0])
-    return takers[0] if alone else None
+    alone = len(takers) == 1 and node.output not in graph.outputs
+    return takers[0] if alone and takers[0].op == "max_pool" and is_pairs(takers[0]) else None
 
 
 def max_pool(x: Lanes, sizes: PoolSizes, with_argmax: bool) -> tuple[Lanes, Lanes | None]:
