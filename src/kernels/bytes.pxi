@@ -11,7 +11,7 @@ include "byte_results.pxi"
 cdef extern from "dot.h" nogil:
     enum: DOT_OFFSET
     enum: PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6, VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6
-    int best_byte_tile(Py_ssize_t pixels, int each, Py_ssize_t vectors, Py_ssize_t taps)
+    int best_byte_tile(Py_ssize_t results, int each, Py_ssize_t vectors, Py_ssize_t taps)
     const unsigned char* held_address(const unsigned char*)
     ints ints_all(const unsigned char*)
     ints ints_dot(ints, ints, ints)
@@ -29,46 +29,60 @@ cdef extern from "dot.h" nogil:
 cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last, Py_ssize_t block, Py_ssize_t end,
                            int pixels, int vectors) noexcept nogil:
     # All tiles of the results first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
-    # computes its last result or block again.
+    # computes its last result or block again.  The four pixels of a result are in one tile or, if those are no multiples of
+    # four, in four tiles of as many results.
     cdef ints acc[12][8]
+    cdef ints largest[12][8]
     cdef ints held[8]
     cdef ints here
     cdef const unsigned char* at[12]
     cdef const char* w[8]
     cdef const Py_ssize_t* x_tap = a.x_tap
     cdef Py_ssize_t pixel, t, taps = a.taps
-    cdef int i, j, shift = 2 if pixels % 4 == 0 and a.each == 4 else 0
+    cdef int i, j, turn, shift = 2 if pixels % 4 == 0 and a.each == 4 else 0, turns = 1 if pixels % 4 == 0 else a.each
     while True:
         pixel = first
         for j in range(vectors):
             w[j] = <const char*> a.w + min(block + j, end - 1) * taps * (4 * INTS)
         while True:
-            for i in range(pixels):
-                t = (i & a.each - 1) * a.pixels + min(pixel + (i >> shift), last - 1)
-                at[i] = held_address(<const unsigned char*> a.x + a.x_pixel[t])
-            for j in range(vectors):
-                here = ints_at(<const float*> a.terms + min(block + j, end - 1) * INTS)
-                for i in range(pixels):
-                    acc[i][j] = here
-            t = 0
+            turn = 0
             while True:
-                if vectors <= pixels:
-                    for j in range(vectors):
-                        held[j] = ints_at(w[j] + t * (4 * INTS))
+                for i in range(pixels):
+                    t = ((i & (1 << shift) - 1) + turn) * a.pixels + min(pixel + (i >> shift), last - 1)
+                    at[i] = held_address(<const unsigned char*> a.x + a.x_pixel[t])
+                for j in range(vectors):
+                    here = ints_at(<const float*> a.terms + min(block + j, end - 1) * INTS)
                     for i in range(pixels):
-                        here = ints_all(at[i] + x_tap[t])
+                        acc[i][j] = here
+                t = 0
+                while True:
+                    if vectors <= pixels:
                         for j in range(vectors):
-                            acc[i][j] = ints_dot(acc[i][j], here, held[j])
-                else:
-                    for i in range(pixels):
-                        held[i] = ints_all(at[i] + x_tap[t])
-                    for j in range(vectors):
-                        here = ints_at(w[j] + t * (4 * INTS))
+                            held[j] = ints_at(w[j] + t * (4 * INTS))
                         for i in range(pixels):
-                            acc[i][j] = ints_dot(acc[i][j], held[i], here)
-                t += 1
-                if t >= taps:
+                            here = ints_all(at[i] + x_tap[t])
+                            for j in range(vectors):
+                                acc[i][j] = ints_dot(acc[i][j], here, held[j])
+                    else:
+                        for i in range(pixels):
+                            held[i] = ints_all(at[i] + x_tap[t])
+                        for j in range(vectors):
+                            here = ints_at(w[j] + t * (4 * INTS))
+                            for i in range(pixels):
+                                acc[i][j] = ints_dot(acc[i][j], held[i], here)
+                    t += 1
+                    if t >= taps:
+                        break
+                if turn > 0:
+                    for i in range(pixels):
+                        for j in range(vectors):
+                            acc[i][j] = ints_larger(acc[i][j], largest[i][j])
+                turn += 1
+                if turn >= turns:
                     break
+                for i in range(pixels):
+                    for j in range(vectors):
+                        largest[i][j] = acc[i][j]
             if shift:
                 tile_largest(acc, pixels, vectors)
             tile_results(a, acc, pixel, last, block, end, pixels, vectors, shift)
@@ -118,7 +132,7 @@ cdef void byte_conv(const void* args, Py_ssize_t task, char* scratch) noexcept n
     if a.apart:
         apart_conv(a, &own)
         return
-    shape = best_byte_tile((last - first) * a.each, a.each, end - block, a.taps)
+    shape = best_byte_tile(last - first, a.each, end - block, a.taps)
     if shape == 0:
         byte_tile(a, first, last, block, end, PIX0, VEC0)
     elif shape == 1:

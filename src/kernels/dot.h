@@ -314,8 +314,7 @@ static inline const unsigned char *held_address(const unsigned char *p)
 }
 
 /* Register tiles, pixels x vectors of channels: as many sums as leave room for the operands in 32 registers, or in 16 with
- * one instruction or several a product, and not more pixels than there are registers for their addresses.  Those of a
- * multiple of four pixels can also give the largest of each four. */
+ * one instruction or several a product, and not more pixels than there are registers for their addresses. */
 #if INTS_BYTES == 64 || defined(NEON_DOT)
 enum { BYTE_SHAPES = 7, PIX0 = 4, VEC0 = 4, PIX1 = 8, VEC1 = 3, PIX2 = 8, VEC2 = 2, PIX3 = 12, VEC3 = 1,
        PIX4 = 1, VEC4 = 8, PIX5 = 4, VEC5 = 2, PIX6 = 8, VEC6 = 1 };
@@ -329,9 +328,9 @@ enum { BYTE_SHAPES = 7, PIX0 = 4, VEC0 = 2, PIX1 = 8, VEC1 = 1, PIX2 = 2, VEC2 =
 static const int TILE_PIXELS[BYTE_SHAPES] = {PIX0, PIX1, PIX2, PIX3, PIX4, PIX5, PIX6};
 static const int TILE_VECTORS[BYTE_SHAPES] = {VEC0, VEC1, VEC2, VEC3, VEC4, VEC5, VEC6};
 
-/* The tile that covers so many pixels and vectors with the least work, of which `each` pixels make a result, 1 or 4; fewer
- * than ten sums wait for the last product.  Weights that do not fit the first cache come anew for each tile. */
-static inline int best_byte_tile(ptrdiff_t pixels, int each, ptrdiff_t vectors, ptrdiff_t taps)
+/* The tile that covers so many results, of `each` 1 or 4 pixels, and vectors with the least work; fewer than ten sums wait
+ * for the last product.  Weights that do not fit the first cache come anew for each tile. */
+static inline int best_byte_tile(ptrdiff_t results, int each, ptrdiff_t vectors, ptrdiff_t taps)
 {
     ptrdiff_t least = PTRDIFF_MAX;
     int best = 0;
@@ -342,8 +341,9 @@ static inline int best_byte_tile(ptrdiff_t pixels, int each, ptrdiff_t vectors, 
         const int P = TILE_PIXELS[i], V = TILE_VECTORS[i], sums = P * V > 10 ? P * V : 10;
         const int far = taps * V * INTS_BYTES > 24576 ? 6 * V : 0;
         const ptrdiff_t work = 2 * sums > far ? 2 * sums : far;
-        const ptrdiff_t cost = ((pixels + P - 1) / P) * ((vectors + V - 1) / V) * (work + P + V + 2);
-        if (P % each == 0 && cost < least) {
+        const ptrdiff_t tiles = P % each ? (results + P - 1) / P * each : (results * each + P - 1) / P;
+        const ptrdiff_t cost = tiles * ((vectors + V - 1) / V) * (work + P + V + 2);
+        if (cost < least) {
             least = cost;
             best = i;
         }
