@@ -116,7 +116,7 @@ def conv2d(run: Any, node: Node, x: Bytes, pooling: Node | None) -> Bytes | Plac
     P, Q = image(run.graph.shapes[last.output])[1:]
     together, side = gap_w == 1 and groups == 1, 1  # the bytes of a row of taps lie side by side
     if together and a["quantize"] is not None:
-        side = best_side(K, Q, lambda side: -(-(S * C + (side - 1) * column) // 4))
+        side = best_side(K, Q, lambda n: -(-(S * C + (n - 1) * column) // 4))
     y, y_pixels = _results(run, node, last, side)
     grid = run.packed.grid
     for g in range(groups):
@@ -264,7 +264,7 @@ def _depthwise(run: Any, node: Node, x: Bytes) -> Bytes | Placed:
     _, P, Q = run.graph.shapes[node.output]
     side = 1
     if step_w == 1 and a["quantize"] is not None:
-        side = best_side(C, Q, lambda side: 1)
+        side = best_side(C, Q, lambda n: 1)
     y, y_pixels = _results(run, node, node, side)
     if node.output not in run.packed:
         taps = np.tile(whole_weights(node).reshape(C, R * S).astype(np.int32), (side, 1))

@@ -73,7 +73,8 @@ cdef void some_results(const ByteConv* a, ints (*sums)[8], Py_ssize_t pixel, Py_
             number = ints_numbers(sums[i - pixel][j]) * numbers_at(terms + apart)
             number = number + numbers_at(terms + 2 * apart)
             if a.as_numbers:
-                numbers_store(<float*> a.y + a.y_pixel[i] + (block + j) * a.y_step, numbers_clipped(number, a.low, a.high))
+                numbers_store(<float*> a.y + a.y_pixel[i] + (block + j) * a.y_step,
+                              numbers_clipped(number, a.low, a.high))
             else:
                 bytes_store(<unsigned char*> a.y + a.y_pixel[i] + k,
                             numbers_rounded(number, a.low, a.high) + ints_same(a.zero),

@@ -29,8 +29,8 @@ cdef extern from "dot.h" nogil:
 cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last, Py_ssize_t block, Py_ssize_t end,
                            int pixels, int vectors) noexcept nogil:
     # All tiles of the results first..last-1 and of the blocks block..end-1.  Edges are clamped: a tile that hangs over
-    # computes its last result or block again.  The four pixels of a result are in one tile or, if those are no multiples of
-    # four, in four tiles of as many results.
+    # computes its last result or block again.  The four pixels of a result are in one tile or, if tiles are no
+    # multiples of four, in four tiles of as many results.
     cdef ints acc[12][8]
     cdef ints largest[12][8]
     cdef ints held[8]
@@ -39,7 +39,8 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
     cdef const char* w[8]
     cdef const Py_ssize_t* x_tap = a.x_tap
     cdef Py_ssize_t pixel, t, taps = a.taps
-    cdef int i, j, turn, shift = 2 if pixels % 4 == 0 and a.each == 4 else 0, turns = 1 if pixels % 4 == 0 else a.each
+    cdef int i, j, turn, turns = 1 if pixels % 4 == 0 else a.each
+    cdef int shift = 2 if pixels % 4 == 0 and a.each == 4 else 0
     while True:
         pixel = first
         for j in range(vectors):
@@ -94,7 +95,8 @@ cdef inline void byte_tile(const ByteConv* a, Py_ssize_t first, Py_ssize_t last,
             break
 
 
-cdef inline void apart_tile(const ByteConv* a, Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block, int n) noexcept nogil:
+cdef inline void apart_tile(const ByteConv* a, Py_ssize_t pixel, Py_ssize_t last, Py_ssize_t block,
+                            int n) noexcept nogil:
     # four results of a block of n channels that are apart
     cdef ints acc[4][8]
     cdef ints weights
@@ -235,7 +237,8 @@ cdef void byte_add(const void* args, Py_ssize_t task, char* scratch) noexcept no
         i += INTS
 
 
-cdef inline ints row_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, int n, ints odd) noexcept nogil:
+cdef inline ints row_to_bytes(const ByteCast* a, const Py_ssize_t* place, unsigned char* y, int n,
+                              ints odd) noexcept nogil:
     # a row of n channels, 1 to 4, each of which lies side by side in x; `odd`, and the places where there is NaN
     cdef const float* x = <const float*> a.x
     cdef Py_ssize_t w = 0, plane = a.H * a.W

@@ -287,7 +287,8 @@ static ALWAYS_INLINE void tile_largest(ints (*acc)[8], int pixels, int vectors)
         acc[i][j] = ints_larger(ints_larger(acc[4 * i][j], acc[4 * i + 1][j]),
                                 ints_larger(acc[4 * i + 2][j], acc[4 * i + 3][j]));
 }
-/* to bytes, `count` channels of each vector, or whole vectors where those are not the widest; of a quarter of the pixels alone, if they are `fewer` */
+/* to bytes, `count` channels of each vector, or all where vectors are not the widest; of a quarter of the pixels alone,
+ * if they are `fewer` */
 static ALWAYS_INLINE void tile_to_bytes(ints (*acc)[8], int pixels, int vectors, int fewer, const float *const *terms,
                                         ptrdiff_t apart, float low, float high, ints zero, unsigned char *const *y,
                                         const ptrdiff_t *channel, const int *count)
