@@ -178,7 +178,8 @@ class MaxPool(Pool):
 
     def image(self, run: Any, node: Node, *inputs: Any) -> Any:
         (x,) = inputs
-        if x.shape != run.graph.shapes[node.inputs[0]]:
+        before, shape = (run.graph.shapes[name] for name in (node.inputs[0], node.output))
+        if x.shape == shape != before:
             return x  # a convolution of bytes gave the maxima, see `pairs_behind`
         if isinstance(x, Bytes):
             return window_of_bytes(run, node, "max", x, x.grid)
