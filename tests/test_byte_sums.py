@@ -17,6 +17,7 @@ from c_files import CC, needs_compiler
 from numpy.testing import assert_array_equal
 
 from cnn_ext import Plan, _core, _dispatch, quantize, threads
+from cnn_ext._isa import ISAS
 from cnn_ext.layers import graph_of
 
 HERE = Path(__file__).parent
@@ -97,3 +98,19 @@ def test_convolutions_on_tiles(seed: int, tables: tuple[object, object]) -> None
     with threads(1 + seed % 2):
         base, tiled = (answers(small, x, table) for table in tables)
     assert_array_equal(tiled, base)
+
+
+OF_FLAGS = {"": set(), **{" ".join(isa.flags): isa.needs for isa in ISAS if isa.flags}}
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", ["-DCNN_EXT_SCALAR", *OF_FLAGS])
+def test_vectors_of_integers_on_each_instruction_set(flags: str, tmp_path: Path) -> None:
+    if not OF_FLAGS.get(flags, set()) <= _dispatch._cpu.features():
+        pytest.skip(f"this CPU does not have {flags}")
+    program = tmp_path / "check"
+    subprocess.run(
+        [CC or "cc", "-O2", "-ffp-contract=off", *flags.split(), f"-I{HERE.parent}/src/kernels",
+         HERE / "dot_check.c", "-o", program, "-lm"], check=True,
+    )  # fmt: skip
+    assert subprocess.run([program]).returncode == 0

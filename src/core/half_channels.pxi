@@ -6,13 +6,6 @@ cdef HalfTable* half_table() except NULL:
     return HALVES
 
 
-cdef void units_of(const HalfTable* halves, Py_ssize_t C, Py_ssize_t* units, Py_ssize_t* unit) noexcept:
-    # of pairs of so many channels, and the pairs of each
-    cdef Py_ssize_t all = (C + 1) // 2
-    units[0] = (all + halves.most_pairs - 1) // halves.most_pairs
-    unit[0] = (all + units[0] - 1) // units[0]
-
-
 def half_units(Py_ssize_t C, /):
     """How many units the pairs of C channels make, and the pairs of each."""
     cdef Py_ssize_t units, unit

@@ -26,20 +26,26 @@ cdef double halves_rate(int itemsize, Py_ssize_t C, Py_ssize_t K) noexcept:
     return HALVES.rate * share_used(C, 2 * HALVES.most_pairs) * share_used(K, HALVES.rows)
 
 
+cdef void units_of(const HalfTable* halves, Py_ssize_t C, Py_ssize_t* units, Py_ssize_t* unit) noexcept:
+    # of pairs of so many channels, and the pairs of each
+    cdef Py_ssize_t all = (C + 1) // 2
+    units[0] = (all + halves.most_pairs - 1) // halves.most_pairs
+    unit[0] = (all + units[0] - 1) // units[0]
+
+
 cdef Memory weights_as_pairs(const HalfTable* halves, Conv* a, Py_ssize_t C, Py_ssize_t taps, bint rotate):
     # The memory of the weights of C channels in pairs, made of those of `a`, which then has all that it says of units and
     # of rows of w for them: of taps, the numbers of a tap are `rows` times `unit`.
     cdef HalfWeights w
-    cdef Py_ssize_t all = (C + 1) // 2, units = (all + halves.most_pairs - 1) // halves.most_pairs
     cdef Py_ssize_t groups = (a.K + halves.rows - 1) // halves.rows
-    a.units, a.unit = units, (all + units - 1) // units
-    cdef Memory weights = Memory(4 * groups * <object> units * taps * halves.rows * a.unit)
+    units_of(halves, C, &a.units, &a.unit)
+    cdef Memory weights = Memory(4 * groups * <object> a.units * taps * halves.rows * a.unit)
     w.w, w.u = a.w, weights.address
     w.K, w.C, w.taps, w.unit, w.rows, w.rotate, w.w_k, w.w_c = (
         a.K, C, taps, a.unit, halves.rows, rotate, a.w_k, a.w_c)
     if a.N:
         run(halves.weight_pairs, &w, sizeof(w), 1, 1, (a.K + TOGETHER - 1) // TOGETHER, 2.0 * a.K * C * taps, 0, ONCE)
-    a.w, a.w_c, a.w_k = w.u, taps * halves.rows * a.unit, units * taps * a.unit
+    a.w, a.w_c, a.w_k = w.u, taps * halves.rows * a.unit, a.units * taps * a.unit
     return weights
 
 
