@@ -79,11 +79,8 @@ def byte_conv(x, w, terms, y, tables, Py_ssize_t K, limits=None, clip=None, Py_s
         take_range(limits, &a.low, &a.high, &a.zero)
         a.y = held.reach(y, 1, low[1], high[1] + K - 1, True)
     work = 2.0 * a.pixels * a.each * a.taps * a.blocks * L
-    a.pixel_cut, a.block_cut = a.pixels, a.blocks
-    if work > TASK_WORK:  # first the channels, four blocks or more, so that weights are read once; then the pixels
-        parts = <Py_ssize_t> ceil(work / TASK_WORK)
-        a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
-        parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
+    a.pixel_cut, parts = a.pixels, cut_blocks(work, a.blocks, &a.block_cut)
+    if parts:
         least = PIXEL_CUT if a.each == 1 else FOUR_CUT
         a.pixel_cut = max(1, (a.pixels + parts - 1) // parts // least) * least
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)

@@ -57,6 +57,17 @@ cdef void find_rows(ChannelConv* a, Py_ssize_t L) noexcept:
         a.across, a.step = across, step // L
 
 
+cdef Py_ssize_t cut_blocks(double work, Py_ssize_t blocks, Py_ssize_t* block_cut) noexcept:
+    # How many blocks of output channels a task has, four or more, so that weights are read once, and into how many parts
+    # the pixels are cut besides; 0: a single task has all.
+    cdef Py_ssize_t parts = <Py_ssize_t> ceil(work / TASK_WORK)
+    block_cut[0] = blocks
+    if work <= TASK_WORK:
+        return 0
+    block_cut[0] = min(blocks, max(4, (blocks + parts - 1) // parts))
+    return <Py_ssize_t> ceil(work * block_cut[0] / (TASK_WORK * blocks))
+
+
 cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, tables, clip,
                       bint cut, bint bias_of_pixels=False) except -1:
     cdef Arrays held = Arrays.__new__(Arrays)
@@ -94,12 +105,10 @@ cdef int run_channels(kernel loop, Table* table, ChannelConv* a, x, w, bias, y, 
     a.across = a.step = 0
     if not cut:
         find_rows(a, L)
-    if cut and work > TASK_WORK and not bias_of_pixels:
-        # first the channels, four blocks or more, so that weights are read once; then the pixels
-        parts = <Py_ssize_t> ceil(work / TASK_WORK)
-        a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
-        parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
-        a.pixel_cut = max(PIXEL_CUT, (a.pixels + parts - 1) // parts)
+    if cut and not bias_of_pixels:
+        parts = cut_blocks(work, a.blocks, &a.block_cut)
+        if parts:
+            a.pixel_cut = max(PIXEL_CUT, (a.pixels + parts - 1) // parts)
     tasks = ((a.pixels + a.pixel_cut - 1) // a.pixel_cut) * ((a.blocks + a.block_cut - 1) // a.block_cut)
     return run(loop, a, sizeof(ChannelConv), 3, 1, tasks, work, 0, 0, kept)
 

@@ -131,11 +131,8 @@ def half_conv(x, w, bias, y, shape, steps, first, clip=None, bint taps=False, /)
     a.clip = clip is not None
     a.low, a.high = clip or (0, 0)
     work = 2.0 * s.P * s.Q * a.taps * channels * a.blocks * L / halves.rate
-    a.block_cut, a.rows = a.blocks, s.P
-    if work > TASK_WORK:  # as in run_channels
-        parts = <Py_ssize_t> ceil(work / TASK_WORK)
-        a.block_cut = min(a.blocks, max(4, (a.blocks + parts - 1) // parts))
-        parts = <Py_ssize_t> ceil(work * a.block_cut / (TASK_WORK * a.blocks))
+    a.rows, parts = s.P, cut_blocks(work, a.blocks, &a.block_cut)
+    if parts:
         parts = max(1, s.P // max((PIXEL_CUT + s.Q - 1) // s.Q, (s.P + parts - 1) // parts))
         a.rows = (s.P + parts - 1) // parts
     run(halves.channels, &a, sizeof(a), 3, 1,
